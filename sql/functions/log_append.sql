@@ -1,0 +1,208 @@
+-- Appends a batch of requests in one transaction; each request is stored or refused on its own.
+--
+-- Order matters: missing streams are created sorted by name and stream rows locked in id order (no deadlock between
+-- batches); duplicates are looked for only behind that lock (before it, a retry elsewhere is stored twice); the log
+-- lock comes last and is held until commit, so positions become visible in order and without gaps.
+--
+-- p_streams: distinct stream names, sorted. r_*: one element a request, e_*: one an event, k_*: one a distinct
+-- producer-given (stream, source, id); indexes are 1-based. Lists of text are joined by U+001E, an absent one is U+001F:
+-- neither can occur in an attribute or in JSON, and splitting is several times cheaper than parsing array literals.
+-- r_expected: null = any version, -1 = nothing was ever appended, -2 = something was, else the last offset.
+-- status: 0 stored, 1 nothing but duplicates, 2 wrong version, 3 id with other content, 4 key with another request,
+-- 5 answer of the key's first request, 6 archived or otherwise not writable.
+-- relative: the event's place behind base, null where nothing is stored; positions: where a duplicate stands, as
+-- -1 - relative when that is in this batch.
+create or replace function log_append(
+  p_streams text,
+  r_stream int[], r_expected bigint[], r_count int[], r_key text, r_request_hash uuid[],
+  e_known int[], e_hash uuid[], e_bytes int[], e_version int[], e_id text, e_type text, e_correlation text,
+  e_partition_key text, e_attributes text, e_data text, e_binary bytea[],
+  k_stream int[], k_id text, k_source text,
+  out status int[], out actual bigint[], out offsets bigint[], out relative int[], out positions bigint[],
+  out duplicates boolean[], out base bigint, out recorded timestamptz
+)
+language plpgsql as $$
+declare
+  s_id bigint[]; s_last bigint[]; s_bytes bigint[]; s_born bigint[];
+  k_offset bigint[]; k_position bigint[]; k_hash uuid[];
+  -- Whether the id came with this batch: then its position is still relative to base.
+  k_fresh boolean[];
+  keys text[] := string_to_array(r_key, E'\x1e', E'\x1f');
+  request_count constant int := cardinality(r_stream);
+  event_count constant int := cardinality(e_bytes);
+  known_count constant int := coalesce(cardinality(k_stream), 0);
+  event_stream bigint[]; cumulative bigint[];
+  r_first int[];
+  checkpoint bigint;
+  last_recorded timestamptz;
+  remembered record;
+  has_unborn boolean;
+  fresh_count int := 0;
+  last_event int := 0;
+  s int; k int; fresh int; verdict int;
+begin
+  insert into streams (name)
+    select u.name from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n)
+    where not exists (select from streams st where st.name = u.name)
+    order by u.n
+    on conflict (name) do nothing;
+
+  select array_agg(l.id order by l.n), array_agg(l.checkpoint_offset order by l.n), array_agg(l.checkpoint_bytes order by l.n),
+         array_agg(l.born_offset order by l.n), bool_or(l.created_at is null)
+    into s_id, s_last, s_bytes, s_born, has_unborn
+    from (
+      select st.*, u.n
+      from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n) join streams st using (name)
+      order by st.id for no key update of st
+    ) l;
+
+  select l.checkpoint_position into checkpoint from log l;
+
+  select array_agg(coalesce(e."offset", p.last) order by p.n), array_agg(coalesce(e.stream_bytes, p.bytes) order by p.n)
+    into s_last, s_bytes
+    from unnest(s_id, s_last, s_bytes) with ordinality p(id, last, bytes, n)
+    left join lateral (
+      select ev."offset", ev.stream_bytes from events ev
+      where ev.stream_id = p.id and ev.position >= checkpoint
+      order by ev."offset" desc limit 1
+    ) e on true;
+
+  if known_count > 0 then
+    select array_agg(i."offset" order by u.n), array_agg(i.position order by u.n), array_agg(i.content_hash order by u.n)
+      into k_offset, k_position, k_hash
+      from unnest(k_stream, string_to_array(k_id, E'\x1e'), string_to_array(k_source, E'\x1e'))
+        with ordinality u(s, id, source, n)
+      left join event_ids i
+        on i.id = u.id and i.stream_id = s_id[u.s] and i.source = u.source and i."offset" >= s_born[u.s];
+    k_fresh := array_fill(false, array[known_count]);
+  end if;
+
+  status := array_fill(0, array[request_count]);
+  actual := array_fill(null::bigint, array[request_count]);
+  r_first := array_fill(0, array[request_count]);
+  offsets := array_fill(null::bigint, array[event_count]);
+  positions := offsets;
+  event_stream := offsets;
+  cumulative := offsets;
+  relative := array_fill(null::int, array[event_count]);
+  duplicates := array_fill(false, array[event_count]);
+
+  for r in 1 .. request_count loop
+    s := r_stream[r];
+    r_first[r] := last_event + 1;
+    last_event := last_event + r_count[r];
+    actual[r] := s_last[s];
+
+    if keys[r] is not null then
+      select i.* into remembered from idempotency_keys i where i.key = keys[r];
+      if found then
+        if remembered.request_hash <> r_request_hash[r] then
+          status[r] := 4;
+        else
+          status[r] := 5;
+          offsets[r_first[r] : last_event] := remembered.offsets;
+          duplicates[r_first[r] : last_event] := remembered.duplicates;
+          positions[last_event] := remembered.last_position;
+        end if;
+        continue;
+      end if;
+    end if;
+
+    -- Judge first, assign after: a refused request leaves no trace.
+    verdict := 0;
+    fresh := r_count[r];
+    if known_count > 0 then
+      for n in r_first[r] .. last_event loop
+        k := e_known[n];
+        if k_offset[k] is not null then
+          fresh := fresh - 1;
+          if k_hash[k] <> e_hash[n] then verdict := 3; end if;
+        end if;
+      end loop;
+    end if;
+    if verdict = 0 and fresh > 0 and r_expected[r] is not null and not (
+         s_last[s] = r_expected[r] or (r_expected[r] = -2 and s_last[s] >= 0)) then
+      verdict := 2;
+    end if;
+    if verdict <> 0 then
+      status[r] := verdict;
+      continue;
+    end if;
+    if fresh = 0 then status[r] := 1; end if;
+
+    for n in r_first[r] .. last_event loop
+      k := e_known[n];
+      if k_offset[k] is not null then
+        offsets[n] := k_offset[k];
+        duplicates[n] := true;
+        positions[n] := case when k_fresh[k] then -1 - k_position[k] else k_position[k] end;
+      else
+        s_last[s] := s_last[s] + 1;
+        s_bytes[s] := s_bytes[s] + e_bytes[n];
+        offsets[n] := s_last[s];
+        cumulative[n] := s_bytes[s];
+        event_stream[n] := s_id[s];
+        relative[n] := fresh_count;
+        if k is not null then
+          k_offset[k] := s_last[s];
+          k_position[k] := fresh_count;
+          k_hash[k] := e_hash[n];
+          k_fresh[k] := true;
+        end if;
+        fresh_count := fresh_count + 1;
+      end if;
+    end loop;
+    actual[r] := s_last[s];
+  end loop;
+
+  if fresh_count = 0 then return; end if;
+
+  if has_unborn then
+    update streams st set created_at = clock_timestamp()
+      where st.created_at is null and st.id = any(event_stream);
+  end if;
+
+  perform pg_advisory_xact_lock(log_lock());
+
+  select e.position + 1, e.recorded_at into base, last_recorded
+    from events e where e.position >= checkpoint order by e.position desc limit 1;
+  base := coalesce(base, checkpoint);
+  recorded := greatest(date_trunc('milliseconds', clock_timestamp()), last_recorded);
+
+  insert into events (position, stream_id, "offset", stream_bytes, recorded_at, schema_version, ephemeral, id, type,
+                      correlation_id, partition_key, attributes, data, data_binary)
+    select base + u.relative, u.stream, u."offset", u.cumulative, recorded, u.version, false, u.id, u.type,
+           u.correlation, u.partition_key, u.attributes::json, u.data::json, u.data_binary
+    from unnest(
+           relative, event_stream, offsets, cumulative, e_version,
+           string_to_array(e_id, E'\x1e'), string_to_array(e_type, E'\x1e'),
+           string_to_array(e_correlation, E'\x1e', E'\x1f'), string_to_array(e_partition_key, E'\x1e', E'\x1f'),
+           string_to_array(e_attributes, E'\x1e'), string_to_array(e_data, E'\x1e', E'\x1f'), e_binary)
+      as u(relative, stream, "offset", cumulative, version, id, type, correlation, partition_key, attributes, data, data_binary)
+    where u.relative is not null;
+
+  if known_count > 0 then
+    insert into event_ids (id, stream_id, source, "offset", position, content_hash, recorded_at)
+      select u.id, s_id[u.s], u.source, u."offset", base + u.position, u.hash, recorded
+      from unnest(k_stream, string_to_array(k_id, E'\x1e'), string_to_array(k_source, E'\x1e'),
+                  k_offset, k_position, k_hash, k_fresh)
+        as u(s, id, source, "offset", position, hash, is_fresh)
+      where u.is_fresh
+      -- Only an id of the stream's earlier life can stand there.
+      on conflict (id, stream_id, source) do update
+        set "offset" = excluded."offset", position = excluded.position,
+            content_hash = excluded.content_hash, recorded_at = excluded.recorded_at;
+  end if;
+
+  if r_key is not null then
+    insert into idempotency_keys (key, request_hash, offsets, duplicates, last_position, recorded_at)
+      select u.key, u.hash, offsets[u.first : u.first + u.count - 1], duplicates[u.first : u.first + u.count - 1],
+             case when relative[u.first + u.count - 1] is not null then base + relative[u.first + u.count - 1]
+                  when positions[u.first + u.count - 1] < 0 then base - 1 - positions[u.first + u.count - 1]
+                  else positions[u.first + u.count - 1] end,
+             recorded
+      from unnest(keys, r_request_hash, r_first, r_count, status) as u(key, hash, first, count, code)
+      where u.key is not null and u.code in (0, 1)
+      order by u.key;
+  end if;
+end $$;

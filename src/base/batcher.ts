@@ -1,0 +1,77 @@
+// Collects concurrent calls into batches: an idle batcher flushes at once, a busy one collects while batches are in flight.
+
+export type BatcherOptions<Item> = {
+  /** Does the work of one batch; it settles each item by itself. A rejection is a defect and reaches `onDefect`. */
+  flush: (items: Item[]) => Promise<void>;
+  /** Size of an item, in bytes. */
+  bytesOf: (item: Item) => number;
+  maxItems: number;
+  maxBytes: number;
+  /** Batches under way at the same time. */
+  maxInFlight: number;
+  onDefect: (error: unknown, items: Item[]) => void;
+};
+
+export type Batcher<Item> = {
+  push: (item: Item) => void;
+  /** Items that wait for a batch. */
+  waiting: () => number;
+  /** Resolves when nothing waits and nothing is in flight. */
+  idle: () => Promise<void>;
+};
+
+export function createBatcher<Item>(options: BatcherOptions<Item>): Batcher<Item> {
+  const { flush, bytesOf, maxItems, maxBytes, maxInFlight, onDefect } = options;
+  let queue: Item[] = [];
+  let inFlight = 0;
+  let scheduled = false;
+  let idleWaiters: (() => void)[] = [];
+
+  function take(): Item[] {
+    let count = 0;
+    let bytes = 0;
+    while (count < queue.length && count < maxItems) {
+      bytes += bytesOf(queue[count] as Item);
+      if (count > 0 && bytes > maxBytes) break;
+      count++;
+    }
+    const batch = count === queue.length ? queue : queue.slice(0, count);
+    queue = count === queue.length ? [] : queue.slice(count);
+    return batch;
+  }
+
+  function dispatch(): void {
+    scheduled = false;
+    while (queue.length > 0 && inFlight < maxInFlight) {
+      const batch = take();
+      inFlight++;
+      flush(batch)
+        .catch((error: unknown) => onDefect(error, batch))
+        .then(() => {
+          inFlight--;
+          dispatch();
+        });
+    }
+    if (queue.length === 0 && inFlight === 0) {
+      const waiters = idleWaiters;
+      idleWaiters = [];
+      for (const resolve of waiters) resolve();
+    }
+  }
+
+  return {
+    push(item) {
+      queue.push(item);
+      if (scheduled || inFlight >= maxInFlight) return;
+      // Requests that arrived in the same turn of the event loop travel together; none waits for longer than the turn.
+      scheduled = true;
+      setImmediate(dispatch);
+    },
+    waiting: () => queue.length,
+    idle: () =>
+      new Promise((resolve) => {
+        if (queue.length === 0 && inFlight === 0) resolve();
+        else idleWaiters.push(resolve);
+      }),
+  };
+}

@@ -1,0 +1,117 @@
+// The closed catalogue of everything that can go wrong for a client: code, HTTP status, and whether trying again helps.
+
+export const catalogue = {
+  "malformed-body": { status: 400, title: "The body cannot be read", retryable: false },
+  "invalid-stream-name": { status: 400, title: "Not a stream name", retryable: false },
+  "invalid-parameter": { status: 400, title: "A parameter or header is not valid", retryable: false },
+  "invalid-place": { status: 400, title: "Not a place in a stream", retryable: false },
+  "invalid-filter": { status: 400, title: "The filter is not a JSON path predicate", retryable: false },
+  forbidden: { status: 403, title: "Not allowed", retryable: false },
+  "replay-forbidden": { status: 403, title: "The stream's configuration forbids replay", retryable: false },
+  "not-found": { status: 404, title: "There is nothing here", retryable: false },
+  "stream-not-found": { status: 404, title: "The stream does not exist", retryable: false },
+  "event-not-found": { status: 404, title: "The event does not exist", retryable: false },
+  "method-not-allowed": { status: 405, title: "The resource has no such method", retryable: false },
+  "not-acceptable": { status: 406, title: "None of the accepted media types can be served", retryable: false },
+  "request-timeout": { status: 408, title: "The body did not arrive in time", retryable: true },
+  "event-id-conflict": { status: 409, title: "The event id is taken by other content", retryable: false },
+  "idempotency-key-in-use": { status: 409, title: "A request with this key is still running", retryable: true },
+  "cursor-beyond-head": { status: 409, title: "The cursor lies beyond the head", retryable: false },
+  "event-removed": { status: 410, title: "The event has been removed", retryable: false },
+  "wrong-expected-version": { status: 412, title: "Wrong expected version", retryable: false },
+  "body-too-large": { status: 413, title: "The body is too large", retryable: false },
+  "uri-too-long": { status: 414, title: "The URL is too long", retryable: false },
+  "unsupported-media-type": { status: 415, title: "The body's media type is not supported", retryable: false },
+  "invalid-event": { status: 422, title: "The event is not valid", retryable: false },
+  "empty-append": { status: 422, title: "There is nothing to append", retryable: false },
+  "invalid-configuration": { status: 422, title: "The configuration is not valid", retryable: false },
+  "idempotency-key-reused": { status: 422, title: "The key was used for another request", retryable: false },
+  "internal-error": { status: 500, title: "The service failed", retryable: true },
+  overloaded: { status: 503, title: "The service is overloaded", retryable: true },
+  "storage-unavailable": { status: 503, title: "The database is not available", retryable: true },
+  "outcome-unknown": { status: 503, title: "The outcome of the request is not known", retryable: true },
+  "shutting-down": { status: 503, title: "The service is shutting down", retryable: true },
+} as const satisfies Record<string, { status: number; title: string; retryable: boolean }>;
+
+export type ProblemCode = keyof typeof catalogue;
+
+/** One place in a body or a parameter that is not as it must be: a JSON Pointer (RFC 6901) and what is wrong there. */
+export type Violation = { path: string; message: string };
+
+/** An error of the catalogue; becomes `application/problem+json` (RFC 9457) at the edge. */
+export class Problem extends Error {
+  readonly code: ProblemCode;
+  /** Members that help the client, besides those of RFC 9457. */
+  readonly fields: Readonly<Record<string, unknown>>;
+
+  constructor(code: ProblemCode, detail: string, fields: Record<string, unknown> = {}, cause?: unknown) {
+    super(detail, cause === undefined ? undefined : { cause });
+    this.name = "Problem";
+    this.code = code;
+    this.fields = fields;
+  }
+
+  get status(): number {
+    return catalogue[this.code].status;
+  }
+
+  get retryable(): boolean {
+    return catalogue[this.code].retryable;
+  }
+}
+
+export const malformedBody = (detail: string) => new Problem("malformed-body", detail);
+export const invalidStreamName = (name: string) =>
+  new Problem("invalid-stream-name", "A stream name has 1 to 200 characters of A-Z a-z 0-9 . _ - :", { stream: name.slice(0, 250) });
+export const invalidParameter = (parameter: string, detail: string) => new Problem("invalid-parameter", detail, { parameter });
+export const invalidPlace = (parameter: string, place: string, detail: string) =>
+  new Problem("invalid-place", detail, { parameter, place: place.slice(0, 300) });
+export const invalidFilter = (path: string, detail: string) =>
+  new Problem("invalid-filter", detail, { parameter: "where", where: path.slice(0, 1000) });
+export const invalidEvent = (violations: Violation[]) =>
+  new Problem("invalid-event", violations.map((v) => `${v.path || "/"}: ${v.message}`).join("; "), { errors: violations });
+export const invalidConfiguration = (violations: Violation[]) =>
+  new Problem("invalid-configuration", violations.map((v) => `${v.path || "/"}: ${v.message}`).join("; "), { errors: violations });
+export const emptyAppend = () => new Problem("empty-append", "The array of events is empty");
+export const streamNotFound = (stream: string) =>
+  new Problem("stream-not-found", `Stream ${stream} does not exist`, { stream });
+export const eventNotFound = (stream: string, offset: string) =>
+  new Problem("event-not-found", `Stream ${stream} has no event at offset ${offset}`, { stream, offset });
+export const eventRemoved = (stream: string, offset: string, firstOffset: string) =>
+  new Problem("event-removed", `The event at offset ${offset} of stream ${stream} has been removed`, { stream, offset, firstOffset });
+export const replayForbidden = (stream: string) =>
+  new Problem("replay-forbidden", `Stream ${stream} is configured with replay false: it can only be followed from its latest event`, {
+    stream,
+  });
+export const forbidden = (detail: string) => new Problem("forbidden", detail);
+export const wrongExpectedVersion = (stream: string, expected: string, actual: string) =>
+  new Problem("wrong-expected-version", `Expected version ${expected} of stream ${stream}, but it is ${actual}`, {
+    stream,
+    expected,
+    actual,
+  });
+export const eventIdConflict = (stream: string, ids: string[]) =>
+  new Problem("event-id-conflict", `Stream ${stream} holds an event of the same id with another content`, { stream, ids });
+export const idempotencyKeyReused = (key: string) =>
+  new Problem("idempotency-key-reused", "This Idempotency-Key was used for another request", { key });
+export const idempotencyKeyInUse = (key: string) =>
+  new Problem("idempotency-key-in-use", "A request with this Idempotency-Key is still running", { key });
+export const cursorBeyondHead = (cursor: string, head: string, logId: string) =>
+  new Problem("cursor-beyond-head", `The cursor ${cursor} lies beyond the head ${head}: it may belong to another history of the log`, {
+    cursor,
+    head,
+    logId,
+  });
+export const bodyTooLarge = (maxBytes: number) =>
+  new Problem("body-too-large", `A body has at most ${maxBytes} bytes`, { maxBytes });
+export const overloaded = (detail: string) => new Problem("overloaded", detail);
+export const storageUnavailable = (detail: string, cause?: unknown) => new Problem("storage-unavailable", detail, {}, cause);
+export const outcomeUnknown = (cause?: unknown) =>
+  new Problem(
+    "outcome-unknown",
+    "The connection to the database broke before the commit was confirmed: repeat the request with the same event ids or Idempotency-Key",
+    {},
+    cause,
+  );
+export const shuttingDown = () => new Problem("shutting-down", "The service is shutting down");
+export const internalError = (cause: unknown) => new Problem("internal-error", "The service failed; its log tells why", {}, cause);

@@ -1,0 +1,84 @@
+// The connections to Postgres: separate pools for appends and reads, and one connection that listens.
+import postgres from "postgres";
+import type { Log } from "../base/log.ts";
+import { createPool, type Pool, type Sql } from "./pool.ts";
+
+/** Where the database is: a URL, or what the embedded Postgres says of itself. */
+export type Connection =
+  | string
+  | { host: string; port?: number; username: string; password?: string; database: string };
+
+export type DatabaseOptions = {
+  connection: Connection;
+  schema: string;
+  /** Connections for reads; appends have their own few. */
+  poolSize: number;
+  /** Time limit of one statement, in milliseconds. */
+  commandTimeoutMs: number;
+  appendsInFlight: number;
+  log: Log;
+};
+
+export type Database = {
+  appends: Pool;
+  reads: Pool;
+  /** A single connection of its own, for migrating or listening; the caller ends it. */
+  connect: (settings?: Record<string, string>) => Sql;
+  schema: string;
+  stop: () => Promise<void>;
+};
+
+// Every statement of the append path is a set of index probes. A plan made while the tables are empty must not become
+// a sequential scan of millions of rows later, and planning anew for each batch costs more than the batch.
+const appendSettings = {
+  plan_cache_mode: "force_generic_plan",
+  enable_seqscan: "off",
+  enable_hashjoin: "off",
+  enable_mergejoin: "off",
+};
+
+export function createDatabase(options: DatabaseOptions): Database {
+  const { connection, schema, commandTimeoutMs, log } = options;
+
+  function connect(size: number, role: string, settings: Record<string, string> = {}): Sql {
+    const shared: postgres.Options<Record<string, postgres.PostgresType>> = {
+      max: size,
+      fetch_types: false,
+      connect_timeout: 5,
+      idle_timeout: 0,
+      max_lifetime: null,
+      keep_alive: 10,
+      // First retry soon, then about every second: a restarted database is found again without a storm.
+      backoff: (retries: number) => Math.min(1, 0.05 * 2 ** retries) * (0.5 + Math.random() / 2),
+      onnotice: (notice) => log.debug({ notice: notice["message"] }, "notice of the database"),
+      connection: {
+        application_name: `sluice ${role}`,
+        search_path: `"${schema}"`,
+        statement_timeout: commandTimeoutMs,
+        idle_in_transaction_session_timeout: commandTimeoutMs,
+        client_min_messages: "warning",
+        TimeZone: "UTC",
+        ...settings,
+      } as unknown as Record<string, string>,
+    };
+    return typeof connection === "string" ? postgres(connection, shared) : postgres({ ...connection, ...shared });
+  }
+
+  const timeLimitMs = commandTimeoutMs + 2_000;
+  const appends = createPool({
+    connect: (size) => connect(size, "appends", appendSettings),
+    size: options.appendsInFlight,
+    timeLimitMs,
+  });
+  const reads = createPool({ connect: (size) => connect(size, "reads"), size: options.poolSize, timeLimitMs });
+
+  return {
+    appends,
+    reads,
+    connect: (settings) => connect(1, "single", settings),
+    schema,
+    async stop() {
+      await Promise.all([appends.stop(), reads.stop()]);
+    },
+  };
+}

@@ -1,0 +1,72 @@
+// An event, before and after it is stored, and its envelope: CloudEvents 1.0 in JSON, on one line.
+
+/** What a producer appends, checked and normalised. */
+export type NewEvent = {
+  id: string;
+  /** The producer gave the id (or a key it derives from): a second event of this id is a duplicate. */
+  known: boolean;
+  /** Hash of type, data and attributes, where `known`; else null. */
+  hash: string | null;
+  source: string;
+  type: string;
+  schemaVersion: number;
+  correlationId: string | null;
+  partitionKey: string | null;
+  /** The other attributes as a JSON object: source, time, subject, datacontenttype, extensions. */
+  attributes: string;
+  /** JSON text as it came, without line breaks; null when there is none. */
+  data: string | null;
+  binary: Uint8Array | null;
+  /** Size that counts for the stream, in bytes. */
+  bytes: number;
+};
+
+/** An event of the log. */
+export type StoredEvent = {
+  position: number;
+  stream: string;
+  offset: number;
+  /** RFC 3339, UTC, milliseconds. */
+  recordedTime: string;
+  id: string;
+  type: string;
+  schemaVersion: number;
+  correlationId: string | null;
+  partitionKey: string | null;
+  attributes: string;
+  data: string | null;
+  binary: Uint8Array | null;
+  /** The envelope, once somebody asked for it. */
+  line: string | null;
+};
+
+/** The stream of the service's own records; its name is outside the grammar of public names. */
+export const controlStream = "$control";
+
+/** Names of streams: 1 to 200 of `A-Z a-z 0-9 . _ - :`. */
+export const streamName = /^[A-Za-z0-9._:-]{1,200}$/;
+
+/**
+ * The envelope (CloudEvents 1.0 JSON format, section 3) on one line, joined from the stored texts and kept, so that an
+ * event is encoded once however many read it, and equally live and replayed.
+ */
+export function envelope(event: StoredEvent): string {
+  event.line ??= encode(event);
+  return event.line;
+}
+
+function encode(event: StoredEvent): string {
+  const { attributes } = event;
+  let line = `{"specversion":"1.0","id":${JSON.stringify(event.id)},"type":${JSON.stringify(event.type)},`;
+  line += attributes.slice(1, -1);
+  // A key of the object is the only place where this sequence can stand: within a string its quotes are escaped.
+  if (!attributes.includes('"time":')) line += `,"time":"${event.recordedTime}"`;
+  if (event.data !== null && !attributes.includes('"datacontenttype":')) line += ',"datacontenttype":"application/json"';
+  line += `,"stream":"${event.stream}","offset":"${event.offset}","position":"${event.position}"`;
+  line += `,"recordedtime":"${event.recordedTime}","schemaversion":"${event.schemaVersion}"`;
+  if (event.correlationId !== null) line += `,"correlationid":${JSON.stringify(event.correlationId)}`;
+  if (event.partitionKey !== null) line += `,"partitionkey":${JSON.stringify(event.partitionKey)}`;
+  if (event.data !== null) line += `,"data":${event.data}`;
+  if (event.binary !== null) line += `,"data_base64":"${Buffer.from(event.binary).toString("base64")}"`;
+  return `${line}}`;
+}
