@@ -22,15 +22,19 @@ create table streams (
   first_bytes bigint not null default 0,
   -- First offset of the stream's present life: ids and events below it belong to a deleted one.
   born_offset bigint not null default 0,
+  -- Rows below this offset are gone from the disk.
+  purged_offset bigint not null default 0,
+  -- The last event below log.checkpoint_position, or the last one of a deleted life: offsets are never reused.
   checkpoint_offset bigint not null default -1,
   checkpoint_bytes bigint not null default 0,
+  checkpoint_position bigint not null default -1,
   ephemeral boolean not null default false,
-  delivery text not null default 'at-least-once'
-    check (delivery in ('at-most-once', 'at-least-once', 'exactly-once')),
   replay boolean not null default true,
   -- The stream in which the service keeps its own control records; its name is outside the public grammar.
   internal boolean not null default false
 ) with (fillfactor = 70);
+
+create index streams_to_purge on streams (id) where purged_offset < first_offset;
 
 -- The service's control records (deletions, trims) are events of this stream, so every tail meets them in order.
 insert into streams (name, created_at, internal) values ('$control', clock_timestamp(), true);

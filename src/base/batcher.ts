@@ -3,9 +3,9 @@
 export type BatcherOptions<Item> = {
   /** Does the work of one batch; it settles each item by itself. A rejection is a defect and reaches `onDefect`. */
   flush: (items: Item[]) => Promise<void>;
-  /** Size of an item, in bytes. */
-  bytesOf: (item: Item) => number;
-  maxItems: number;
+  /** What an item counts towards the limits of a batch; one item alone may exceed them. */
+  weigh: (item: Item) => { count: number; bytes: number };
+  maxCount: number;
   maxBytes: number;
   /** Batches under way at the same time. */
   maxInFlight: number;
@@ -21,22 +21,24 @@ export type Batcher<Item> = {
 };
 
 export function createBatcher<Item>(options: BatcherOptions<Item>): Batcher<Item> {
-  const { flush, bytesOf, maxItems, maxBytes, maxInFlight, onDefect } = options;
+  const { flush, weigh, maxCount, maxBytes, maxInFlight, onDefect } = options;
   let queue: Item[] = [];
   let inFlight = 0;
   let scheduled = false;
   let idleWaiters: (() => void)[] = [];
 
   function take(): Item[] {
+    let taken = 0;
     let count = 0;
     let bytes = 0;
-    while (count < queue.length && count < maxItems) {
-      bytes += bytesOf(queue[count] as Item);
-      if (count > 0 && bytes > maxBytes) break;
-      count++;
+    for (; taken < queue.length; taken++) {
+      const weight = weigh(queue[taken] as Item);
+      count += weight.count;
+      bytes += weight.bytes;
+      if (taken > 0 && (count > maxCount || bytes > maxBytes)) break;
     }
-    const batch = count === queue.length ? queue : queue.slice(0, count);
-    queue = count === queue.length ? [] : queue.slice(count);
+    const batch = taken === queue.length ? queue : queue.slice(0, taken);
+    queue = taken === queue.length ? [] : queue.slice(taken);
     return batch;
   }
 

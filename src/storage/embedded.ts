@@ -1,7 +1,7 @@
 // Runs a Postgres of our own under the data folder: starts it, takes it over, restarts it when it crashes, stops it.
 import { randomBytes } from "node:crypto";
 import { createServer } from "node:net";
-import { chooseAccount } from "./embedded/account.ts";
+import { type Account, chooseAccount } from "./embedded/account.ts";
 import { findBinaries } from "./embedded/binaries.ts";
 import { prepareCluster, superuser } from "./embedded/cluster.ts";
 import { closeDataFolder, type DataFolder, makeSocketDir, openDataFolder } from "./embedded/folders.ts";
@@ -24,7 +24,7 @@ export interface EmbeddedOptions {
 
 export interface Embedded {
   /** The connection options for postgres.js; they stay the same when Postgres is restarted. */
-  readonly connection: { host: string; port: number; user: string; database: string };
+  readonly connection: { host: string; port: number; username: string; database: string };
   /** The address for psql and other libpq programs on this machine. */
   readonly url: string;
   /** The address over TCP, with its password (it changes at every start); only with the option `tcp`. */
@@ -53,6 +53,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
   if (process.platform === "win32") throw new Error("There is no embedded Postgres for Windows: set DATABASE_URL");
   const { log, tcp = false } = options;
   const folder = await openDataFolder(options.dataDir);
+  const account = await chooseAccount(folder.pgData);
   const lock = await takeLock(folder.lockFile, `The data folder ${folder.path}`);
   const stopped = new AbortController();
   const password = randomBytes(18).toString("base64url");
@@ -67,7 +68,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
   }
 
   try {
-    plan = await makePlan(folder, options);
+    plan = await makePlan(folder, account, options);
     current = await bringUp(plan, log, stopped.signal);
     await prepareDatabase(current.postmaster, tcp ? password : undefined);
   } catch (error) {
@@ -87,7 +88,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
 
   let stopping: Promise<void> | undefined;
   return {
-    connection: { host: socketDir, port, user: superuser, database },
+    connection: { host: socketDir, port, username: superuser, database },
     url: `postgres://${superuser}@/${database}?host=${encodeURIComponent(socketDir)}&port=${port}`,
     tcpUrl: tcp ? `postgres://${superuser}:${password}@127.0.0.1:${port}/${database}` : undefined,
     dataDir: folder.path,
@@ -107,9 +108,8 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
   };
 }
 
-async function makePlan(folder: DataFolder, options: EmbeddedOptions): Promise<Plan> {
+async function makePlan(folder: DataFolder, account: Account | undefined, options: EmbeddedOptions): Promise<Plan> {
   const { fsync = !folder.throwAway, tcp = false, maxConnections = 100, log } = options;
-  const account = await chooseAccount(folder.pgData);
   const binaries = await findBinaries(account);
   const { created } = await prepareCluster(folder.pgData, binaries, account, { durable: fsync });
   if (created) log.info({ dataDir: folder.path, ...(account && { user: account.name }) }, "Made a new database folder");

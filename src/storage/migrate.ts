@@ -1,13 +1,14 @@
 // Brings the schema of a database to the version of this program, in one transaction.
 import { setTimeout as sleep } from "node:timers/promises";
 import type postgres from "postgres";
+import type { Log } from "../base/log.ts";
 import { type MigrationFiles, readMigrationFiles, type SqlFile } from "./migration-files.ts";
 
 export interface MigrateOptions {
   schema: string;
   /** The folder with `migrations`, `functions` and `views`; the program's own by default. */
   dir?: string;
-  log: { info(fields: object, message: string): void };
+  log: Pick<Log, "info">;
 }
 
 export interface MigrateResult {

@@ -28,7 +28,7 @@ export interface MigrationFiles {
 }
 
 /** The folder `sql` of this program. */
-export const sqlFolder = fileURLToPath(new URL("../../sql", import.meta.url));
+const sqlFolder = fileURLToPath(new URL("../../sql", import.meta.url));
 
 /** Reads `<dir>/migrations/NNNN_name.sql`, `functions/**.sql` and `views/**.sql`; throws on a bad name, a gap or a double. */
 export async function readMigrationFiles(dir: string = sqlFolder): Promise<MigrationFiles> {

@@ -5,9 +5,10 @@ import {
   shuttingDown, storageUnavailable, wrongExpectedVersion,
 } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import { absent, arrayLiteral, readBooleans, readNumbers, textList } from "../storage/lists.ts";
+import { readBooleans, readNumbers } from "../storage/lists.ts";
 import { classify } from "../storage/pg-errors.ts";
 import type { Pool } from "../storage/pool.ts";
+import { callLogAppend, type LogAppendRow as Row } from "./log-append.ts";
 import type { NewEvent, StoredEvent } from "./event.ts";
 
 /** The version a request expects: any, nothing ever appended, something appended, or a last offset. */
@@ -59,13 +60,9 @@ export type AppendCounters = { requests: number; events: number; duplicates: num
 
 type Pending = AppendRequest & {
   bytes: number;
+  count: number;
   resolve: (appended: Appended) => void;
   reject: (problem: Problem) => void;
-};
-
-type Row = {
-  status: string; actual: string; offsets: string; relative: string; positions: string; duplicates: string;
-  base: string | null; recorded: Date | null;
 };
 
 const maxAttempts = 5;
@@ -79,7 +76,7 @@ export function createAppender(options: AppenderOptions): Appender {
 
   const batcher: Batcher<Pending> = createBatcher<Pending>({
     flush: (batch) => store(batch, 1),
-    sizeOf: (pending) => pending,
+    weigh: (pending) => pending,
     maxCount: options.maxBatchEvents,
     maxBytes: options.maxBatchBytes,
     maxInFlight: options.batchesInFlight,
@@ -93,7 +90,7 @@ export function createAppender(options: AppenderOptions): Appender {
     let row: Row;
     try {
       counters.batches++;
-      row = await pool.run((sql) => call(sql, batch));
+      row = await pool.run((sql) => callLogAppend(sql, batch));
     } catch (error) {
       return failed(batch, attempt, error);
     }
@@ -177,6 +174,7 @@ export function createAppender(options: AppenderOptions): Appender {
         batcher.push({
           ...request,
           bytes,
+          count: request.events.length,
           resolve(appended) {
             done();
             resolve(appended);

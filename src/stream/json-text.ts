@@ -19,7 +19,11 @@ export class JsonWalk {
   at = 0;
   refusal: Refusal = null;
 
-  constructor(readonly text: string) {}
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
 
   /** Skips white space (RFC 8259 section 2) and returns the code of the next character. */
   peek(): number {

@@ -2,7 +2,7 @@
 import { afterAll, expect, test } from "bun:test";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readFile, realpath, rm, stat, writeFile } from "node:fs/promises";
+import { chown, mkdir, mkdtemp, readFile, realpath, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -162,6 +162,7 @@ test("a crash leaves no trap: stale pid file, reused pid, stale lock, unfinished
   const first = await start({ dataDir });
   expect(await stat(draft).catch(() => "gone")).toBe("gone");
   const pidFile = join(dataDir, "postgres", "postmaster.pid");
+  const owner = await stat(pidFile);
   const left = await readFile(pidFile, "utf8");
   const dead = first.pid as number;
   await query(first, "create table kept as select 1 as n");
@@ -170,6 +171,9 @@ test("a crash leaves no trap: stale pid file, reused pid, stale lock, unfinished
   // This test's own process stands for whoever got the pid; so does the parent, as a pid that is not Postgres's parent.
   for (const pid of [dead, process.pid, process.ppid]) {
     await writeFile(pidFile, left.replace(/^\d+/, String(pid)));
+    await mkdir(first.connection.host, { mode: 0o700 });
+    await chown(first.connection.host, owner.uid, owner.gid);
+    await writeFile(join(first.connection.host, ".s.PGSQL.5432.lock"), left.replace(/^\d+/, String(pid)));
     await writeFile(join(dataDir, "service.lock"), JSON.stringify({ pid, started: "before the boot" }));
     const next = await start({ dataDir });
     expect(next.takenOver).toBe(false);

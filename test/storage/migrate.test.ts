@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import postgres from "postgres";
+import type { Log } from "../../src/base/log.ts";
 import { type Embedded, startEmbedded } from "../../src/storage/embedded.ts";
 import { assertCurrent, migrate, searchPath, status } from "../../src/storage/migrate.ts";
 import { dumpSchema } from "../../src/storage/schema-dump.ts";
@@ -72,7 +73,7 @@ async function folder(files: Record<string, string>): Promise<string> {
   return dir;
 }
 
-async function run(files: Record<string, string>, log: { info(fields: object, message: string): void } = silent) {
+async function run(files: Record<string, string>, log: Pick<Log, "info"> = silent) {
   return migrate(sql, { schema, dir: await folder(files), log });
 }
 
@@ -110,7 +111,7 @@ test("a connection with the search path uses the functions by their bare names",
 test("side by side, one migrates and the others find it done", async () => {
   const dir = await folder({ ...both, "migrations/0003_slow.sql": "select pg_sleep(0.3)" });
   const messages: string[] = [];
-  const log = { info: (_: object, message: string) => messages.push(message) };
+  const log = { info: (_: object, message: string) => void messages.push(message) } as Pick<Log, "info">;
   const results = await Promise.all([1, 2, 3, 4].map(() => migrate(sql, { schema, dir, log })));
   expect(results.map(({ applied }) => applied.length).sort()).toEqual([0, 0, 0, 6]);
   expect(messages).toContain("Waiting for another process that migrates the database");

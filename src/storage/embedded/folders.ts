@@ -1,6 +1,20 @@
 // The folders of the embedded Postgres: its data, its socket, and the throw-away kind.
 import { createHash } from "node:crypto";
-import { chmod, chown, lstat, mkdir, mkdtemp, readdir, readlink, realpath, rm, stat, statfs } from "node:fs/promises";
+import {
+  access,
+  chmod,
+  chown,
+  constants,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readlink,
+  realpath,
+  rm,
+  stat,
+  statfs,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Account } from "./account.ts";
@@ -33,6 +47,9 @@ export async function openDataFolder(dataDir: string | undefined): Promise<DataF
     return describe(await realpath(path), true);
   }
   await mkdir(dataDir, { recursive: true });
+  await access(dataDir, constants.W_OK | constants.X_OK).catch(() => {
+    throw new Error(`The data folder ${dataDir} belongs to somebody else: it cannot be written to`);
+  });
   return describe(await realpath(dataDir), false);
 }
 
@@ -61,6 +78,18 @@ export async function makeSocketDir(folder: DataFolder, account: Account | undef
     if (found?.isDirectory() && found.uid === owner && (found.mode & 0o077) === 0) return path;
   }
   throw new Error(`Cannot make a private folder for Postgres's socket in ${base}: set TMPDIR to another folder`);
+}
+
+/**
+ * Empties the socket's folder before a start. A lock file of a dead Postgres would stop the next one for as long as
+ * any process has the pid in it, be it a zombie.
+ */
+export async function clearSocketDir(socketDir: string, account: Account | undefined): Promise<void> {
+  const names = await readdir(socketDir).catch(() => undefined);
+  for (const name of names ?? []) await rm(join(socketDir, name), { force: true });
+  if (names) return;
+  await mkdir(socketDir, { mode: 0o700 });
+  if (account) await chown(socketDir, account.uid, account.gid);
 }
 
 function describe(path: string, throwAway: boolean): DataFolder {

@@ -1,20 +1,17 @@
 // Keeps one Postgres running: takes over the one that is there or starts one, and starts it anew when it ends.
 import { setTimeout as sleep } from "node:timers/promises";
 import postgres from "postgres";
+import type { Log } from "../../base/log.ts";
 import type { Account } from "./account.ts";
 import type { Binaries } from "./binaries.ts";
 import { superuser, withReachable } from "./cluster.ts";
-import type { DataFolder } from "./folders.ts";
+import { clearSocketDir, type DataFolder } from "./folders.ts";
 import { findPostmaster, launchPostmaster, type Postmaster, stopPostmaster } from "./postmaster.ts";
 import { waitUntilGone } from "./process.ts";
 import { quoteServerLog } from "./server-log.ts";
 
-/** The part of a logger that start-up uses. */
-export interface StartLog {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-  error(fields: object, message: string): void;
-}
+/** The part of the log that start-up uses. */
+export type StartLog = Pick<Log, "info" | "warn" | "error">;
 
 /** All that is decided before Postgres is started. */
 export interface Plan {
@@ -59,6 +56,7 @@ export async function bringUp(plan: Plan, log: StartLog, signal: AbortSignal): P
   const onWait = (seconds: number) => log.info({ seconds }, "Postgres is still recovering");
   for (const deadline = Date.now() + orphansTimeoutMs; ; await sleep(100)) {
     try {
+      await clearSocketDir(plan.socketDir, account);
       return { ...(await launchPostmaster(launch, { signal, onWait })), takenOver: false };
     } catch (error) {
       // A query of a killed Postgres may run on for a moment, and it keeps the folder in use.

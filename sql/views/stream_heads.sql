@@ -1,0 +1,12 @@
+-- Where each stream begins and ends, and its size, at the same cost for a stream of any length.
+create or replace view stream_heads as
+select s.id, s.name, s.created_at, s.ephemeral, s.replay, s.internal, s.first_offset, l.log_id,
+       coalesce(e."offset", s.checkpoint_offset) as last_offset,
+       coalesce(e.position, s.checkpoint_position) as last_position,
+       coalesce(e.stream_bytes, s.checkpoint_bytes) - s.first_bytes as bytes
+from log l cross join streams s
+left join lateral (
+  select ev."offset", ev.position, ev.stream_bytes from events ev
+  where ev.stream_id = s.id and ev.position >= l.checkpoint_position
+  order by ev."offset" desc limit 1
+) e on true;

@@ -1,0 +1,94 @@
+// Calls the SQL function log_append: one batch of requests as parallel lists.
+import { arrayLiteral, textList } from "../storage/lists.ts";
+import type { Sql } from "../storage/pool.ts";
+import type { AppendRequest, Expected } from "./append.ts";
+
+/** The function's answer; arrays as they stand on the wire. */
+export type LogAppendRow = {
+  status: string;
+  actual: string;
+  offsets: string;
+  relative: string;
+  positions: string;
+  duplicates: string;
+  base: string | null;
+  recorded: Date | null;
+};
+
+export async function callLogAppend(sql: Sql, batch: readonly AppendRequest[]): Promise<LogAppendRow> {
+  const streams = [...new Set(batch.map((request) => request.stream))].sort();
+  const streamIndex = new Map(streams.map((name, i) => [name, i + 1]));
+  const r = { stream: [] as number[], expected: [] as (number | null)[], count: [] as number[], key: [] as (string | null)[], hash: [] as (string | null)[] };
+  const e = {
+    known: [] as (number | null)[], hash: [] as (string | null)[], bytes: [] as number[], version: [] as number[], id: [] as string[],
+    type: [] as string[], correlation: [] as (string | null)[], partitionKey: [] as (string | null)[], attributes: [] as string[],
+    data: [] as (string | null)[], binary: [] as (string | null)[],
+  };
+  const k = { stream: [] as number[], id: [] as string[], source: [] as string[] };
+  const knownIndex = new Map<string, number>();
+  let keyed = false;
+  let binary = false;
+
+  for (const request of batch) {
+    const stream = streamIndex.get(request.stream) as number;
+    r.stream.push(stream);
+    r.expected.push(expectedNumber(request.expected));
+    r.count.push(request.events.length);
+    r.key.push(request.idempotency?.key ?? null);
+    r.hash.push(request.idempotency?.requestHash ?? null);
+    if (request.idempotency !== null) keyed = true;
+    for (const event of request.events) {
+      let known: number | null = null;
+      if (event.known) {
+        const identity = `${stream}\n${event.source}\n${event.id}`;
+        known = knownIndex.get(identity) ?? null;
+        if (known === null) {
+          k.stream.push(stream);
+          k.id.push(event.id);
+          k.source.push(event.source);
+          known = k.id.length;
+          knownIndex.set(identity, known);
+        }
+      }
+      e.known.push(known);
+      e.hash.push(event.hash);
+      e.bytes.push(event.bytes);
+      e.version.push(event.schemaVersion);
+      e.id.push(event.id);
+      e.type.push(event.type);
+      e.correlation.push(event.correlationId);
+      e.partitionKey.push(event.partitionKey);
+      e.attributes.push(event.attributes);
+      e.data.push(event.data);
+      e.binary.push(event.binary === null ? null : `"\\\\x${Buffer.from(event.binary).toString("hex")}"`);
+      if (event.binary !== null) binary = true;
+    }
+  }
+  const hasKnown = k.id.length > 0;
+  const rows = await sql<LogAppendRow[]>`
+    select status, actual, offsets, relative, positions, duplicates, base, recorded
+    from log_append(
+      ${textList(streams)},
+      ${arrayLiteral(r.stream)}::int[], ${arrayLiteral(r.expected)}::bigint[], ${arrayLiteral(r.count)}::int[],
+      ${keyed ? textList(r.key) : null}::text, ${keyed ? arrayLiteral(r.hash) : null}::uuid[],
+      ${hasKnown ? arrayLiteral(e.known) : null}::int[], ${hasKnown ? arrayLiteral(e.hash) : null}::uuid[],
+      ${arrayLiteral(e.bytes)}::int[], ${arrayLiteral(e.version)}::int[], ${textList(e.id)}, ${textList(e.type)},
+      ${textList(e.correlation)}, ${textList(e.partitionKey)}, ${textList(e.attributes)}, ${textList(e.data)},
+      ${binary ? arrayLiteral(e.binary) : null}::bytea[],
+      ${hasKnown ? arrayLiteral(k.stream) : null}::int[], ${hasKnown ? textList(k.id) : null}::text,
+      ${hasKnown ? textList(k.source) : null}::text)`;
+  return rows[0] as LogAppendRow;
+}
+
+function expectedNumber(expected: Expected): number | null {
+  switch (expected) {
+    case "any":
+      return null;
+    case "nothing":
+      return -1;
+    case "something":
+      return -2;
+    default:
+      return expected;
+  }
+}

@@ -1,0 +1,67 @@
+// Where a stream begins and ends.
+import type { Sql } from "../storage/pool.ts";
+
+export type StreamHead = {
+  id: number;
+  name: string;
+  /** False for a name that has no stream (yet, or any more); its offsets go on from lastOffset all the same. */
+  exists: boolean;
+  createdAt: Date | null;
+  replay: boolean;
+  firstOffset: number;
+  /** -1 before the first event. */
+  lastOffset: number;
+  /** Position of the last event, -1 before the first. */
+  lastPosition: number;
+  bytes: number;
+  /** Id of the log's history. */
+  logId: string;
+};
+
+export type HeadRow = {
+  id: string;
+  name: string;
+  created_at: Date | null;
+  replay: boolean;
+  first_offset: string;
+  last_offset: string;
+  last_position: string;
+  bytes: string;
+  log_id: string;
+};
+
+export function fromHeadRow(row: HeadRow): StreamHead {
+  return {
+    id: Number(row.id),
+    name: row.name,
+    exists: row.created_at !== null,
+    createdAt: row.created_at,
+    replay: row.replay,
+    firstOffset: Number(row.first_offset),
+    lastOffset: Number(row.last_offset),
+    lastPosition: Number(row.last_position),
+    bytes: Number(row.bytes),
+    logId: row.log_id,
+  };
+}
+
+/** The heads of the named streams, in the order of their ids; names that never were are left out. */
+export async function readStreamHeads(sql: Sql, names: readonly string[]): Promise<StreamHead[]> {
+  const rows = await sql<HeadRow[]>`
+    select h.* from stream_heads h
+    where h.name = any(${`{${names.join(",")}}`}::text[]) and not h.internal order by h.id`;
+  return rows.map(fromHeadRow);
+}
+
+/** The first offsets of streams, which rise when events are trimmed or deleted. */
+export async function readFirstOffset(sql: Sql, streamId: number): Promise<number> {
+  const rows = await sql<{ first_offset: string }[]>`select first_offset from streams where id = ${streamId}`;
+  return Number(rows[0]?.first_offset ?? 0);
+}
+
+/** The id of the log's history. */
+export async function readLogId(sql: Sql): Promise<string> {
+  const rows = await sql<{ log_id: string }[]>`select log_id from log`;
+  return rows[0]?.log_id as string;
+}
+

@@ -1,0 +1,150 @@
+// Creates, configures, lists, describes and deletes streams.
+import { invalidConfiguration, streamNotFound, type Violation } from "../base/errors.ts";
+import type { Principal } from "../base/principal.ts";
+import type { Pool, Sql } from "../storage/pool.ts";
+import { fromHeadRow, type HeadRow, readStreamHeads, type StreamHead } from "./stream-head.ts";
+
+/** A stream as the API shows it; 64-bit numbers are decimal strings. */
+export type StreamDescription = {
+  name: string;
+  type: "persistent";
+  delivery: "at-least-once";
+  scope: "internal";
+  replay: boolean;
+  validation: "off";
+  createdAt: string;
+  length: string;
+  firstOffset: string | null;
+  lastOffset: string | null;
+  firstTime: string | null;
+  lastTime: string | null;
+  bytes: string;
+};
+
+export type StreamConfiguration = { replay: boolean };
+
+type Edges = { first_time: Date | null; last_time: Date | null };
+
+/** Creates the stream or changes its configuration. Returns whether it is new. */
+export async function configureStream(pool: Pool, name: string, configuration: StreamConfiguration): Promise<boolean> {
+  return pool.run(async (sql) => {
+    const rows = await sql<{ is_new: boolean }[]>`select stream_configure(${name}, ${configuration.replay}) as is_new`;
+    return rows[0]?.is_new === true;
+  });
+}
+
+const defaults = { type: "persistent", delivery: "at-least-once", scope: "internal", validation: "off" } as const;
+const allowed: Record<keyof typeof defaults, readonly string[]> = {
+  type: ["persistent", "ephemeral"],
+  delivery: ["at-most-once", "at-least-once", "exactly-once"],
+  scope: ["internal", "cross-service"],
+  validation: ["off", "warn", "enforce"],
+};
+const later = ["retention", "visibilityTimeout", "maxAttempts", "backoff"];
+
+/**
+ * Checks a configuration. What the service cannot enforce is refused, never stored in silence.
+ * Throws `invalid-configuration`.
+ */
+export function parseConfiguration(body: unknown): StreamConfiguration {
+  if (typeof body !== "object" || body === null || Array.isArray(body)) {
+    throw invalidConfiguration([{ path: "", message: "a configuration is a JSON object" }]);
+  }
+  const violations: Violation[] = [];
+  const { replay = true, ...rest } = body as Record<string, unknown>;
+  if (typeof replay !== "boolean") violations.push({ path: "/replay", message: "must be true or false" });
+  if (rest["type"] === "ephemeral" && "replay" in body && replay === true) {
+    violations.push({ path: "/replay", message: "an ephemeral stream forgets what is settled: it cannot be replayed" });
+  }
+  for (const [key, value] of Object.entries(rest)) {
+    const path = `/${key}`;
+    if (key in defaults) {
+      const known = key as keyof typeof defaults;
+      if (!allowed[known].includes(value as string)) {
+        violations.push({ path, message: `must be one of ${allowed[known].join(", ")}` });
+      } else if (value !== defaults[known]) {
+        violations.push({ path, message: `${String(value)} is not supported by this version; only ${defaults[known]} is` });
+      }
+    } else if (later.includes(key)) violations.push({ path, message: "is not supported by this version" });
+    else violations.push({ path, message: "is not a key of a stream's configuration" });
+  }
+  if (violations.length > 0) throw invalidConfiguration(violations);
+  return { replay: replay as boolean };
+}
+
+/** One stream. Throws `stream-not-found`. */
+export async function describeStream(pool: Pool, name: string): Promise<StreamDescription> {
+  return pool.run(async (sql) => {
+    const [head] = await readStreamHeads(sql, [name]);
+    if (head === undefined || !head.exists) throw streamNotFound(name);
+    const [edges] = await readEdges(sql, [head]);
+    return describe(head, edges as Edges);
+  });
+}
+
+export type StreamList = { streams: StreamDescription[]; next: string | null };
+
+/** A page of the streams whose names begin with `prefix`, in the order of their names (by code point). */
+export async function listStreams(pool: Pool, principal: Principal, prefix: string, after: string, limit: number): Promise<StreamList> {
+  return pool.run(async (sql) => {
+    const heads: StreamHead[] = [];
+    let cursor = after;
+    // Names that the principal may not see are passed over, however many there are.
+    for (;;) {
+      const rows = await sql<HeadRow[]>`
+        select h.* from stream_heads h
+        where h.name > ${cursor} and h.name >= ${prefix} and starts_with(h.name, ${prefix})
+          and not h.internal and h.created_at is not null
+        order by h.name limit ${limit + 1}`;
+      for (const row of rows) if (heads.length <= limit && principal.canRead(row.name)) heads.push(fromHeadRow(row));
+      cursor = rows.at(-1)?.name ?? cursor;
+      if (heads.length > limit || rows.length <= limit) break;
+    }
+    const shown = heads.slice(0, limit);
+    const edges = await readEdges(sql, shown);
+    return {
+      streams: shown.map((head, i) => describe(head, edges[i] as Edges)),
+      next: heads.length > limit ? (shown.at(-1)?.name ?? null) : null,
+    };
+  });
+}
+
+/** Deletes a stream; its name can be used again and its offsets go on. Throws `stream-not-found`. */
+export async function deleteStream(pool: Pool, name: string): Promise<{ position: number }> {
+  return pool.run(async (sql) => {
+    const rows = await sql<{ position: string }[]>`select position from stream_delete(${name})`;
+    if (rows[0] === undefined) throw streamNotFound(name);
+    return { position: Number(rows[0].position) };
+  });
+}
+
+/** The times of the first and last events. */
+async function readEdges(sql: Sql, heads: readonly StreamHead[]): Promise<Edges[]> {
+  if (heads.length === 0) return [];
+  const rows = await sql<Edges[]>`
+    select
+      (select e.recorded_at from events e where e.stream_id = h.id and e.position >= h.first_offset and e."offset" >= h.first_offset
+       order by e.position limit 1) as first_time,
+      (select e.recorded_at from events e where e.position = h.last_position and e.stream_id = h.id and e."offset" >= h.first_offset) as last_time
+    from json_to_recordset(${JSON.stringify(
+      heads.map((h, n) => ({ n, id: h.id, first_offset: h.firstOffset, last_position: h.lastPosition })),
+    )}::text::json) as h(n int, id bigint, first_offset bigint, last_position bigint)
+    order by h.n`;
+  return [...rows];
+}
+
+function describe(head: StreamHead, edges: Edges): StreamDescription {
+  const empty = head.lastOffset < head.firstOffset;
+  return {
+    name: head.name,
+    ...defaults,
+    replay: head.replay,
+    createdAt: (head.createdAt as Date).toISOString(),
+    length: String(head.lastOffset - head.firstOffset + 1),
+    firstOffset: empty ? null : String(head.firstOffset),
+    lastOffset: empty ? null : String(head.lastOffset),
+    firstTime: edges.first_time?.toISOString() ?? null,
+    lastTime: edges.last_time?.toISOString() ?? null,
+    bytes: String(head.bytes),
+  };
+}

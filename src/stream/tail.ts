@@ -1,0 +1,210 @@
+// Follows the end of the log once for the whole process and keeps the newest events in a ring.
+import type { Log } from "../base/log.ts";
+import type { StoredEvent } from "./event.ts";
+
+export type TailOptions = {
+  /** The head of the log, -1 when it is empty; `atLeast` is a position known to be committed. */
+  readHead: (atLeast: number) => Promise<number>;
+  /** The events with positions in (after, upTo], in order, at most `limit`; trimmed ones may be missing. */
+  readRange: (after: number, upTo: number, limit: number) => Promise<StoredEvent[]>;
+  /** Bytes of events that the ring keeps, by their texts. */
+  ringBytes: number;
+  /** Time between looks at the head when nothing wakes the tail, in milliseconds. */
+  pollMs: number;
+  log: Log;
+};
+
+/** A piece of the log: everything with positions in (after, upTo], in order. */
+export type TailBatch = { after: number; upTo: number; events: StoredEvent[] };
+
+export type Tail = {
+  /** Finds the head and preloads the ring. */
+  start: () => Promise<void>;
+  stop: () => Promise<void>;
+  /** Events of a batch that this process committed: consecutive positions. */
+  offer: (events: StoredEvent[]) => void;
+  /** A hint that the log reaches at least to this position; Infinity asks for a look at the head. */
+  wake: (position: number) => void;
+  /** The last position that the tail has passed on, -1 before the first. */
+  head: () => number;
+  /** Calls back with every batch, in order, without gap or repetition. Returns the way to leave. */
+  subscribe: (listener: (batch: TailBatch) => void) => () => void;
+  /** The events after a cursor up to the head, at most about `maxBytes` of them; null when the ring begins later. */
+  since: (after: number, maxBytes: number) => TailBatch | null;
+  /** Positions known to be committed but not yet passed on. */
+  lag: () => number;
+};
+
+const pageSize = 1_000;
+
+export function createTail(options: TailOptions): Tail {
+  const { log } = options;
+  // The ring holds (start, head]; `events[0]` is the oldest. Dropped from the front in steps, so shifting stays cheap.
+  let events: StoredEvent[] = [];
+  let dropped = 0;
+  let bytes = 0;
+  let start = -1;
+  let head = -1;
+  let known = -1;
+  let checkHead = false;
+  const waiting = new Map<number, StoredEvent[]>();
+  const listeners = new Set<(batch: TailBatch) => void>();
+  let reading: Promise<void> | null = null;
+  let timer: ReturnType<typeof setTimeout> | null = null;
+  let stopped = false;
+
+  function sizeOf(event: StoredEvent): number {
+    return 300 + event.attributes.length + (event.data?.length ?? 0) + (event.binary?.byteLength ?? 0);
+  }
+
+  function accept(batch: TailBatch): void {
+    head = batch.upTo;
+    if (known < head) known = head;
+    for (const event of batch.events) {
+      events.push(event);
+      bytes += sizeOf(event);
+      if (event.type === "sluice.stream-deleted") obey(event);
+    }
+    while (bytes > options.ringBytes && dropped < events.length) {
+      const oldest = events[dropped] as StoredEvent;
+      bytes -= sizeOf(oldest);
+      start = oldest.position;
+      dropped++;
+    }
+    if (dropped > 1_000 && dropped * 2 > events.length) {
+      events = events.slice(dropped);
+      dropped = 0;
+    }
+    for (const listener of listeners) {
+      try {
+        listener(batch);
+      } catch (error) {
+        // A listener's defect must fail neither the append that feeds the tail nor the other listeners.
+        log.error({ err: error }, "a listener of the tail failed");
+      }
+    }
+  }
+
+  /** A control record says what is gone; the ring must not serve it to a reader that comes later. */
+  function obey(control: StoredEvent): void {
+    const { stream, to } = JSON.parse(control.data ?? "{}") as { stream: string; to: string };
+    const last = Number(to);
+    const kept = events.slice(dropped).filter((e) => e.stream !== stream || e.offset > last);
+    events = kept;
+    dropped = 0;
+    bytes = kept.reduce((sum, e) => sum + sizeOf(e), 0);
+  }
+
+  /** Passes on what waits for exactly this place in the log. */
+  function drainWaiting(): void {
+    for (const [first, batch] of waiting) {
+      const last = (batch.at(-1) as StoredEvent).position;
+      if (last <= head) waiting.delete(first);
+    }
+    for (let next = waiting.get(head + 1); next !== undefined; next = waiting.get(head + 1)) {
+      waiting.delete(head + 1);
+      accept({ after: head, upTo: (next.at(-1) as StoredEvent).position, events: next });
+    }
+  }
+
+  function fill(): void {
+    if (reading !== null || stopped) return;
+    reading = readOn()
+      .catch((error: unknown) => log.warn({ err: error }, "the tail cannot read the log"))
+      .then(() => {
+        reading = null;
+        if (!stopped) timer = setTimeout(poll, options.pollMs);
+      });
+  }
+
+  function poll(): void {
+    checkHead = true;
+    fill();
+  }
+
+  async function readOn(): Promise<void> {
+    if (timer) clearTimeout(timer);
+    while (!stopped) {
+      if (checkHead) {
+        checkHead = false;
+        known = Math.max(known, await options.readHead(Math.max(head, 0)));
+      }
+      drainWaiting();
+      if (head >= known && waiting.size === 0) return;
+      // Only the hole before the next waiting batch is read: what this process appended it has already.
+      const firstWaiting = Math.min(...waiting.keys());
+      const upTo = Math.min(Number.isFinite(firstWaiting) ? firstWaiting - 1 : known, head + pageSize);
+      if (upTo <= head) return;
+      const after = head;
+      const read = await options.readRange(after, upTo, pageSize);
+      // Meanwhile a local batch may have moved the head.
+      if (head === after) accept({ after, upTo, events: read });
+    }
+  }
+
+  return {
+    async start() {
+      head = await options.readHead(0);
+      known = head;
+      start = head;
+      const preload = await options.readRange(Math.max(-1, head - pageSize), head, pageSize);
+      let size = 0;
+      const newest: StoredEvent[] = [];
+      for (let i = preload.length - 1; i >= 0; i--) {
+        size += sizeOf(preload[i] as StoredEvent);
+        if (size > options.ringBytes) break;
+        newest.unshift(preload[i] as StoredEvent);
+      }
+      if (newest.length > 0) {
+        events = newest;
+        bytes = size;
+        start = (newest[0] as StoredEvent).position - 1;
+      }
+      timer = setTimeout(poll, options.pollMs);
+    },
+    async stop() {
+      stopped = true;
+      if (timer) clearTimeout(timer);
+      await reading;
+    },
+    offer(batch) {
+      const first = batch[0];
+      if (first === undefined) return;
+      if (first.position === head + 1) {
+        accept({ after: head, upTo: (batch.at(-1) as StoredEvent).position, events: batch });
+        if (waiting.size > 0) drainWaiting();
+      } else if (first.position > head) {
+        waiting.set(first.position, batch);
+        known = Math.max(known, (batch.at(-1) as StoredEvent).position);
+      }
+      if (waiting.size > 0) fill();
+    },
+    wake(position) {
+      if (position === Number.POSITIVE_INFINITY) checkHead = true;
+      else if (position <= known) return;
+      else known = position;
+      fill();
+    },
+    head: () => head,
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    since(after, maxBytes) {
+      if (after < start) return null;
+      let low = dropped;
+      let high = events.length;
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if ((events[middle] as StoredEvent).position <= after) low = middle + 1;
+        else high = middle;
+      }
+      let size = 0;
+      let end = low;
+      while (end < events.length && size <= maxBytes) size += sizeOf(events[end++] as StoredEvent);
+      const upTo = end === events.length ? Math.max(head, after) : (events[end - 1] as StoredEvent).position;
+      return { after, upTo, events: events.slice(low, end) };
+    },
+    lag: () => Math.max(0, known - head),
+  };
+}
