@@ -169,16 +169,16 @@ begin
   base := coalesce(base, checkpoint);
   recorded := greatest(date_trunc('milliseconds', clock_timestamp()), last_recorded);
 
-  insert into events (position, stream_id, "offset", stream_bytes, recorded_at, schema_version, ephemeral, id, type,
+  insert into events (position, stream_id, "offset", stream_bytes, recorded_at, schema_version, bytes, ephemeral, id, type,
                       correlation_id, partition_key, attributes, data, data_binary)
-    select base + u.relative, u.stream, u."offset", u.cumulative, recorded, u.version, false, u.id, u.type,
+    select base + u.relative, u.stream, u."offset", u.cumulative, recorded, u.version, u.bytes, false, u.id, u.type,
            u.correlation, u.partition_key, u.attributes::json, u.data::json, u.data_binary
     from unnest(
-           relative, event_stream, offsets, cumulative, e_version,
+           relative, event_stream, offsets, cumulative, e_version, e_bytes,
            string_to_array(e_id, E'\x1e'), string_to_array(e_type, E'\x1e'),
            string_to_array(e_correlation, E'\x1e', E'\x1f'), string_to_array(e_partition_key, E'\x1e', E'\x1f'),
            string_to_array(e_attributes, E'\x1e'), string_to_array(e_data, E'\x1e', E'\x1f'), e_binary)
-      as u(relative, stream, "offset", cumulative, version, id, type, correlation, partition_key, attributes, data, data_binary)
+      as u(relative, stream, "offset", cumulative, version, bytes, id, type, correlation, partition_key, attributes, data, data_binary)
     where u.relative is not null;
 
   if known_count > 0 then

@@ -48,6 +48,8 @@ create table events (
   -- Never runs backwards along positions; milliseconds, as the envelope shows them.
   recorded_at timestamptz not null,
   schema_version integer not null,
+  -- Size of the event: pages are bounded by it without touching the payloads.
+  bytes integer not null,
   ephemeral boolean not null,
   id text collate "C" not null,
   type text collate "C" not null,

@@ -1,6 +1,7 @@
 // The connections to Postgres: separate pools for appends and reads, and one connection that listens.
 import postgres from "postgres";
 import type { Log } from "../base/log.ts";
+import { searchPath } from "./migrate.ts";
 import { createPool, type Pool, type Sql } from "./pool.ts";
 
 /** Where the database is: a URL, or what the embedded Postgres says of itself. */
@@ -22,8 +23,10 @@ export type DatabaseOptions = {
 export type Database = {
   appends: Pool;
   reads: Pool;
-  /** A single connection of its own, for migrating or listening; the caller ends it. */
+  /** A single connection of its own, for migrating; the caller ends it. */
   connect: (settings?: Record<string, string>) => Sql;
+  /** A connection of its own for LISTEN and NOTIFY; the caller ends it. */
+  listen: () => Sql;
   schema: string;
   stop: () => Promise<void>;
 };
@@ -53,7 +56,7 @@ export function createDatabase(options: DatabaseOptions): Database {
       onnotice: (notice) => log.debug({ notice: notice["message"] }, "notice of the database"),
       connection: {
         application_name: `sluice ${role}`,
-        search_path: `"${schema}"`,
+        search_path: searchPath(schema),
         statement_timeout: commandTimeoutMs,
         idle_in_transaction_session_timeout: commandTimeoutMs,
         client_min_messages: "warning",
@@ -76,6 +79,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     appends,
     reads,
     connect: (settings) => connect(1, "single", settings),
+    listen: () => connect(1, "wake"),
     schema,
     async stop() {
       await Promise.all([appends.stop(), reads.stop()]);

@@ -4,6 +4,8 @@ import { createSemaphore } from "../base/semaphore.ts";
 import { StalledConnection } from "./pg-errors.ts";
 
 export type Sql = postgres.Sql;
+/** A piece of SQL that is put into another. */
+export type Fragment = postgres.PendingQuery<postgres.Row[]>;
 
 export type Pool = {
   /**

@@ -177,7 +177,7 @@ function decodeHeader(raw: string): string {
 function toEvent(body: Body, path: string, context: ParseContext, index: number, violations: Violation[]): NewEvent | null {
   const { value, data } = body;
   const before = violations.length;
-  if (!checker.Check(value)) collectErrors(value, path, violations);
+  if (!checker.Check(value as unknown)) collectErrors(value, path, violations);
   const source = typeof value["source"] === "string" ? value["source"] : `/${context.service}/streams/${context.stream}`;
   let attributes = `{"source":${JSON.stringify(source)}`;
   for (const name in value) {

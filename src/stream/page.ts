@@ -1,7 +1,7 @@
 // Reads pages of the log, by position, forward or backward, filtered.
 import type { Principal } from "../base/principal.ts";
-import { arrayLiteral, textList } from "../storage/lists.ts";
-import type { Pool, Sql } from "../storage/pool.ts";
+import { arrayLiteral, separator, textList } from "../storage/lists.ts";
+import type { Fragment, Pool, Sql } from "../storage/pool.ts";
 import type { StoredEvent } from "./event.ts";
 import { isUnfiltered, type Selection } from "./selection.ts";
 
@@ -44,6 +44,8 @@ export type EventRow = {
   attributes: string;
   data: string | null;
   data_binary: Uint8Array | null;
+  /** Rows that the page's query found, before it was bounded by bytes. */
+  found: string;
 };
 
 export function fromRow(row: EventRow): StoredEvent {
@@ -64,6 +66,8 @@ export function fromRow(row: EventRow): StoredEvent {
   };
 }
 
+/** Bytes of events in one page, unless one event alone is larger. */
+const pageBytes = 2_000_000;
 const firstWindow = 20_000;
 const maxWindow = 50_000_000;
 // A statement of about this length keeps a filtered scan responsive without many round trips.
@@ -92,14 +96,30 @@ export async function readPage(pool: Pool, request: PageRequest): Promise<Page> 
     const wanted = limit - events.length;
     const rows = await pool.run((sql) => selectRows(sql, request, cursor, end, wanted), request.signal);
     for (const row of rows) if (request.principal.canRead(row.stream)) events.push(fromRow(row));
-    const last = rows.at(-1);
-    cursor = rows.length === wanted && last !== undefined ? Number(last.position) : end;
+    cursor = reachedBy(rows, wanted) ?? end;
     const tookMs = performance.now() - started;
     if (tookMs < quickWindowMs) window = Math.min(window * 4, maxWindow);
     else if (tookMs > slowWindowMs) window = Math.max(Math.floor(window / 2), 1_000);
     if (performance.now() > deadline) break;
   }
   return { events, reached: cursor, done: left() <= 0 };
+}
+
+// Everything but the payloads, which are read only for the rows that fit into the page.
+function columns(sql: Sql) {
+  return sql`
+    e.position, e.stream_id, e."offset", e.recorded_at, e.id, e.type, e.schema_version, e.correlation_id, e.partition_key, e.bytes,
+    e.attributes, e.data, e.data_binary`;
+}
+
+/** The rows of an inner query that fit into a page of `pageBytes`, at least one, with their payloads. */
+function bounded(sql: Sql, inner: Fragment, order: Fragment) {
+  return sql<EventRow[]>`
+    select e.position, e.stream, e."offset", e.recorded_at, e.id, e.type, e.schema_version, e.correlation_id, e.partition_key,
+           e.attributes::text as attributes, e.data::text as data, e.data_binary, e.found
+    from (select i.*, count(*) over () as found, sum(i.bytes) over (order by i.position ${order}) - i.bytes as bytes_before from (${inner}) i) e
+    where e.bytes_before < ${pageBytes}
+    order by e.position ${order}`;
 }
 
 function selectRows(sql: Sql, request: PageRequest, cursor: number, end: number, limit: number) {
@@ -109,32 +129,70 @@ function selectRows(sql: Sql, request: PageRequest, cursor: number, end: number,
   const range = forward
     ? sql`e.position > ${cursor} and e.position <= ${end}`
     : sql`e.position < ${cursor} and e.position >= ${end}`;
-  const filters = sql`
-    ${selection.types === null ? sql`` : sql`and e.type = any(string_to_array(${textList(selection.types)}, E'\\x1e'))`}
-    ${selection.correlation === null ? sql`` : sql`and e.correlation_id = ${selection.correlation}`}
-    ${selection.key === null ? sql`` : sql`and e.partition_key = ${selection.key}`}
-    ${selection.where === null ? sql`` : sql`and coalesce(e.data::jsonb @@ ${selection.where}::text::jsonpath, false)`}`;
-  const columns = sql`
-    e.position, s.name as stream, e."offset", e.recorded_at, e.id, e.type, e.schema_version, e.correlation_id, e.partition_key,
-    e.attributes::text as attributes, e.data::text as data, e.data_binary`;
+  const filters = filterOf(sql, selection);
   if (streamIds === null) {
-    return sql<EventRow[]>`
-      select ${columns}
-      from events e join streams s on s.id = e.stream_id
-      where ${range} and not e.ephemeral and not s.internal and e."offset" >= s.first_offset
-        and (s.replay or e.position > ${historyEnd}) ${filters}
-      order by e.position ${order} limit ${limit}`;
+    return bounded(
+      sql,
+      sql`
+        select ${columns(sql)}, s.name as stream
+        from events e join streams s on s.id = e.stream_id
+        where ${range} and not e.ephemeral and not s.internal and e."offset" >= s.first_offset
+          and (s.replay or e.position > ${historyEnd}) ${filters}
+        order by e.position ${order} limit ${limit}`,
+      order,
+    );
   }
   // One index scan a stream, merged: the cost follows the page, not the length of the log between its events.
-  return sql<EventRow[]>`
-    select e.* from (
-      select ${columns} from streams s cross join lateral (
-        select e.* from events e
+  return bounded(
+    sql,
+    sql`
+      select m.*, s.name as stream
+      from streams s cross join lateral (
+        select ${columns(sql)} from events e
         where e.stream_id = s.id and ${range} and e."offset" >= s.first_offset
           and (s.replay or e.position > ${historyEnd}) ${filters}
         order by e.position ${order} limit ${limit}
-      ) e
+      ) m
       where s.id = any(${arrayLiteral(streamIds)}::bigint[])
-    ) e
-    order by e.position ${order} limit ${limit}`;
+      order by m.position ${order} limit ${limit}`,
+    order,
+  );
+}
+
+/** The conditions of a selection, but for its streams; each begins with `and`. */
+export function filterOf(sql: Sql, selection: Selection) {
+  return sql`
+    ${selection.types === null ? sql`` : sql`and e.type = any(string_to_array(${textList(selection.types)}, ${separator}))`}
+    ${selection.correlation === null ? sql`` : sql`and e.correlation_id = ${selection.correlation}`}
+    ${selection.key === null ? sql`` : sql`and e.partition_key = ${selection.key}`}
+    ${selection.where === null ? sql`` : sql`and ${predicate(sql, selection.where)}`}`;
+}
+
+/** True where the data satisfies the path predicate; an event without JSON data never does. */
+export function predicate(sql: Sql, where: string) {
+  return sql`coalesce(e.data::jsonb @@ ${where}::text::jsonpath, false)`;
+}
+
+/** The position of the last row when the page was cut by its limit or its bytes; null when it reached its end. */
+function reachedBy(rows: readonly EventRow[], limit: number): number | null {
+  const last = rows.at(-1);
+  if (last === undefined) return null;
+  const found = Number(last.found);
+  return found > rows.length || found === limit ? Number(last.position) : null;
+}
+
+/** Everything that was appended after a position, control records too: what a tail reads. */
+export async function readTail(pool: Pool, after: number, upTo: number, limit: number): Promise<{ events: StoredEvent[]; reached: number }> {
+  const rows = await pool.run((sql) =>
+    bounded(
+      sql,
+      sql`
+        select ${columns(sql)}, s.name as stream
+        from events e join streams s on s.id = e.stream_id
+        where e.position > ${after} and e.position <= ${upTo} and e."offset" >= s.first_offset
+        order by e.position limit ${limit}`,
+      sql`asc`,
+    ),
+  );
+  return { events: rows.map(fromRow), reached: reachedBy(rows, limit) ?? upTo };
 }

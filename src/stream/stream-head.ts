@@ -65,3 +65,10 @@ export async function readLogId(sql: Sql): Promise<string> {
   return rows[0]?.log_id as string;
 }
 
+
+/** The ids of the named streams; names that never were are left out. */
+export async function readStreamIds(sql: Sql, names: readonly string[]): Promise<number[]> {
+  const rows = await sql<{ id: string }[]>`
+    select id from streams where name = any(${`{${names.join(",")}}`}::text[]) and not internal order by id`;
+  return rows.map((row) => Number(row.id));
+}

@@ -5,8 +5,8 @@ import type { StoredEvent } from "./event.ts";
 export type TailOptions = {
   /** The head of the log, -1 when it is empty; `atLeast` is a position known to be committed. */
   readHead: (atLeast: number) => Promise<number>;
-  /** The events with positions in (after, upTo], in order, at most `limit`; trimmed ones may be missing. */
-  readRange: (after: number, upTo: number, limit: number) => Promise<StoredEvent[]>;
+  /** The events with positions in (after, upTo], in order, and how far that reached; trimmed ones may be missing. */
+  readRange: (after: number, upTo: number, limit: number) => Promise<{ events: StoredEvent[]; reached: number }>;
   /** Bytes of events that the ring keeps, by their texts. */
   ringBytes: number;
   /** Time between looks at the head when nothing wakes the tail, in milliseconds. */
@@ -36,6 +36,7 @@ export type Tail = {
 };
 
 const pageSize = 1_000;
+const preloaded = 200;
 
 export function createTail(options: TailOptions): Tail {
   const { log } = options;
@@ -138,7 +139,7 @@ export function createTail(options: TailOptions): Tail {
       const after = head;
       const read = await options.readRange(after, upTo, pageSize);
       // Meanwhile a local batch may have moved the head.
-      if (head === after) accept({ after, upTo, events: read });
+      if (head === after) accept({ after, upTo: read.reached, events: read.events });
     }
   }
 
@@ -147,7 +148,9 @@ export function createTail(options: TailOptions): Tail {
       head = await options.readHead(0);
       known = head;
       start = head;
-      const preload = await options.readRange(Math.max(-1, head - pageSize), head, pageSize);
+      // The page is bounded by bytes: what of it does not reach the head is of no use.
+      const page = await options.readRange(Math.max(-1, head - preloaded), head, preloaded);
+      const preload = page.reached === head ? page.events : [];
       let size = 0;
       const newest: StoredEvent[] = [];
       for (let i = preload.length - 1; i >= 0; i--) {

@@ -1,0 +1,99 @@
+// The configuration: environment variables, checked at start; a bad value is one clear line.
+import { quoteSchema } from "./storage/migrate.ts";
+
+/** A variable that is not as it must be. */
+export class ConfigError extends Error {}
+
+export type Config = {
+  host: string;
+  port: number;
+  databaseUrl: string | null;
+  storage: "embedded" | "memory";
+  dataDir: string;
+  /** The embedded Postgres listens on a port of the loopback interface too. */
+  embeddedTcp: boolean;
+  schema: string;
+  autoMigrate: boolean;
+  serviceName: string;
+  logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
+  poolSize: number;
+  commandTimeoutMs: number;
+  appendBatchEvents: number;
+  appendBatchBytes: number;
+  maxBodyBytes: number;
+  bodyTimeoutMs: number;
+  maxConnections: number;
+  heartbeatMs: number;
+  retryMs: number;
+  connectionBufferBytes: number;
+  ringBytes: number;
+  partitionSize: number;
+  idempotencyKeysMs: number;
+  shutdownMs: number;
+  ginIndex: boolean;
+};
+
+type Environment = Record<string, string | undefined>;
+
+/** Reads and checks the environment. Throws `ConfigError`, which names the variable. */
+export function readConfig(env: Environment): Config {
+  const text = (name: string, fallback: string, pattern: RegExp, meaning: string) => {
+    const value = env[name] === undefined || env[name] === "" ? fallback : (env[name] as string);
+    if (!pattern.test(value)) throw new ConfigError(`${name} must be ${meaning}, not ${JSON.stringify(value)}`);
+    return value;
+  };
+  const number = (name: string, fallback: number, min: number, max: number) => {
+    const value = Number(text(name, String(fallback), /^\d{1,15}$/, `a whole number from ${min} to ${max}`));
+    if (value < min || value > max) throw new ConfigError(`${name} must be a whole number from ${min} to ${max}, not ${value}`);
+    return value;
+  };
+  const choice = <Choice extends string>(name: string, fallback: Choice, choices: readonly Choice[]) =>
+    text(name, fallback, new RegExp(`^(?:${choices.join("|")})$`), `one of ${choices.join(", ")}`) as Choice;
+  const flag = (name: string, fallback: boolean) => choice(name, fallback ? "true" : "false", ["true", "false"]) === "true";
+  const duration = (name: string, fallback: string, minMs: number, maxMs: number) => {
+    const value = text(name, fallback, /^\d{1,9}(ms|s|m|h|d)$/, "a duration such as 500ms, 30s, 5m, 24h or 7d");
+    const unit = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }[value.replace(/^\d+/, "")] as number;
+    const ms = Number.parseInt(value, 10) * unit;
+    if (ms < minMs || ms > maxMs) throw new ConfigError(`${name} must be a duration from ${minMs}ms to ${maxMs}ms, not ${value}`);
+    return ms;
+  };
+
+  const databaseUrl = env["DATABASE_URL"] === undefined || env["DATABASE_URL"] === "" ? null : env["DATABASE_URL"];
+  if (databaseUrl !== null && !/^postgres(ql)?:\/\/\S+$/.test(databaseUrl)) {
+    // The value is not repeated: it holds a password.
+    throw new ConfigError("DATABASE_URL must be a URL such as postgres://user:password@host:5432/database");
+  }
+  const schema = text("DATABASE_SCHEMA", "event_streaming", /^[a-z_][a-z0-9_]{0,62}$/, "a lower-case identifier of Postgres");
+  try {
+    quoteSchema(schema);
+  } catch (error) {
+    throw new ConfigError(`DATABASE_SCHEMA: ${error instanceof Error ? error.message : error}`);
+  }
+  return {
+    host: text("HOST", "127.0.0.1", /^[\w.:-]{1,253}$/, "a host name or an address"),
+    port: number("PORT", 8080, 0, 65_535),
+    databaseUrl,
+    storage: choice("STORAGE", "embedded", ["embedded", "memory"]),
+    dataDir: text("DATA_DIR", ".data", /^[^\0]{1,1000}$/, "a folder"),
+    embeddedTcp: flag("EMBEDDED_TCP", false),
+    schema,
+    autoMigrate: flag("AUTO_MIGRATE", true),
+    serviceName: text("SERVICE_NAME", "sluice", /^[a-z0-9][a-z0-9_-]{0,62}$/, "lower-case letters, digits, - and _, at most 63"),
+    logLevel: choice("LOG_LEVEL", "info", ["trace", "debug", "info", "warn", "error", "fatal", "silent"]),
+    poolSize: number("DATABASE_POOL_SIZE", 8, 1, 200),
+    commandTimeoutMs: duration("DATABASE_TIMEOUT", "15s", 100, 600_000),
+    appendBatchEvents: number("APPEND_BATCH_EVENTS", 1_000, 1, 10_000),
+    appendBatchBytes: number("APPEND_BATCH_BYTES", 4_000_000, 1_000, 64_000_000),
+    maxBodyBytes: number("MAX_BODY_BYTES", 1_048_576, 1_000, 64_000_000),
+    bodyTimeoutMs: duration("BODY_TIMEOUT", "30s", 100, 600_000),
+    maxConnections: number("MAX_EVENT_STREAMS", 20_000, 1, 1_000_000),
+    heartbeatMs: duration("HEARTBEAT", "15s", 100, 120_000),
+    retryMs: duration("SSE_RETRY", "2s", 1, 600_000),
+    connectionBufferBytes: number("SSE_BUFFER_BYTES", 65_536, 1_024, 16_000_000),
+    ringBytes: number("TAIL_RING_BYTES", 67_108_864, 1_024, 4_000_000_000),
+    partitionSize: number("PARTITION_SIZE", 4_000_000, 100, 1_000_000_000),
+    idempotencyKeysMs: duration("IDEMPOTENCY_WINDOW", "24h", 1_000, 2_592_000_000),
+    shutdownMs: duration("SHUTDOWN_TIMEOUT", "20s", 100, 600_000),
+    ginIndex: flag("GIN_INDEX", false),
+  };
+}

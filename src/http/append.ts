@@ -1,0 +1,86 @@
+// POST /api/streams/{name}/events: appends one event or many.
+import { forbidden, invalidParameter, Problem } from "../base/errors.ts";
+import { contentHash } from "../base/ids.ts";
+import type { Appended, Appender, AppendRequest } from "../stream/append.ts";
+import { type ParseContext, parseBinaryMode, parseJsonBody, refuseContradictions } from "../stream/cloudevents.ts";
+import type { NewEvent } from "../stream/event.ts";
+import { type BodyReader, decodeUtf8 } from "./body.ts";
+import type { Handler } from "./context.ts";
+import { readExpected, readIdempotencyKey, readQuery, readStreamName } from "./parameters.ts";
+
+export type AppendDependencies = {
+  appender: Appender;
+  body: BodyReader;
+  service: string;
+  /** Seconds from the arrival of the request to its answer. */
+  observeLatency: (seconds: number) => void;
+};
+
+export function appendHandler({ appender, body, service, observeLatency }: AppendDependencies): Handler {
+  return async ({ request, params, principal }) => {
+    const started = performance.now();
+    const stream = readStreamName(params["name"] ?? "");
+    if (request.url.includes("?")) readQuery(request, []);
+    if (!principal.canAppend(stream)) throw forbidden(`Appending to stream ${stream} is not allowed`);
+    const { headers } = request;
+    const key = readIdempotencyKey(headers);
+    const context: ParseContext = { stream, service, idempotencyKey: key === null ? null : `${principal.name}:${key}` };
+    const expected = readExpected(headers);
+    const contentType = headers.get("content-type");
+    const bytes = await body.bytes(request);
+    const events = readEvents(headers, contentType, bytes, context);
+    refuseContradictions(stream, events);
+    const idempotency: AppendRequest["idempotency"] =
+      key === null
+        ? null
+        : { key: `${principal.name}:${key}`, requestHash: contentHash([request.method, stream, String(expected), contentType ?? "", ceHeaders(headers), bytes]) };
+    const appended = await appender.append({ stream, events, expected, idempotency });
+    observeLatency((performance.now() - started) / 1_000);
+    return answer(appended);
+  };
+}
+
+function readEvents(headers: Headers, contentType: string | null, bytes: Uint8Array, context: ParseContext): NewEvent[] {
+  const mediaType = contentType === null ? "" : (contentType.split(";", 1)[0] as string).trim().toLowerCase();
+  if (mediaType === "application/cloudevents-batch+json" || mediaType === "application/cloudevents+json") {
+    const text = decodeUtf8(bytes);
+    const isArray = /^\s*\[/.test(text);
+    if (isArray !== mediaType.includes("batch")) {
+      throw invalidParameter("Content-Type", "application/cloudevents+json is one event, application/cloudevents-batch+json an array");
+    }
+    return parseJsonBody(text, true, context);
+  }
+  if (headers.has("ce-specversion") || headers.has("ce-type") || headers.has("ce-id")) {
+    return parseBinaryMode(headers, contentType, bytes, decodeUtf8, context);
+  }
+  if (mediaType === "application/json") return parseJsonBody(decodeUtf8(bytes), false, context);
+  throw new Problem(
+    "unsupported-media-type",
+    "Events are appended as application/json, application/cloudevents+json, application/cloudevents-batch+json, or with ce-* headers and any content",
+  );
+}
+
+function ceHeaders(headers: Headers): string {
+  return JSON.stringify([...headers].filter(([name]) => name.startsWith("ce-")).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function answer(appended: Appended): Response {
+  const { stream, events, lastPosition } = appended;
+  let first = Number.MAX_SAFE_INTEGER;
+  let last = -1;
+  let list = "";
+  let duplicates = 0;
+  for (const event of events) {
+    if (event.offset < first) first = event.offset;
+    if (event.offset > last) last = event.offset;
+    if (event.duplicate) duplicates++;
+    list += `${list === "" ? "" : ","}{"id":${JSON.stringify(event.id)},"offset":"${event.offset}","duplicate":${event.duplicate}}`;
+  }
+  return new Response(
+    `{"stream":"${stream}","firstOffset":"${first}","lastOffset":"${last}","lastPosition":"${lastPosition}","events":[${list}]}`,
+    {
+      status: duplicates === events.length ? 200 : 201,
+      headers: { "content-type": "application/json", etag: `"${last}"` },
+    },
+  );
+}

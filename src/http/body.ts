@@ -1,0 +1,88 @@
+// Reads request bodies: bounded in bytes and in time, and as strict UTF-8.
+import { bodyTooLarge, malformedBody, Problem } from "../base/errors.ts";
+
+export type BodyReader = {
+  /** The bytes of the body. Throws `body-too-large`, `request-timeout`, and `malformed-body` when the client breaks off. */
+  bytes: (request: Request) => Promise<Uint8Array>;
+  /** The body as text. Throws also `malformed-body` when it is not UTF-8. */
+  text: (request: Request) => Promise<string>;
+  stop: () => void;
+};
+
+export type BodyLimits = { maxBytes: number; timeoutMs: number };
+
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
+/** Decodes strict UTF-8 (RFC 3629). Throws `malformed-body`. */
+export function decodeUtf8(bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    throw malformedBody("The body is not valid UTF-8");
+  }
+}
+
+export function createBodyReader({ maxBytes, timeoutMs }: BodyLimits): BodyReader {
+  // All bodies have the same time: the set is in the order of their deadlines, and one timer serves them all.
+  const waiting = new Set<{ deadline: number; expire: () => void }>();
+  const timer = setInterval(() => {
+    const now = Date.now();
+    for (const entry of waiting) {
+      if (entry.deadline > now) break;
+      waiting.delete(entry);
+      entry.expire();
+    }
+  }, Math.min(1_000, timeoutMs / 2));
+
+  function inTime<T>(body: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const entry = {
+        deadline: Date.now() + timeoutMs,
+        expire: () => reject(new Problem("request-timeout", `The body did not arrive within ${timeoutMs} ms`)),
+      };
+      waiting.add(entry);
+      body.then(
+        (value) => {
+          waiting.delete(entry);
+          resolve(value);
+        },
+        (error: unknown) => {
+          waiting.delete(entry);
+          reject(error instanceof Problem ? error : malformedBody("The body broke off"));
+        },
+      );
+    });
+  }
+
+  async function readChunks(body: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+    const chunks: Uint8Array[] = [];
+    let size = 0;
+    for await (const chunk of body) {
+      size += chunk.byteLength;
+      if (size > maxBytes) throw bodyTooLarge(maxBytes);
+      chunks.push(chunk);
+    }
+    const bytes = new Uint8Array(size);
+    let at = 0;
+    for (const chunk of chunks) {
+      bytes.set(chunk, at);
+      at += chunk.byteLength;
+    }
+    return bytes;
+  }
+
+  async function bytes(request: Request): Promise<Uint8Array> {
+    const length = request.headers.get("content-length");
+    if (length !== null) {
+      if (Number(length) > maxBytes) throw bodyTooLarge(maxBytes);
+      return new Uint8Array(await inTime(request.arrayBuffer()));
+    }
+    return request.body === null ? new Uint8Array() : inTime(readChunks(request.body));
+  }
+
+  return {
+    bytes,
+    text: async (request) => decodeUtf8(await bytes(request)),
+    stop: () => clearInterval(timer),
+  };
+}

@@ -1,0 +1,50 @@
+// What every controller needs of a request, and how it answers.
+import { uuidv7 } from "../base/ids.ts";
+import type { Log } from "../base/log.ts";
+import { everyone, type Principal } from "../base/principal.ts";
+import { problemResponse, toProblem } from "./problem.ts";
+
+export type Exchange = {
+  request: Request;
+  params: Record<string, string>;
+  principal: Principal;
+  requestId: string;
+};
+
+export type Handler = (exchange: Exchange) => Response | Promise<Response>;
+
+export type Edge = (handler: Handler) => (context: { request: Request; params?: unknown }) => Promise<Response>;
+
+/** Wraps handlers: names each request, finds who asks, and answers whatever is thrown as a problem. */
+export function createEdge(log: Log): Edge {
+  return (handler) => async (context) => {
+    const { request } = context;
+    const given = request.headers.get("x-request-id");
+    const requestId = given !== null && /^[\w.:-]{1,100}$/.test(given) ? given : uuidv7();
+    let response: Response;
+    try {
+      response = await handler({ request, params: (context.params ?? {}) as Record<string, string>, principal: everyone, requestId });
+    } catch (error) {
+      response = answerProblem(error, request, requestId, log);
+    }
+    response.headers.set("x-request-id", requestId);
+    if (log.isLevelEnabled("debug")) {
+      log.debug({ requestId, method: request.method, url: request.url, status: response.status }, "request");
+    }
+    return response;
+  };
+}
+
+/** The answer to a thrown value; what is the service's own fault is logged with its cause. */
+export function answerProblem(error: unknown, request: Request, requestId: string, log: Log): Response {
+  const problem = toProblem(error);
+  if (problem.status >= 500) {
+    const level = problem.code === "internal-error" ? "error" : "warn";
+    log[level]({ err: problem.cause ?? problem, requestId, method: request.method, url: request.url, code: problem.code }, "request failed");
+  }
+  return problemResponse(problem, `urn:request:${requestId}`);
+}
+
+export function json(value: unknown, status = 200, headers: Record<string, string> = {}): Response {
+  return new Response(JSON.stringify(value), { status, headers: { "content-type": "application/json", ...headers } });
+}

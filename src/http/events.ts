@@ -1,0 +1,160 @@
+// GET /api/streams/{name}/events and GET /api/events: reads, replays and follows, by what the client accepts.
+import { invalidParameter, shuttingDown } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { encodeFrame, type IdKind } from "../delivery/sse-frame.ts";
+import type { SseHub } from "../delivery/sse-hub.ts";
+import { envelope } from "../stream/event.ts";
+import { resolveFollow } from "../stream/follow-start.ts";
+import { parseCursor } from "../stream/place.ts";
+import { countRange, cursorNumber, type LogReader, type Range, type ReadQuery, readEvent, readRangePage, resolveRange } from "../stream/read.ts";
+import { replayLines } from "../stream/replay.ts";
+import { negotiate } from "./accept.ts";
+import type { Exchange, Handler } from "./context.ts";
+import { readAfter, readBoolean, readDirection, readNumber, readPlace, readQuery, readSelection, readStreamName } from "./parameters.ts";
+import { problemObject, toProblem } from "./problem.ts";
+
+export type EventsDependencies = {
+  reader: LogReader;
+  hub: SseHub;
+  log: Log;
+  isDraining: () => boolean;
+  maxConnections: number;
+};
+
+const forms = ["application/json", "application/cloudevents-batch+json", "application/x-ndjson", "text/event-stream"] as const;
+const parameters = ["from", "to", "after", "limit", "direction", "types", "correlation", "key", "where"];
+const followParameters = [...parameters, "lastEventId", "named", "progress"];
+
+const defaultLimit = 100;
+const maxLimit = 1_000;
+/** Time that one page may take to find events that match, in milliseconds. */
+const pageBudgetMs = 2_000;
+
+export function eventsHandler(dependencies: EventsDependencies, single: boolean): Handler {
+  return async (exchange) => {
+    const stream = single ? readStreamName(exchange.params["name"] ?? "") : null;
+    const form = negotiate(exchange.request.headers.get("accept"), forms);
+    if (form === "text/event-stream") return follow(dependencies, exchange, stream);
+    const query = readQuery(exchange.request, stream === null ? ["stream", ...parameters] : parameters);
+    const readQueryOf: ReadQuery = {
+      selection: readSelection(query, stream),
+      single,
+      from: readPlace(query, "from"),
+      after: readAfter(query),
+      to: readPlace(query, "to"),
+      direction: readDirection(query),
+      principal: exchange.principal,
+    };
+    if (readQueryOf.from !== null && readQueryOf.after !== null) throw invalidParameter("after", "after and from exclude each other");
+    if (form === "application/x-ndjson") {
+      const limit = readNumber(query, "limit", null, Number.MAX_SAFE_INTEGER);
+      const range = await resolveRange(dependencies.reader, readQueryOf);
+      const body = replayLines(dependencies.reader, range, limit, dependencies.log);
+      return new Response(body, { headers: { "content-type": "application/x-ndjson", "cache-control": "no-store", "x-accel-buffering": "no" } });
+    }
+    const limit = readNumber(query, "limit", defaultLimit, maxLimit);
+    const range = await resolveRange(dependencies.reader, readQueryOf);
+    const page = await readRangePage(dependencies.reader, range, range.start.position, limit, pageBudgetMs, exchange.request.signal);
+    const next = page.done ? null : await nextLink(dependencies.reader, exchange.request, query, range, page);
+    const events = page.events.map(envelope).join(",");
+    const link: Record<string, string> = next === null ? {} : { link: `<${next}>; rel="next"` };
+    if (form === "application/cloudevents-batch+json") {
+      return new Response(`[${events}]`, { headers: { "content-type": form, ...link } });
+    }
+    return new Response(`{"events":[${events}],"next":${JSON.stringify(next)},"head":"${range.head}"}`, {
+      headers: { "content-type": form, ...link },
+    });
+  };
+}
+
+/** The same request, going on where the page ended. */
+async function nextLink(reader: LogReader, request: Request, query: URLSearchParams, range: Range, page: Parameters<typeof cursorNumber>[2]): Promise<string> {
+  const following = new URLSearchParams(query);
+  following.delete("from");
+  following.set("after", String(await cursorNumber(reader, range, page)));
+  return `${new URL(request.url).pathname}?${following}`;
+}
+
+const eventStreamHeaders = {
+  "content-type": "text/event-stream",
+  "cache-control": "no-cache, no-transform",
+  "x-accel-buffering": "no",
+};
+
+async function follow(dependencies: EventsDependencies, exchange: Exchange, stream: string | null): Promise<Response> {
+  const { request, principal } = exchange;
+  const query = readQuery(request, stream === null ? ["stream", ...followParameters] : followParameters);
+  const cursor = request.headers.get("last-event-id") ?? query.get("lastEventId");
+  // The reader was told that its stream is over: 204 is the one answer after which EventSource stops without an error.
+  if (cursor?.startsWith("end:")) return new Response(null, { status: 204 });
+  if (readDirection(query) === "backward") throw invalidParameter("direction", "an event stream goes forward");
+  if (dependencies.isDraining() || dependencies.hub.counts().connections >= dependencies.maxConnections) return comeBack();
+  const single = stream !== null;
+  const idKind: IdKind = single ? "offset" : "position";
+  const seen = cursor === null || cursor === "" ? null : parseCursor(cursor);
+  const followQuery = {
+    selection: readSelection(query, stream),
+    single,
+    from: readPlace(query, "from"),
+    after: readAfter(query),
+    to: readPlace(query, "to"),
+    principal,
+  };
+  const limit = readNumber(query, "limit", null, Number.MAX_SAFE_INTEGER);
+  const named = readBoolean(query, "named");
+  const progress = readBoolean(query, "progress");
+  if (followQuery.from !== null && followQuery.after !== null) throw invalidParameter("after", "after and from exclude each other");
+  let start: Awaited<ReturnType<typeof resolveFollow>>;
+  try {
+    start = await resolveFollow(dependencies.reader, { ...followQuery, after: seen ?? followQuery.after });
+  } catch (error) {
+    // A browser gives up for good on any status but 200, and a database that is away comes back.
+    const problem = toProblem(error);
+    if (problem.status !== 503) throw error;
+    dependencies.log.warn({ err: problem.cause ?? problem, requestId: exchange.requestId }, "an event stream cannot start");
+    return comeBack(problemObject(problem, `urn:request:${exchange.requestId}`));
+  }
+  // A cursor that is no number of ours, or lies beyond the head, is of another history: the reader has to choose anew.
+  if (start.reset || (cursor !== null && cursor !== "" && seen === null)) {
+    const detail = { requested: cursor ?? String(followQuery.after ?? ""), head: String(start.head), logId: start.logId };
+    return eventStream([{ event: "sluice.reset", data: detail }, { id: `end:${start.head}`, event: "sluice.end", data: { reason: "reset" } }]);
+  }
+  const total = progress && (start.upTo !== null || limit !== null) ? await countRange(dependencies.reader, followQuery, start, limit) : null;
+  const body = dependencies.hub.open({
+    selection: followQuery.selection,
+    idKind,
+    named,
+    principal,
+    start: start.start,
+    historyEnd: start.historyEnd,
+    upTo: start.upTo,
+    limit,
+    total,
+    gap: start.gap,
+    ready: { stream, head: String(start.head), logId: start.logId },
+    signal: request.signal,
+  });
+  return new Response(body, { headers: eventStreamHeaders });
+}
+
+/** 200, when to come back, and the end: overload or a restart must not end an EventSource for good. */
+function comeBack(problem: Record<string, unknown> = problemObject(shuttingDown(), "about:blank")): Response {
+  return eventStream([{ retryMs: 1_000 + Math.random() * 4_000, event: "sluice.problem", data: problem }]);
+}
+
+function eventStream(frames: Parameters<typeof encodeFrame>[0][]): Response {
+  return new Response(Buffer.concat(frames.map(encodeFrame)), { headers: eventStreamHeaders });
+}
+
+export function eventHandler({ reader }: EventsDependencies): Handler {
+  return async ({ request, params, principal }) => {
+    const stream = readStreamName(params["name"] ?? "");
+    readQuery(request, []);
+    const text = params["offset"] ?? "";
+    if (!/^\d{1,19}$/.test(text)) throw invalidParameter("offset", "an offset is a whole number, the first is 0");
+    const type = negotiate(request.headers.get("accept"), ["application/json", "application/cloudevents+json"]);
+    const event = await readEvent(reader, principal, stream, Math.min(Number(text), Number.MAX_SAFE_INTEGER), text);
+    return new Response(envelope(event), { headers: { "content-type": type } });
+  };
+}
+

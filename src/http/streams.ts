@@ -1,0 +1,72 @@
+// /api/streams and /api/streams/{name}: lists, describes, configures and deletes streams.
+import { forbidden, malformedBody, streamNotFound } from "../base/errors.ts";
+import type { Principal } from "../base/principal.ts";
+import type { Pool } from "../storage/pool.ts";
+import { configureStream, deleteStream, describeStream, listStreams, parseConfiguration } from "../stream/streams.ts";
+import type { BodyReader } from "./body.ts";
+import { type Handler, json } from "./context.ts";
+import { readNumber, readQuery, readStreamName } from "./parameters.ts";
+
+export type StreamsDependencies = {
+  reads: Pool;
+  writes: Pool;
+  body: BodyReader;
+  /** A control record was written at this position. */
+  onControl: (position: number) => void;
+};
+
+export type StreamsHandlers = { list: Handler; get: Handler; head: Handler; put: Handler; remove: Handler };
+
+export function streamsHandlers({ reads, writes, body, onControl }: StreamsDependencies): StreamsHandlers {
+  const visible = (principal: Principal, name: string) => {
+    if (!principal.canRead(name)) throw streamNotFound(name);
+    return name;
+  };
+  const manageable = (principal: Principal, name: string) => {
+    if (!principal.canManage(name)) throw forbidden(`Managing stream ${name} is not allowed`);
+    return name;
+  };
+  const get: Handler = async ({ request, params, principal }) => {
+    readQuery(request, []);
+    const description = await describeStream(reads, visible(principal, readStreamName(params["name"] ?? "")));
+    return json(description, 200, { etag: `"${description.lastOffset ?? "-1"}"` });
+  };
+  return {
+    get,
+    async head(exchange) {
+      const { status, headers } = await get(exchange);
+      return new Response(null, { status, headers });
+    },
+    async list({ request, principal }) {
+      const query = readQuery(request, ["prefix", "after", "limit"]);
+      const prefix = query.get("prefix") ?? "";
+      const after = query.get("after") ?? "";
+      if (prefix !== "") readStreamName(prefix);
+      if (after !== "") readStreamName(after);
+      const limit = readNumber(query, "limit", 100, 1_000);
+      const { streams, next } = await listStreams(reads, principal, prefix, after, limit);
+      const following = new URLSearchParams(query);
+      if (next !== null) following.set("after", next);
+      return json({ streams, next: next === null ? null : `/api/streams?${following}` });
+    },
+    async put({ request, params, principal }) {
+      const name = manageable(principal, readStreamName(params["name"] ?? ""));
+      readQuery(request, []);
+      const text = await body.text(request);
+      let value: unknown;
+      try {
+        value = text.trim() === "" ? {} : JSON.parse(text);
+      } catch {
+        throw malformedBody("The body is not JSON");
+      }
+      const isNew = await configureStream(writes, name, parseConfiguration(value));
+      return json(await describeStream(reads, name), isNew ? 201 : 200);
+    },
+    async remove({ request, params, principal }) {
+      const name = manageable(principal, readStreamName(params["name"] ?? ""));
+      readQuery(request, []);
+      onControl((await deleteStream(writes, name)).position);
+      return new Response(null, { status: 204 });
+    },
+  };
+}

@@ -1,0 +1,90 @@
+// The command line: starts the service, migrates, or verifies generated files.
+import { readFile, writeFile } from "node:fs/promises";
+import { openDatabase, startApp } from "./app.ts";
+import { createLog } from "./base/log.ts";
+import { type Config, ConfigError, readConfig } from "./config.ts";
+import { migrate, status } from "./storage/migrate.ts";
+import { dumpSchema } from "./storage/schema-dump.ts";
+
+const usage = `usage: main.ts start | migrate [--status] | schema --check|--write`;
+const goldenSchema = new URL("../sql/schema.sql", import.meta.url);
+
+function configured(): Config {
+  try {
+    return readConfig(process.env);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    console.error(error.message);
+    process.exit(2);
+  }
+}
+
+async function start(): Promise<void> {
+  const app = await startApp(configured());
+  let stopping = false;
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => {
+      if (stopping) return;
+      stopping = true;
+      void app.stop().then(() => process.exit(0));
+    });
+  }
+  // A defect in one request must not end the others; it is logged, loudly.
+  process.on("unhandledRejection", (error) => app.log.error({ err: error }, "unhandled rejection"));
+  process.on("uncaughtException", (error) => app.log.error({ err: error }, "uncaught exception"));
+}
+
+async function migrateByHand(onlyStatus: boolean): Promise<void> {
+  const config = configured();
+  const log = createLog("warn", config.serviceName);
+  const { database, stop } = await openDatabase(config, log);
+  const sql = database.connect({ statement_timeout: "0", idle_in_transaction_session_timeout: "0" });
+  try {
+    if (onlyStatus) {
+      const found = await status(sql, { schema: config.schema });
+      console.log(`schema ${config.schema}: version ${found.current} of ${found.target}, functions ${found.functions}`);
+      for (const file of found.pending) console.log(`pending: ${file}`);
+    } else {
+      const done = await migrate(sql, { schema: config.schema, log });
+      console.log(`schema ${config.schema}: version ${done.from} → ${done.to}, ${done.applied.length} files applied`);
+      for (const file of done.applied) console.log(`applied: ${file}`);
+    }
+  } finally {
+    await sql.end({ timeout: 1 });
+    await stop();
+  }
+}
+
+/** The golden file is what a fresh database looks like: a change of the schema shows in the diff, where people read it. */
+async function goldenFile(write: boolean): Promise<void> {
+  const config = readConfig({ STORAGE: "memory" });
+  const log = createLog("warn", config.serviceName);
+  const { database, stop } = await openDatabase(config, log);
+  const sql = database.connect();
+  try {
+    await migrate(sql, { schema: config.schema, log });
+    const dump = await dumpSchema(sql, config.schema);
+    if (write) await writeFile(goldenSchema, dump);
+    else if ((await readFile(goldenSchema, "utf8").catch(() => "")) !== dump) {
+      console.error("sql/schema.sql is not what the migrations make: run `bun src/main.ts schema --write` and look at the difference");
+      process.exitCode = 1;
+    }
+  } finally {
+    await sql.end({ timeout: 1 });
+    await stop();
+  }
+}
+
+const [command = "start", option] = process.argv.slice(2);
+try {
+  if (command === "start" && option === undefined) await start();
+  else if (command === "migrate" && (option === undefined || option === "--status")) await migrateByHand(option === "--status");
+  else if (command === "schema" && (option === "--check" || option === "--write")) await goldenFile(option === "--write");
+  else {
+    console.error(usage);
+    process.exit(2);
+  }
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exit(1);
+}

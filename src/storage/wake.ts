@@ -1,0 +1,99 @@
+// Wakes the other processes on the database after a commit, by NOTIFY, and is woken by them, by LISTEN.
+import { randomUUID } from "node:crypto";
+import type { Log } from "../base/log.ts";
+import type { Sql } from "./pool.ts";
+
+export type Wake = {
+  start: () => Promise<void>;
+  /** Tells the others that the log reaches at least to this position; calls within a moment become one notification. */
+  send: (position: number) => void;
+  stop: () => Promise<void>;
+};
+
+export type WakeOptions = {
+  connect: () => Sql;
+  /** Of one schema of the database. */
+  channel: string;
+  /** A position that another process announced; Infinity after a (re)connect, when notifications may have been missed. */
+  onWake: (position: number) => void;
+  log: Log;
+};
+
+const coalesceMs = 10;
+// A half-open connection says nothing: without hearing itself for this long, the listener connects anew.
+const pingMs = 5_000;
+const deafMs = 12_000;
+
+export function createWake({ connect, channel, onWake, log }: WakeOptions): Wake {
+  const self = randomUUID();
+  let sql: Sql | null = null;
+  let pending: number | null = null;
+  let timer: ReturnType<typeof setTimeout> | null = null;
+  let sending: Promise<unknown> = Promise.resolve();
+  let heardAt = Date.now();
+  let pinger: ReturnType<typeof setInterval> | null = null;
+  let stopped = false;
+
+  function onNotification(payload: string): void {
+    heardAt = Date.now();
+    const [sender, position] = payload.split(" ");
+    if (sender !== self && position !== undefined) onWake(Number(position));
+  }
+
+  async function listen(): Promise<void> {
+    const mine = connect();
+    sql = mine;
+    await mine.listen(channel, onNotification, () => {
+      heardAt = Date.now();
+      // What was announced while nobody listened is lost: the head has to be looked at.
+      onWake(Number.POSITIVE_INFINITY);
+    });
+  }
+
+  async function reconnect(): Promise<void> {
+    const old = sql;
+    heardAt = Date.now();
+    await old?.end({ timeout: 0 }).catch(() => {});
+    if (!stopped) await listen();
+  }
+
+  function notify(payload: string): Promise<unknown> {
+    const mine = sql;
+    if (mine === null) return Promise.resolve();
+    // A wake-up is a hint: losing one costs the others a poll, never an event.
+    return mine.notify(channel, payload).catch((error: unknown) => log.debug({ err: error }, "a wake-up was lost"));
+  }
+
+  function flush(): void {
+    timer = null;
+    if (pending === null) return;
+    const position = pending;
+    pending = null;
+    sending = notify(`${self} ${position}`).then(() => {
+      if (pending !== null && timer === null && !stopped) timer = setTimeout(flush, coalesceMs);
+    });
+  }
+
+  return {
+    async start() {
+      await listen();
+      pinger = setInterval(() => {
+        if (Date.now() - heardAt > deafMs) {
+          log.warn("the listener hears nothing; it connects anew");
+          reconnect().catch((error: unknown) => log.warn({ err: error }, "the listener cannot connect"));
+        } else void notify(self);
+      }, pingMs);
+    },
+    send(position) {
+      pending = Math.max(pending ?? -1, position);
+      if (timer === null && !stopped) timer = setTimeout(flush, coalesceMs);
+    },
+    async stop() {
+      stopped = true;
+      if (timer) clearTimeout(timer);
+      if (pinger) clearInterval(pinger);
+      await sending;
+      await sql?.end({ timeout: 1 }).catch(() => {});
+    },
+  };
+}

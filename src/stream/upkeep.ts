@@ -1,0 +1,124 @@
+// The log's background duties: partitions ahead, the checkpoint of stream ends, the purge of what was deleted or expired.
+import type { Log } from "../base/log.ts";
+import { type Loop, startLoop } from "../base/loop.ts";
+import { classify } from "../storage/pg-errors.ts";
+import type { Pool, Sql } from "../storage/pool.ts";
+
+export type UpkeepOptions = {
+  pool: Pool;
+  head: () => number;
+  /** Positions in one partition. */
+  partitionSize: number;
+  /** How long the answer of an idempotent request is kept, in milliseconds. */
+  idempotencyKeysMs: number;
+  log: Log;
+};
+
+export type Upkeep = {
+  /** Makes sure that the log can be appended to; then goes on in the background. */
+  start: () => Promise<void>;
+  /** The partitions are needed now. */
+  wakePartitions: () => void;
+  /** Something was deleted. */
+  wakePurge: () => void;
+  /** Positions that can be appended before the partitions end, as of the last look. */
+  partitionRoom: () => number;
+  stop: () => Promise<void>;
+};
+
+const partitionsAhead = 2;
+const checkpointSpan = 100_000;
+const purgeRows = 2_000;
+const everyMs = 5_000;
+const keysEveryMs = 60_000;
+// ATTACH waits for nobody: if it cannot have its lock at once, it tries again in a moment.
+const lockTimeoutMs = 1_000;
+const families = [false, true];
+
+export function createUpkeep(options: UpkeepOptions): Upkeep {
+  const { pool, head, partitionSize, log } = options;
+  const loops: Loop[] = [];
+  let partitions: Loop | null = null;
+  let purge: Loop | null = null;
+  let end = 0;
+
+  async function partitionEnd(sql: Sql, ephemeral: boolean): Promise<number> {
+    const rows = await sql<{ upper: string }[]>`select log_partition_end(${ephemeral}) as upper`;
+    return Number(rows[0]?.upper ?? 0);
+  }
+
+  async function extend(): Promise<void> {
+    for (const ephemeral of families) {
+      let upper = await pool.run((sql) => partitionEnd(sql, ephemeral));
+      while (upper < head() + 1 + partitionsAhead * partitionSize) {
+        upper = await pool.run((sql) => addPartition(sql, ephemeral, upper));
+        log.info({ ephemeral, upTo: upper }, "partition added");
+      }
+      if (!ephemeral) end = upper;
+    }
+  }
+
+  /** Several processes may want the same partition: the first makes it, the others find it made. */
+  function addPartition(sql: Sql, ephemeral: boolean, known: number): Promise<number> {
+    return sql.begin(async (tx) => {
+      await tx`select set_config('lock_timeout', ${`${lockTimeoutMs}ms`}, true), pg_advisory_xact_lock(log_lock() + 1)`;
+      const upper = await partitionEnd(tx as unknown as Sql, ephemeral);
+      if (upper > known) return upper;
+      const rows = await tx<{ upper: string }[]>`select log_partition_add(${ephemeral}, ${partitionSize}) as upper`;
+      return Number(rows[0]?.upper);
+    }) as Promise<number>;
+  }
+
+  async function moveCheckpoint(): Promise<void> {
+    for (let more = true; more; ) {
+      more = await pool.run(async (sql) => {
+        const rows = await sql<{ more: boolean }[]>`select log_checkpoint(${Math.max(0, head())}, ${checkpointSpan}) as more`;
+        return rows[0]?.more === true;
+      });
+    }
+  }
+
+  async function purgeDeleted(signal: AbortSignal): Promise<void> {
+    for (let gone = 1; gone > 0 && !signal.aborted; ) {
+      gone = await pool.run(async (sql) => {
+        const rows = await sql<{ gone: number }[]>`select stream_purge(${purgeRows}) as gone`;
+        return rows[0]?.gone ?? 0;
+      });
+    }
+  }
+
+  async function forgetKeys(signal: AbortSignal): Promise<void> {
+    const before = new Date(Date.now() - options.idempotencyKeysMs);
+    for (let gone = 1; gone > 0 && !signal.aborted; ) {
+      gone = await pool.run(async (sql) => {
+        const rows = await sql`
+          delete from idempotency_keys where key in (
+            select key from idempotency_keys where recorded_at < ${before} order by recorded_at limit ${purgeRows})`;
+        return rows.count;
+      });
+    }
+  }
+
+  return {
+    async start() {
+      for (let attempt = 1; ; attempt++) {
+        try {
+          await extend();
+          break;
+        } catch (error) {
+          if (classify(error).kind !== "retry" || attempt === 20) throw error;
+        }
+      }
+      partitions = startLoop("partitions", everyMs, extend, log);
+      purge = startLoop("purge", everyMs, purgeDeleted, log);
+      loops.push(partitions, purge);
+      loops.push(startLoop("checkpoint", everyMs, moveCheckpoint, log), startLoop("idempotency keys", keysEveryMs, forgetKeys, log));
+    },
+    wakePartitions: () => partitions?.wake(),
+    wakePurge: () => purge?.wake(),
+    partitionRoom: () => end - head() - 1,
+    async stop() {
+      await Promise.all(loops.map((loop) => loop.stop()));
+    },
+  };
+}
