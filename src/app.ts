@@ -1,6 +1,7 @@
 // Wires the parts together: starts them in order, and stops them in the reverse order.
-import { everyone } from "./base/principal.ts";
+
 import { createLog, type Log } from "./base/log.ts";
+import { everyone } from "./base/principal.ts";
 import { createSemaphore } from "./base/semaphore.ts";
 import type { Config } from "./config.ts";
 import { createSseHub } from "./delivery/sse-hub.ts";
@@ -10,16 +11,16 @@ import { createServer } from "./http/server.ts";
 import { checkHealth } from "./ops/health.ts";
 import { watchLoopLag } from "./ops/loop-lag.ts";
 import { createMetrics } from "./ops/metrics.ts";
-import { createDatabase, type Connection, type Database } from "./storage/database.ts";
+import { type Connection, createDatabase, type Database } from "./storage/database.ts";
 import { startEmbedded } from "./storage/embedded.ts";
 import { assertCurrent, migrate } from "./storage/migrate.ts";
 import { createWake } from "./storage/wake.ts";
 import { createAppender } from "./stream/append.ts";
 import { readTail } from "./stream/page.ts";
 import { readHead } from "./stream/resolve.ts";
+import { readStreamIds } from "./stream/stream-head.ts";
 import { createTail } from "./stream/tail.ts";
 import { createUpkeep } from "./stream/upkeep.ts";
-import { readStreamIds } from "./stream/stream-head.ts";
 import { createFollowers } from "./subscription/follow.ts";
 
 export type App = {
@@ -33,7 +34,10 @@ const appendsInFlight = 2;
 const followersReading = 4;
 
 /** Opens the database that the configuration names: a server, or the embedded Postgres. The caller stops both. */
-export async function openDatabase(config: Config, log: Log): Promise<{ database: Database; stop: () => Promise<void> }> {
+export async function openDatabase(
+  config: Config,
+  log: Log,
+): Promise<{ database: Database; stop: () => Promise<void> }> {
   let connection: Connection;
   let stopEmbedded = async () => {};
   if (config.databaseUrl !== null) connection = config.databaseUrl;
@@ -157,7 +161,13 @@ async function startParts(config: Config, log: Log, stops: (() => Promise<void> 
   stops.push(body.stop);
   const server = createServer({
     append: { appender, body, service: config.serviceName, observeLatency: metrics.observeAppend },
-    events: { reader: { pool: reads, knownHead: tail.head }, hub, log, isDraining: () => draining, maxConnections: config.maxConnections },
+    events: {
+      reader: { pool: reads, knownHead: tail.head },
+      hub,
+      log,
+      isDraining: () => draining,
+      maxConnections: config.maxConnections,
+    },
     streams: {
       reads,
       writes: appends,
@@ -169,7 +179,8 @@ async function startParts(config: Config, log: Log, stops: (() => Promise<void> 
       },
     },
     operations: {
-      checks: () => checkHealth({ pool: reads, isDraining: () => draining, partitionRoom: upkeep.partitionRoom, tail: tailState }),
+      checks: () =>
+        checkHealth({ pool: reads, isDraining: () => draining, partitionRoom: upkeep.partitionRoom, tail: tailState }),
       metrics: metrics.render,
     },
     log,

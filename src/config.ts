@@ -44,17 +44,20 @@ export function readConfig(env: Environment): Config {
   };
   const number = (name: string, fallback: number, min: number, max: number) => {
     const value = Number(text(name, String(fallback), /^\d{1,15}$/, `a whole number from ${min} to ${max}`));
-    if (value < min || value > max) throw new ConfigError(`${name} must be a whole number from ${min} to ${max}, not ${value}`);
+    if (value < min || value > max)
+      throw new ConfigError(`${name} must be a whole number from ${min} to ${max}, not ${value}`);
     return value;
   };
   const choice = <Choice extends string>(name: string, fallback: Choice, choices: readonly Choice[]) =>
     text(name, fallback, new RegExp(`^(?:${choices.join("|")})$`), `one of ${choices.join(", ")}`) as Choice;
-  const flag = (name: string, fallback: boolean) => choice(name, fallback ? "true" : "false", ["true", "false"]) === "true";
+  const flag = (name: string, fallback: boolean) =>
+    choice(name, fallback ? "true" : "false", ["true", "false"]) === "true";
   const duration = (name: string, fallback: string, minMs: number, maxMs: number) => {
     const value = text(name, fallback, /^\d{1,9}(ms|s|m|h|d)$/, "a duration such as 500ms, 30s, 5m, 24h or 7d");
     const unit = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }[value.replace(/^\d+/, "")] as number;
     const ms = Number.parseInt(value, 10) * unit;
-    if (ms < minMs || ms > maxMs) throw new ConfigError(`${name} must be a duration from ${minMs}ms to ${maxMs}ms, not ${value}`);
+    if (ms < minMs || ms > maxMs)
+      throw new ConfigError(`${name} must be a duration from ${minMs}ms to ${maxMs}ms, not ${value}`);
     return ms;
   };
 
@@ -63,7 +66,12 @@ export function readConfig(env: Environment): Config {
     // The value is not repeated: it holds a password.
     throw new ConfigError("DATABASE_URL must be a URL such as postgres://user:password@host:5432/database");
   }
-  const schema = text("DATABASE_SCHEMA", "event_streaming", /^[a-z_][a-z0-9_]{0,62}$/, "a lower-case identifier of Postgres");
+  const schema = text(
+    "DATABASE_SCHEMA",
+    "event_streaming",
+    /^[a-z_][a-z0-9_]{0,62}$/,
+    "a lower-case identifier of Postgres",
+  );
   try {
     quoteSchema(schema);
   } catch (error) {
@@ -78,7 +86,12 @@ export function readConfig(env: Environment): Config {
     embeddedTcp: flag("EMBEDDED_TCP", false),
     schema,
     autoMigrate: flag("AUTO_MIGRATE", true),
-    serviceName: text("SERVICE_NAME", "sluice", /^[a-z0-9][a-z0-9_-]{0,62}$/, "lower-case letters, digits, - and _, at most 63"),
+    serviceName: text(
+      "SERVICE_NAME",
+      "sluice",
+      /^[a-z0-9][a-z0-9_-]{0,62}$/,
+      "lower-case letters, digits, - and _, at most 63",
+    ),
     logLevel: choice("LOG_LEVEL", "info", ["trace", "debug", "info", "warn", "error", "fatal", "silent"]),
     poolSize: number("DATABASE_POOL_SIZE", 8, 1, 200),
     commandTimeoutMs: duration("DATABASE_TIMEOUT", "15s", 100, 600_000),
@@ -90,7 +103,7 @@ export function readConfig(env: Environment): Config {
     heartbeatMs: duration("HEARTBEAT", "15s", 100, 120_000),
     retryMs: duration("SSE_RETRY", "2s", 1, 600_000),
     connectionBufferBytes: number("SSE_BUFFER_BYTES", 65_536, 1_024, 16_000_000),
-    ringBytes: number("TAIL_RING_BYTES", 67_108_864, 1_024, 4_000_000_000),
+    ringBytes: number("TAIL_RING_BYTES", 16_777_216, 1_024, 4_000_000_000),
     partitionSize: number("PARTITION_SIZE", 4_000_000, 100, 1_000_000_000),
     idempotencyKeysMs: duration("IDEMPOTENCY_WINDOW", "24h", 1_000, 2_592_000_000),
     shutdownMs: duration("SHUTDOWN_TIMEOUT", "20s", 100, 600_000),

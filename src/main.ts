@@ -66,7 +66,9 @@ async function goldenFile(write: boolean): Promise<void> {
     const dump = await dumpSchema(sql, config.schema);
     if (write) await writeFile(goldenSchema, dump);
     else if ((await readFile(goldenSchema, "utf8").catch(() => "")) !== dump) {
-      console.error("sql/schema.sql is not what the migrations make: run `bun src/main.ts schema --write` and look at the difference");
+      console.error(
+        "sql/schema.sql is not what the migrations make: run `bun src/main.ts schema --write` and look at the difference",
+      );
       process.exitCode = 1;
     }
   } finally {
@@ -78,8 +80,10 @@ async function goldenFile(write: boolean): Promise<void> {
 const [command = "start", option] = process.argv.slice(2);
 try {
   if (command === "start" && option === undefined) await start();
-  else if (command === "migrate" && (option === undefined || option === "--status")) await migrateByHand(option === "--status");
-  else if (command === "schema" && (option === "--check" || option === "--write")) await goldenFile(option === "--write");
+  else if (command === "migrate" && (option === undefined || option === "--status"))
+    await migrateByHand(option === "--status");
+  else if (command === "schema" && (option === "--check" || option === "--write"))
+    await goldenFile(option === "--write");
   else {
     console.error(usage);
     process.exit(2);

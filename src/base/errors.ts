@@ -62,27 +62,42 @@ export class Problem extends Error {
 
 export const malformedBody = (detail: string) => new Problem("malformed-body", detail);
 export const invalidStreamName = (name: string) =>
-  new Problem("invalid-stream-name", "A stream name has 1 to 200 characters of A-Z a-z 0-9 . _ - :", { stream: name.slice(0, 250) });
-export const invalidParameter = (parameter: string, detail: string) => new Problem("invalid-parameter", detail, { parameter });
+  new Problem("invalid-stream-name", "A stream name has 1 to 200 characters of A-Z a-z 0-9 . _ - :", {
+    stream: name.slice(0, 250),
+  });
+export const invalidParameter = (parameter: string, detail: string) =>
+  new Problem("invalid-parameter", detail, { parameter });
 export const invalidPlace = (parameter: string, place: string, detail: string) =>
   new Problem("invalid-place", detail, { parameter, place: place.slice(0, 300) });
 export const invalidFilter = (path: string, detail: string) =>
   new Problem("invalid-filter", detail, { parameter: "where", where: path.slice(0, 1000) });
 export const invalidEvent = (violations: Violation[]) =>
-  new Problem("invalid-event", violations.map((v) => `${v.path || "/"}: ${v.message}`).join("; "), { errors: violations });
+  new Problem("invalid-event", violations.map((v) => `${v.path || "/"}: ${v.message}`).join("; "), {
+    errors: violations,
+  });
 export const invalidConfiguration = (violations: Violation[]) =>
-  new Problem("invalid-configuration", violations.map((v) => `${v.path || "/"}: ${v.message}`).join("; "), { errors: violations });
+  new Problem("invalid-configuration", violations.map((v) => `${v.path || "/"}: ${v.message}`).join("; "), {
+    errors: violations,
+  });
 export const emptyAppend = () => new Problem("empty-append", "The array of events is empty");
 export const streamNotFound = (stream: string) =>
   new Problem("stream-not-found", `Stream ${stream} does not exist`, { stream });
 export const eventNotFound = (stream: string, offset: string) =>
   new Problem("event-not-found", `Stream ${stream} has no event at offset ${offset}`, { stream, offset });
 export const eventRemoved = (stream: string, offset: string, firstOffset: string) =>
-  new Problem("event-removed", `The event at offset ${offset} of stream ${stream} has been removed`, { stream, offset, firstOffset });
-export const replayForbidden = (stream: string) =>
-  new Problem("replay-forbidden", `Stream ${stream} is configured with replay false: it can only be followed from its latest event`, {
+  new Problem("event-removed", `The event at offset ${offset} of stream ${stream} has been removed`, {
     stream,
+    offset,
+    firstOffset,
   });
+export const replayForbidden = (stream: string) =>
+  new Problem(
+    "replay-forbidden",
+    `Stream ${stream} is configured with replay false: it can only be followed from its latest event`,
+    {
+      stream,
+    },
+  );
 export const forbidden = (detail: string) => new Problem("forbidden", detail);
 export const wrongExpectedVersion = (stream: string, expected: string, actual: string) =>
   new Problem("wrong-expected-version", `Expected version ${expected} of stream ${stream}, but it is ${actual}`, {
@@ -91,21 +106,29 @@ export const wrongExpectedVersion = (stream: string, expected: string, actual: s
     actual,
   });
 export const eventIdConflict = (stream: string, ids: string[]) =>
-  new Problem("event-id-conflict", `Stream ${stream} holds an event of the same id with another content`, { stream, ids });
+  new Problem("event-id-conflict", `Stream ${stream} holds an event of the same id with another content`, {
+    stream,
+    ids,
+  });
 export const idempotencyKeyReused = (key: string) =>
   new Problem("idempotency-key-reused", "This Idempotency-Key was used for another request", { key });
 export const idempotencyKeyInUse = (key: string) =>
   new Problem("idempotency-key-in-use", "A request with this Idempotency-Key is still running", { key });
 export const cursorBeyondHead = (cursor: string, head: string, logId: string) =>
-  new Problem("cursor-beyond-head", `The cursor ${cursor} lies beyond the head ${head}: it may belong to another history of the log`, {
-    cursor,
-    head,
-    logId,
-  });
+  new Problem(
+    "cursor-beyond-head",
+    `The cursor ${cursor} lies beyond the head ${head}: it may belong to another history of the log`,
+    {
+      cursor,
+      head,
+      logId,
+    },
+  );
 export const bodyTooLarge = (maxBytes: number) =>
   new Problem("body-too-large", `A body has at most ${maxBytes} bytes`, { maxBytes });
 export const overloaded = (detail: string) => new Problem("overloaded", detail);
-export const storageUnavailable = (detail: string, cause?: unknown) => new Problem("storage-unavailable", detail, {}, cause);
+export const storageUnavailable = (detail: string, cause?: unknown) =>
+  new Problem("storage-unavailable", detail, {}, cause);
 export const outcomeUnknown = (cause?: unknown) =>
   new Problem(
     "outcome-unknown",
@@ -114,4 +137,5 @@ export const outcomeUnknown = (cause?: unknown) =>
     cause,
   );
 export const shuttingDown = () => new Problem("shutting-down", "The service is shutting down");
-export const internalError = (cause: unknown) => new Problem("internal-error", "The service failed; its log tells why", {}, cause);
+export const internalError = (cause: unknown) =>
+  new Problem("internal-error", "The service failed; its log tells why", {}, cause);

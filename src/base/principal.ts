@@ -9,4 +9,9 @@ export type Principal = {
 };
 
 /** The principal of a service without authentication: everyone, allowed everything. */
-export const everyone: Principal = { name: "everyone", canRead: () => true, canAppend: () => true, canManage: () => true };
+export const everyone: Principal = {
+  name: "everyone",
+  canRead: () => true,
+  canAppend: () => true,
+  canManage: () => true,
+};

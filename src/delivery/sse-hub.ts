@@ -1,11 +1,11 @@
 // The event streams of this process: opens them, keeps them alive, and closes them when the service drains.
 import { Problem } from "../base/errors.ts";
 import type { Principal } from "../base/principal.ts";
-import type { Followers } from "../subscription/follow.ts";
+import { classify } from "../storage/pg-errors.ts";
+import { isPathError } from "../stream/path-filter.ts";
 import type { Cursor } from "../stream/resolve.ts";
 import type { Selection } from "../stream/selection.ts";
-import { isPathError } from "../stream/path-filter.ts";
-import { classify } from "../storage/pg-errors.ts";
+import type { Followers } from "../subscription/follow.ts";
 import { createByteSink } from "./byte-sink.ts";
 import { encodeEvents, encodeFrame, type IdKind } from "./sse-frame.ts";
 
@@ -53,7 +53,9 @@ export function createSseHub(options: SseHubOptions): SseHub {
 
   const heartbeat = setInterval(() => {
     followers.heartbeat((encodingKey, cursor, write) => {
-      write(encodeFrame({ comment: "heartbeat", id: encodingKey.startsWith("offset") ? cursor.offset : cursor.position }));
+      write(
+        encodeFrame({ comment: "heartbeat", id: encodingKey.startsWith("offset") ? cursor.offset : cursor.position }),
+      );
     });
   }, options.heartbeatMs);
 
@@ -80,7 +82,12 @@ export function createSseHub(options: SseHubOptions): SseHub {
           retryMs: options.retryMs * (0.5 + Math.random()),
           id: idOf(start),
           event: "sluice.ready",
-          data: { stream: request.ready.stream, from: String(idOf(start) + 1), head: request.ready.head, logId: request.ready.logId },
+          data: {
+            stream: request.ready.stream,
+            from: String(idOf(start) + 1),
+            head: request.ready.head,
+            logId: request.ready.logId,
+          },
         }),
       );
       if (request.gap !== null) sink.write(gapFrame(request.gap.from, request.gap.to));
@@ -103,12 +110,17 @@ export function createSseHub(options: SseHubOptions): SseHub {
             sent += events.length;
             if (sent < progressAt) return chunk;
             progressAt = sent + progressEvery;
-            return concat(chunk, encodeFrame({ event: "sluice.progress", data: { sent: String(sent), total: String(total) } }));
+            return concat(
+              chunk,
+              encodeFrame({ event: "sluice.progress", data: { sent: String(sent), total: String(total) } }),
+            );
           },
           write: sink.write,
           drained: sink.drained,
           onCaughtUp(cursor) {
-            sink.write(encodeFrame({ id: idOf(cursor), event: "sluice.caught-up", data: { at: String(idOf(cursor)) } }));
+            sink.write(
+              encodeFrame({ id: idOf(cursor), event: "sluice.caught-up", data: { at: String(idOf(cursor)) } }),
+            );
           },
           onGap(from, to) {
             sink.write(gapFrame(from, to));
@@ -143,7 +155,8 @@ function gapFrame(from: number, to: number): Uint8Array {
 }
 
 function describe(error: unknown): Record<string, unknown> {
-  if (error instanceof Problem) return { type: `/problems/${error.code}`, status: error.status, detail: error.message, ...error.fields };
+  if (error instanceof Problem)
+    return { type: `/problems/${error.code}`, status: error.status, detail: error.message, ...error.fields };
   return isPathError(error)
     ? { type: "/problems/invalid-filter", status: 400, detail: classify(error).message }
     : { type: "/problems/internal-error", status: 500, detail: "The service failed; its log tells why" };

@@ -13,7 +13,9 @@ export function negotiate<Type extends string>(accept: string | null, offers: re
     const given = parameters.find((p) => p.startsWith("q="));
     const quality = given === undefined ? 1 : Number(given.slice(2));
     if (!(quality > 0)) continue;
-    const offer = offers.find((o) => range === o || range === "*/*" || (range.endsWith("/*") && o.startsWith(range.slice(0, -1))));
+    const offer = offers.find(
+      (o) => range === o || range === "*/*" || (range.endsWith("/*") && o.startsWith(range.slice(0, -1))),
+    );
     if (offer === undefined) continue;
     const specificity = range === offer ? 2 : range === "*/*" ? 0 : 1;
     if (best === null || quality > best.quality || (quality === best.quality && specificity > best.specificity)) {

@@ -1,7 +1,8 @@
 // POST /api/streams/{name}/events: appends one event or many.
 import { forbidden, invalidParameter, Problem } from "../base/errors.ts";
 import { contentHash } from "../base/ids.ts";
-import type { Appended, Appender, AppendRequest } from "../stream/append.ts";
+import type { Appended, Appender } from "../stream/append.ts";
+import type { AppendRequest } from "../stream/append-request.ts";
 import { type ParseContext, parseBinaryMode, parseJsonBody, refuseContradictions } from "../stream/cloudevents.ts";
 import type { NewEvent } from "../stream/event.ts";
 import { type BodyReader, decodeUtf8 } from "./body.ts";
@@ -33,20 +34,38 @@ export function appendHandler({ appender, body, service, observeLatency }: Appen
     const idempotency: AppendRequest["idempotency"] =
       key === null
         ? null
-        : { key: `${principal.name}:${key}`, requestHash: contentHash([request.method, stream, String(expected), contentType ?? "", ceHeaders(headers), bytes]) };
+        : {
+            key: `${principal.name}:${key}`,
+            requestHash: contentHash([
+              request.method,
+              stream,
+              String(expected),
+              contentType ?? "",
+              ceHeaders(headers),
+              bytes,
+            ]),
+          };
     const appended = await appender.append({ stream, events, expected, idempotency });
     observeLatency((performance.now() - started) / 1_000);
     return answer(appended);
   };
 }
 
-function readEvents(headers: Headers, contentType: string | null, bytes: Uint8Array, context: ParseContext): NewEvent[] {
+function readEvents(
+  headers: Headers,
+  contentType: string | null,
+  bytes: Uint8Array,
+  context: ParseContext,
+): NewEvent[] {
   const mediaType = contentType === null ? "" : (contentType.split(";", 1)[0] as string).trim().toLowerCase();
   if (mediaType === "application/cloudevents-batch+json" || mediaType === "application/cloudevents+json") {
     const text = decodeUtf8(bytes);
     const isArray = /^\s*\[/.test(text);
     if (isArray !== mediaType.includes("batch")) {
-      throw invalidParameter("Content-Type", "application/cloudevents+json is one event, application/cloudevents-batch+json an array");
+      throw invalidParameter(
+        "Content-Type",
+        "application/cloudevents+json is one event, application/cloudevents-batch+json an array",
+      );
     }
     return parseJsonBody(text, true, context);
   }

@@ -23,31 +23,34 @@ export function decodeUtf8(bytes: Uint8Array): string {
 }
 
 export function createBodyReader({ maxBytes, timeoutMs }: BodyLimits): BodyReader {
-  // All bodies have the same time: the set is in the order of their deadlines, and one timer serves them all.
-  const waiting = new Set<{ deadline: number; expire: () => void }>();
-  const timer = setInterval(() => {
+  // All bodies have the same time: the list is in the order of their deadlines, and one timer serves them all.
+  type Waiting = { deadline: number; reject: ((problem: Problem) => void) | null };
+  let waiting: Waiting[] = [];
+  const timer = setInterval(expire, Math.min(1_000, timeoutMs / 2));
+
+  function expire(): void {
     const now = Date.now();
-    for (const entry of waiting) {
+    let passed = 0;
+    for (; passed < waiting.length; passed++) {
+      const entry = waiting[passed] as Waiting;
+      if (entry.reject === null) continue;
       if (entry.deadline > now) break;
-      waiting.delete(entry);
-      entry.expire();
+      entry.reject(new Problem("request-timeout", `The body did not arrive within ${timeoutMs} ms`));
     }
-  }, Math.min(1_000, timeoutMs / 2));
+    waiting = waiting.slice(passed);
+  }
 
   function inTime<T>(body: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      const entry = {
-        deadline: Date.now() + timeoutMs,
-        expire: () => reject(new Problem("request-timeout", `The body did not arrive within ${timeoutMs} ms`)),
-      };
-      waiting.add(entry);
+      const entry: Waiting = { deadline: Date.now() + timeoutMs, reject };
+      waiting.push(entry);
       body.then(
         (value) => {
-          waiting.delete(entry);
+          entry.reject = null;
           resolve(value);
         },
         (error: unknown) => {
-          waiting.delete(entry);
+          entry.reject = null;
           reject(error instanceof Problem ? error : malformedBody("The body broke off"));
         },
       );

@@ -8,7 +8,8 @@ export type Exchange = {
   request: Request;
   params: Record<string, string>;
   principal: Principal;
-  requestId: string;
+  /** The client's, or a new one; the same at every call. */
+  requestId: () => string;
 };
 
 export type Handler = (exchange: Exchange) => Response | Promise<Response>;
@@ -17,20 +18,33 @@ export type Edge = (handler: Handler) => (context: { request: Request; params?: 
 
 /** Wraps handlers: names each request, finds who asks, and answers whatever is thrown as a problem. */
 export function createEdge(log: Log): Edge {
+  const verbose = log.isLevelEnabled("debug");
   return (handler) => async (context) => {
     const { request } = context;
     const given = request.headers.get("x-request-id");
-    const requestId = given !== null && /^[\w.:-]{1,100}$/.test(given) ? given : uuidv7();
+    // Most requests are never named: an id is made when something is to be said about one.
+    let id = given !== null && /^[\w.:-]{1,100}$/.test(given) ? given : null;
+    const requestId = () => {
+      id ??= uuidv7();
+      return id;
+    };
     let response: Response;
     try {
-      response = await handler({ request, params: (context.params ?? {}) as Record<string, string>, principal: everyone, requestId });
+      response = await handler({
+        request,
+        params: (context.params ?? {}) as Record<string, string>,
+        principal: everyone,
+        requestId,
+      });
     } catch (error) {
-      response = answerProblem(error, request, requestId, log);
+      response = answerProblem(error, request, requestId(), log);
     }
-    response.headers.set("x-request-id", requestId);
-    if (log.isLevelEnabled("debug")) {
-      log.debug({ requestId, method: request.method, url: request.url, status: response.status }, "request");
-    }
+    if (id !== null) response.headers.set("x-request-id", id);
+    if (verbose)
+      log.debug(
+        { requestId: requestId(), method: request.method, url: request.url, status: response.status },
+        "request",
+      );
     return response;
   };
 }
@@ -40,7 +54,10 @@ export function answerProblem(error: unknown, request: Request, requestId: strin
   const problem = toProblem(error);
   if (problem.status >= 500) {
     const level = problem.code === "internal-error" ? "error" : "warn";
-    log[level]({ err: problem.cause ?? problem, requestId, method: request.method, url: request.url, code: problem.code }, "request failed");
+    log[level](
+      { err: problem.cause ?? problem, requestId, method: request.method, url: request.url, code: problem.code },
+      "request failed",
+    );
   }
   return problemResponse(problem, `urn:request:${requestId}`);
 }

@@ -6,11 +6,29 @@ import type { SseHub } from "../delivery/sse-hub.ts";
 import { envelope } from "../stream/event.ts";
 import { resolveFollow } from "../stream/follow-start.ts";
 import { parseCursor } from "../stream/place.ts";
-import { countRange, cursorNumber, type LogReader, type Range, type ReadQuery, readEvent, readRangePage, resolveRange } from "../stream/read.ts";
+import {
+  countRange,
+  cursorNumber,
+  type LogReader,
+  type Range,
+  type ReadQuery,
+  readEvent,
+  readRangePage,
+  resolveRange,
+} from "../stream/read.ts";
 import { replayLines } from "../stream/replay.ts";
 import { negotiate } from "./accept.ts";
 import type { Exchange, Handler } from "./context.ts";
-import { readAfter, readBoolean, readDirection, readNumber, readPlace, readQuery, readSelection, readStreamName } from "./parameters.ts";
+import {
+  readAfter,
+  readBoolean,
+  readDirection,
+  readNumber,
+  readPlace,
+  readQuery,
+  readSelection,
+  readStreamName,
+} from "./parameters.ts";
 import { problemObject, toProblem } from "./problem.ts";
 
 export type EventsDependencies = {
@@ -21,7 +39,12 @@ export type EventsDependencies = {
   maxConnections: number;
 };
 
-const forms = ["application/json", "application/cloudevents-batch+json", "application/x-ndjson", "text/event-stream"] as const;
+const forms = [
+  "application/json",
+  "application/cloudevents-batch+json",
+  "application/x-ndjson",
+  "text/event-stream",
+] as const;
 const parameters = ["from", "to", "after", "limit", "direction", "types", "correlation", "key", "where"];
 const followParameters = [...parameters, "lastEventId", "named", "progress"];
 
@@ -45,16 +68,26 @@ export function eventsHandler(dependencies: EventsDependencies, single: boolean)
       direction: readDirection(query),
       principal: exchange.principal,
     };
-    if (readQueryOf.from !== null && readQueryOf.after !== null) throw invalidParameter("after", "after and from exclude each other");
+    if (readQueryOf.from !== null && readQueryOf.after !== null)
+      throw invalidParameter("after", "after and from exclude each other");
     if (form === "application/x-ndjson") {
       const limit = readNumber(query, "limit", null, Number.MAX_SAFE_INTEGER);
       const range = await resolveRange(dependencies.reader, readQueryOf);
       const body = replayLines(dependencies.reader, range, limit, dependencies.log);
-      return new Response(body, { headers: { "content-type": "application/x-ndjson", "cache-control": "no-store", "x-accel-buffering": "no" } });
+      return new Response(body, {
+        headers: { "content-type": "application/x-ndjson", "cache-control": "no-store", "x-accel-buffering": "no" },
+      });
     }
     const limit = readNumber(query, "limit", defaultLimit, maxLimit);
     const range = await resolveRange(dependencies.reader, readQueryOf);
-    const page = await readRangePage(dependencies.reader, range, range.start.position, limit, pageBudgetMs, exchange.request.signal);
+    const page = await readRangePage(
+      dependencies.reader,
+      range,
+      range.start.position,
+      limit,
+      pageBudgetMs,
+      exchange.request.signal,
+    );
     const next = page.done ? null : await nextLink(dependencies.reader, exchange.request, query, range, page);
     const events = page.events.map(envelope).join(",");
     const link: Record<string, string> = next === null ? {} : { link: `<${next}>; rel="next"` };
@@ -68,7 +101,13 @@ export function eventsHandler(dependencies: EventsDependencies, single: boolean)
 }
 
 /** The same request, going on where the page ended. */
-async function nextLink(reader: LogReader, request: Request, query: URLSearchParams, range: Range, page: Parameters<typeof cursorNumber>[2]): Promise<string> {
+async function nextLink(
+  reader: LogReader,
+  request: Request,
+  query: URLSearchParams,
+  range: Range,
+  page: Parameters<typeof cursorNumber>[2],
+): Promise<string> {
   const following = new URLSearchParams(query);
   following.delete("from");
   following.set("after", String(await cursorNumber(reader, range, page)));
@@ -88,7 +127,8 @@ async function follow(dependencies: EventsDependencies, exchange: Exchange, stre
   // The reader was told that its stream is over: 204 is the one answer after which EventSource stops without an error.
   if (cursor?.startsWith("end:")) return new Response(null, { status: 204 });
   if (readDirection(query) === "backward") throw invalidParameter("direction", "an event stream goes forward");
-  if (dependencies.isDraining() || dependencies.hub.counts().connections >= dependencies.maxConnections) return comeBack();
+  if (dependencies.isDraining() || dependencies.hub.counts().connections >= dependencies.maxConnections)
+    return comeBack();
   const single = stream !== null;
   const idKind: IdKind = single ? "offset" : "position";
   const seen = cursor === null || cursor === "" ? null : parseCursor(cursor);
@@ -103,7 +143,8 @@ async function follow(dependencies: EventsDependencies, exchange: Exchange, stre
   const limit = readNumber(query, "limit", null, Number.MAX_SAFE_INTEGER);
   const named = readBoolean(query, "named");
   const progress = readBoolean(query, "progress");
-  if (followQuery.from !== null && followQuery.after !== null) throw invalidParameter("after", "after and from exclude each other");
+  if (followQuery.from !== null && followQuery.after !== null)
+    throw invalidParameter("after", "after and from exclude each other");
   let start: Awaited<ReturnType<typeof resolveFollow>>;
   try {
     start = await resolveFollow(dependencies.reader, { ...followQuery, after: seen ?? followQuery.after });
@@ -111,15 +152,28 @@ async function follow(dependencies: EventsDependencies, exchange: Exchange, stre
     // A browser gives up for good on any status but 200, and a database that is away comes back.
     const problem = toProblem(error);
     if (problem.status !== 503) throw error;
-    dependencies.log.warn({ err: problem.cause ?? problem, requestId: exchange.requestId }, "an event stream cannot start");
-    return comeBack(problemObject(problem, `urn:request:${exchange.requestId}`));
+    dependencies.log.warn(
+      { err: problem.cause ?? problem, requestId: exchange.requestId() },
+      "an event stream cannot start",
+    );
+    return comeBack(problemObject(problem, `urn:request:${exchange.requestId()}`));
   }
   // A cursor that is no number of ours, or lies beyond the head, is of another history: the reader has to choose anew.
   if (start.reset || (cursor !== null && cursor !== "" && seen === null)) {
-    const detail = { requested: cursor ?? String(followQuery.after ?? ""), head: String(start.head), logId: start.logId };
-    return eventStream([{ event: "sluice.reset", data: detail }, { id: `end:${start.head}`, event: "sluice.end", data: { reason: "reset" } }]);
+    const detail = {
+      requested: cursor ?? String(followQuery.after ?? ""),
+      head: String(start.head),
+      logId: start.logId,
+    };
+    return eventStream([
+      { event: "sluice.reset", data: detail },
+      { id: `end:${start.head}`, event: "sluice.end", data: { reason: "reset" } },
+    ]);
   }
-  const total = progress && (start.upTo !== null || limit !== null) ? await countRange(dependencies.reader, followQuery, start, limit) : null;
+  const total =
+    progress && (start.upTo !== null || limit !== null)
+      ? await countRange(dependencies.reader, followQuery, start, limit)
+      : null;
   const body = dependencies.hub.open({
     selection: followQuery.selection,
     idKind,
@@ -157,4 +211,3 @@ export function eventHandler({ reader }: EventsDependencies): Handler {
     return new Response(envelope(event), { headers: { "content-type": type } });
   };
 }
-

@@ -18,7 +18,9 @@ export function operationsHandlers({ checks, metrics }: OperationsDependencies):
     async ready() {
       const found = await checks();
       const ok = Object.values(found).every((check) => check.ok);
-      return json({ status: ok ? "ready" : "not ready", checks: found }, ok ? 200 : 503, { "cache-control": "no-store" });
+      return json({ status: ok ? "ready" : "not ready", checks: found }, ok ? 200 : 503, {
+        "cache-control": "no-store",
+      });
     },
     async metrics() {
       const { contentType, text } = await metrics();

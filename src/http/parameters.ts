@@ -1,6 +1,6 @@
 // Reads the parameters of requests: stream names, places, filters, limits, preconditions.
 import { invalidParameter, invalidStreamName, Problem } from "../base/errors.ts";
-import type { Expected } from "../stream/append.ts";
+import type { Expected } from "../stream/append-request.ts";
 import { streamName } from "../stream/event.ts";
 import { type Place, parsePlace } from "../stream/place.ts";
 import type { Selection } from "../stream/selection.ts";
@@ -18,7 +18,8 @@ export function readQuery(request: Request, known: readonly string[]): URLSearch
   const start = request.url.indexOf("?");
   const query = new URLSearchParams(start === -1 ? "" : request.url.slice(start + 1));
   for (const key of query.keys()) {
-    if (!known.includes(key)) throw invalidParameter(key, `There is no parameter ${key.slice(0, 100)}; there are ${known.join(", ")}`);
+    if (!known.includes(key))
+      throw invalidParameter(key, `There is no parameter ${key.slice(0, 100)}; there are ${known.join(", ")}`);
     if (key !== "stream" && query.getAll(key).length > 1) throw invalidParameter(key, `${key} is given more than once`);
   }
   return query;
@@ -40,12 +41,18 @@ export function readAfter(query: URLSearchParams): number | null {
   const text = query.get("after");
   if (text === null) return null;
   if (text === "-1") return -1;
-  if (!/^\d{1,19}$/.test(text)) throw invalidParameter("after", "after is an offset, or a position where several streams are read");
+  if (!/^\d{1,19}$/.test(text))
+    throw invalidParameter("after", "after is an offset, or a position where several streams are read");
   return Math.min(Number(text), Number.MAX_SAFE_INTEGER);
 }
 
 /** A whole number in a range. Throws `invalid-parameter`. */
-export function readNumber<Default>(query: URLSearchParams, parameter: string, fallback: Default, max: number): number | Default {
+export function readNumber<Default>(
+  query: URLSearchParams,
+  parameter: string,
+  fallback: Default,
+  max: number,
+): number | Default {
   const text = query.get(parameter);
   if (text === null) return fallback;
   if (!/^\d{1,16}$/.test(text) || Number(text) < 1 || Number(text) > max) {
@@ -74,10 +81,12 @@ export function readSelection(query: URLSearchParams, stream: string | null): Se
   if (list?.some((type) => type === "" || type.length > 256 || hasControl(type))) {
     throw invalidParameter("types", "types is a list of event types, separated by commas");
   }
-  if (list !== null && list.length > maxTypes) throw invalidParameter("types", `types has at most ${maxTypes} elements`);
+  if (list !== null && list.length > maxTypes)
+    throw invalidParameter("types", `types has at most ${maxTypes} elements`);
   const given = query.getAll("stream");
   const names = stream !== null ? [stream] : given.length === 0 ? null : [...new Set(given.map(readStreamName))].sort();
-  if (names !== null && names.length > maxStreams) throw invalidParameter("stream", `at most ${maxStreams} streams are read at once`);
+  if (names !== null && names.length > maxStreams)
+    throw invalidParameter("stream", `at most ${maxStreams} streams are read at once`);
   return {
     streams: names,
     types: list === null ? null : list.sort(),
@@ -91,7 +100,10 @@ function readText(query: URLSearchParams, parameter: string): string | null {
   const text = query.get(parameter);
   if (text === null) return null;
   if (text === "" || text.length > maxFilterLength || hasControl(text)) {
-    throw invalidParameter(parameter, `${parameter} is a text of 1 to ${maxFilterLength} characters without control characters`);
+    throw invalidParameter(
+      parameter,
+      `${parameter} is a text of 1 to ${maxFilterLength} characters without control characters`,
+    );
   }
   return text;
 }
@@ -105,15 +117,18 @@ function hasControl(text: string): boolean {
 export function readExpected(headers: Headers): Expected {
   const match = headers.get("if-match");
   const noneMatch = headers.get("if-none-match");
-  if (match !== null && noneMatch !== null) throw invalidParameter("If-Match", "If-Match and If-None-Match exclude each other");
+  if (match !== null && noneMatch !== null)
+    throw invalidParameter("If-Match", "If-Match and If-None-Match exclude each other");
   if (noneMatch !== null) {
-    if (noneMatch.trim() !== "*") throw invalidParameter("If-None-Match", "If-None-Match takes * only: nothing was ever appended");
+    if (noneMatch.trim() !== "*")
+      throw invalidParameter("If-None-Match", "If-None-Match takes * only: nothing was ever appended");
     return "nothing";
   }
   if (match === null) return "any";
   if (match.trim() === "*") return "something";
   const version = /^(?:W\/)?"(-1|\d{1,19})"$/.exec(match.trim())?.[1];
-  if (version === undefined) throw invalidParameter("If-Match", 'If-Match takes one offset in quotes, such as "17", or *');
+  if (version === undefined)
+    throw invalidParameter("If-Match", 'If-Match takes one offset in quotes, such as "17", or *');
   return version === "-1" ? "nothing" : Math.min(Number(version), Number.MAX_SAFE_INTEGER);
 }
 

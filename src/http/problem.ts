@@ -2,7 +2,7 @@
 import { catalogue, internalError, Problem, storageUnavailable } from "../base/errors.ts";
 import { isOutage } from "../storage/pg-errors.ts";
 
-export const problemType = "application/problem+json";
+const problemType = "application/problem+json";
 
 /** The problem that a thrown value is: of the catalogue as it is, a database that is away as such, all else the service's failure. */
 export function toProblem(error: unknown): Problem {

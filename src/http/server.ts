@@ -20,7 +20,7 @@ export type ServerDependencies = {
 type Route = [method: "GET" | "HEAD" | "POST" | "PUT" | "DELETE", path: string, handler: Handler];
 
 /** The routes; their documents stand in openapi.ts. */
-export function routes(dependencies: ServerDependencies): Route[] {
+function routes(dependencies: ServerDependencies): Route[] {
   const streams = streamsHandlers(dependencies.streams);
   const operations = operationsHandlers(dependencies.operations);
   return [
@@ -59,7 +59,8 @@ export function createServer(dependencies: ServerDependencies) {
     );
   }
   app.onError(({ error, code, request }) => {
-    const problem = code === "NOT_FOUND" ? new Problem("not-found", "There is no such resource; /docs shows what there is") : error;
+    const problem =
+      code === "NOT_FOUND" ? new Problem("not-found", "There is no such resource; /docs shows what there is") : error;
     return answerProblem(problem, request, uuidv7(), log);
   });
   return app;

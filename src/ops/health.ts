@@ -14,7 +14,12 @@ export type HealthOptions = {
 const checkMs = 2_000;
 
 /** The parts that must work, by name; answers within two seconds, also when the database does not. */
-export async function checkHealth({ pool, isDraining, partitionRoom, tail }: HealthOptions): Promise<Record<string, Check>> {
+export async function checkHealth({
+  pool,
+  isDraining,
+  partitionRoom,
+  tail,
+}: HealthOptions): Promise<Record<string, Check>> {
   const signal = AbortSignal.timeout(checkMs);
   const late = new Promise<never>((_, reject) =>
     signal.addEventListener("abort", () => reject(new Error(`no answer within ${checkMs} ms`)), { once: true }),

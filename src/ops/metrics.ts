@@ -2,7 +2,14 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
 export type MetricsSources = {
-  appends: () => { requests: number; events: number; duplicates: number; refused: number; failed: number; batches: number };
+  appends: () => {
+    requests: number;
+    events: number;
+    duplicates: number;
+    refused: number;
+    failed: number;
+    batches: number;
+  };
   eventStreams: () => { connections: number; live: number; catchingUp: number; opened: number };
   tail: () => { head: number; lag: number };
   eventLoopLagSeconds: () => number;
@@ -18,7 +25,9 @@ export function createMetrics(sources: MetricsSources): Metrics {
   const counter = (name: string, help: string, read: () => number) => {
     let last = 0;
     new Counter({
-      name, help, registers: [registry],
+      name,
+      help,
+      registers: [registry],
       collect() {
         const now = read();
         this.inc(now - last);
@@ -28,26 +37,46 @@ export function createMetrics(sources: MetricsSources): Metrics {
   };
   const gauge = (name: string, help: string, read: () => number) => {
     new Gauge({
-      name, help, registers: [registry],
+      name,
+      help,
+      registers: [registry],
       collect() {
         this.set(read());
       },
     });
   };
   const { appends, eventStreams, tail } = sources;
-  counter("sluice_append_requests_total", "Append requests that reached the log, whatever their outcome.", () => appends().requests);
-  counter("sluice_append_refused_total", "Append requests refused: version, id or key conflicts.", () => appends().refused);
-  counter("sluice_append_failed_total", "Append requests that failed: overload, database away, unknown outcome.", () => appends().failed);
+  counter(
+    "sluice_append_requests_total",
+    "Append requests that reached the log, whatever their outcome.",
+    () => appends().requests,
+  );
+  counter(
+    "sluice_append_refused_total",
+    "Append requests refused: version, id or key conflicts.",
+    () => appends().refused,
+  );
+  counter(
+    "sluice_append_failed_total",
+    "Append requests that failed: overload, database away, unknown outcome.",
+    () => appends().failed,
+  );
   counter("sluice_append_batches_total", "Batches sent to the database.", () => appends().batches);
   counter("sluice_events_appended_total", "Events stored.", () => appends().events);
   counter("sluice_events_duplicate_total", "Events recognised as stored before.", () => appends().duplicates);
   counter("sluice_sse_connections_opened_total", "Event streams opened.", () => eventStreams().opened);
   gauge("sluice_sse_connections", "Open event streams.", () => eventStreams().connections);
   gauge("sluice_sse_connections_live", "Event streams that stand at the live end.", () => eventStreams().live);
-  gauge("sluice_sse_connections_catching_up", "Event streams that read history or fell behind.", () => eventStreams().catchingUp);
+  gauge(
+    "sluice_sse_connections_catching_up",
+    "Event streams that read history or fell behind.",
+    () => eventStreams().catchingUp,
+  );
   gauge("sluice_tail_position", "The last position that the tail has passed on.", () => tail().head);
   gauge("sluice_tail_lag_events", "Positions known to be committed but not yet passed on.", () => tail().lag);
-  gauge("sluice_event_loop_lag_seconds", "How late the last timer of this process came.", () => sources.eventLoopLagSeconds());
+  gauge("sluice_event_loop_lag_seconds", "How late the last timer of this process came.", () =>
+    sources.eventLoopLagSeconds(),
+  );
   gauge("sluice_process_resident_memory_bytes", "Resident memory of this process.", () => process.memoryUsage().rss);
   const latency = new Histogram({
     name: "sluice_append_duration_seconds",

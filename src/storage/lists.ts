@@ -3,7 +3,7 @@
 /** U+001E between texts; neither attributes nor JSON can contain it, and `string_to_array` splits faster than a literal parses. */
 export const separator = "\x1e";
 /** Stands for an absent text. */
-export const absent = "\x1f";
+const absent = "\x1f";
 
 /** A Postgres array literal of numbers, nulls, booleans or UUIDs. */
 export function arrayLiteral(values: readonly (number | string | null)[]): string {

@@ -1,26 +1,24 @@
 // Appends events: concurrent requests travel in batches, each batch is one call of log_append, each request has its own outcome.
 import { type Batcher, createBatcher } from "../base/batcher.ts";
 import {
-  eventIdConflict, idempotencyKeyInUse, idempotencyKeyReused, internalError, outcomeUnknown, overloaded, type Problem,
-  shuttingDown, storageUnavailable, wrongExpectedVersion,
+  eventIdConflict,
+  idempotencyKeyInUse,
+  idempotencyKeyReused,
+  internalError,
+  outcomeUnknown,
+  overloaded,
+  type Problem,
+  shuttingDown,
+  storageUnavailable,
+  wrongExpectedVersion,
 } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { readBooleans, readNumbers } from "../storage/lists.ts";
 import { classify } from "../storage/pg-errors.ts";
 import type { Pool } from "../storage/pool.ts";
-import { callLogAppend, type LogAppendRow as Row } from "./log-append.ts";
+import type { AppendRequest, Expected } from "./append-request.ts";
 import type { NewEvent, StoredEvent } from "./event.ts";
-
-/** The version a request expects: any, nothing ever appended, something appended, or a last offset. */
-export type Expected = "any" | "nothing" | "something" | number;
-
-export type AppendRequest = {
-  stream: string;
-  events: readonly NewEvent[];
-  expected: Expected;
-  /** Scoped key of an idempotent request and the hash of that request. */
-  idempotency: { key: string; requestHash: string } | null;
-};
+import { callLogAppend, type LogAppendRow as Row } from "./log-append.ts";
 
 export type Appended = {
   stream: string;
@@ -56,7 +54,14 @@ export type Appender = {
   stop: () => Promise<void>;
 };
 
-export type AppendCounters = { requests: number; events: number; duplicates: number; refused: number; failed: number; batches: number };
+export type AppendCounters = {
+  requests: number;
+  events: number;
+  duplicates: number;
+  refused: number;
+  failed: number;
+  batches: number;
+};
 
 type Pending = AppendRequest & {
   bytes: number;
@@ -108,7 +113,10 @@ export function createAppender(options: AppenderOptions): Appender {
     if (failure.kind === "retry" && attempt < maxAttempts) return store(batch, attempt + 1);
     if (failure.kind === "no-partition") options.onNoPartition();
     if (failure.kind === "unknown") options.onUnknown();
-    log[failure.kind === "refused" ? "warn" : "error"]({ err: error, kind: failure.kind, requests: batch.length }, "append failed");
+    log[failure.kind === "refused" ? "warn" : "error"](
+      { err: error, kind: failure.kind, requests: batch.length },
+      "append failed",
+    );
     for (const pending of batch) pending.reject(problemOf(failure.kind, error));
   }
 
@@ -141,13 +149,14 @@ export function createAppender(options: AppenderOptions): Appender {
           } else if (before !== null) lastPosition = before < 0 ? base - 1 - before : before;
           n++;
         }
-        counters.events += stored.length;
         settled.push(() => pending.resolve({ stream: pending.stream, events, lastPosition, duplicate: code === 1 }));
       } else {
         n += pending.events.length;
         settled.push(() => pending.reject(refusal(pending, code, actual[r] as number)));
       }
     }
+    counters.events += stored.length;
+    counters.duplicates += duplicates.filter(Boolean).length;
     // The tail first: who reads the answer and then the live end must find the event there.
     if (stored.length > 0) options.onAppended(stored);
     for (const answer of settled) answer();
@@ -215,7 +224,14 @@ function problemOf(kind: ReturnType<typeof classify>["kind"], error: unknown): P
 
 function refusal(pending: Pending, code: number, actual: number): Problem {
   if (code === 2) return wrongExpectedVersion(pending.stream, describe(pending.expected), String(actual));
-  if (code === 3) return eventIdConflict(pending.stream, pending.events.filter((e) => e.known).map((e) => e.id).slice(0, 10));
+  if (code === 3)
+    return eventIdConflict(
+      pending.stream,
+      pending.events
+        .filter((e) => e.known)
+        .map((e) => e.id)
+        .slice(0, 10),
+    );
   if (code === 4) return idempotencyKeyReused(pending.idempotency?.key ?? "");
   return internalError(new Error(`log_append answered status ${code}`));
 }
@@ -225,10 +241,26 @@ function describe(expected: Expected): string {
   return expected === "something" ? "*" : String(expected);
 }
 
-function storedEvent(event: NewEvent, stream: string, offset: number, position: number, recordedTime: string): StoredEvent {
+function storedEvent(
+  event: NewEvent,
+  stream: string,
+  offset: number,
+  position: number,
+  recordedTime: string,
+): StoredEvent {
   return {
-    position, stream, offset, recordedTime, id: event.id, type: event.type, schemaVersion: event.schemaVersion,
-    correlationId: event.correlationId, partitionKey: event.partitionKey, attributes: event.attributes, data: event.data,
-    binary: event.binary, line: null,
+    position,
+    stream,
+    offset,
+    recordedTime,
+    id: event.id,
+    type: event.type,
+    schemaVersion: event.schemaVersion,
+    correlationId: event.correlationId,
+    partitionKey: event.partitionKey,
+    attributes: event.attributes,
+    data: event.data,
+    binary: event.binary,
+    line: null,
   };
 }

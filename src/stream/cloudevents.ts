@@ -6,7 +6,7 @@ import { contentHash, uuidv7 } from "../base/ids.ts";
 import type { NewEvent } from "./event.ts";
 import { JsonWalk, type Span } from "./json-text.ts";
 
-export const maxEventsPerAppend = 1_000;
+const maxEventsPerAppend = 1_000;
 
 const text = (maxLength: number, description: string) => Type.String({ minLength: 1, maxLength, description });
 
@@ -14,7 +14,9 @@ const text = (maxLength: number, description: string) => Type.String({ minLength
 export const EventInput = Type.Object(
   {
     specversion: Type.Optional(Type.Literal("1.0")),
-    id: Type.Optional(text(256, "Unique with source within the stream: appending it again stores nothing. Default: a UUIDv7")),
+    id: Type.Optional(
+      text(256, "Unique with source within the stream: appending it again stores nothing. Default: a UUIDv7"),
+    ),
     source: Type.Optional(text(1_024, "A URI reference. Default: /{service}/streams/{stream}")),
     type: text(256, "What happened, such as OrderPlaced; types that begin with sluice. are the service's own"),
     time: Type.Optional(text(64, "When it happened, RFC 3339. Default: the time of recording")),
@@ -31,12 +33,17 @@ export const EventInput = Type.Object(
     partitionkey: Type.Optional(text(256, "Events of one key are handed out in order")),
     traceparent: Type.Optional(text(256, "W3C trace context")),
     data: Type.Optional(Type.Unknown({ description: "Any JSON value" })),
-    data_base64: Type.Optional(Type.String({ description: "Binary data in Base64 (RFC 4648 section 4), instead of data" })),
+    data_base64: Type.Optional(
+      Type.String({ description: "Binary data in Base64 (RFC 4648 section 4), instead of data" }),
+    ),
   },
   {
-    additionalProperties: Type.Union([Type.String({ maxLength: 4_096 }), Type.Boolean(), Type.Integer({ minimum: -2147483648, maximum: 2147483647 })], {
-      description: "Other lower-case alphanumeric attributes are kept and given back",
-    }),
+    additionalProperties: Type.Union(
+      [Type.String({ maxLength: 4_096 }), Type.Boolean(), Type.Integer({ minimum: -2147483648, maximum: 2147483647 })],
+      {
+        description: "Other lower-case alphanumeric attributes are kept and given back",
+      },
+    ),
   },
 );
 
@@ -45,15 +52,31 @@ export const EventsInput = Type.Union([EventInput, Type.Array(EventInput, { maxI
 const checker = TypeCompiler.Compile(EventInput);
 
 const serverAttributes = new Set([
-  "stream", "offset", "position", "recordedtime", "deliverytoken", "deliveryattempt", "deliverydeadline",
+  "stream",
+  "offset",
+  "position",
+  "recordedtime",
+  "deliverytoken",
+  "deliveryattempt",
+  "deliverydeadline",
 ]);
 // Columns of their own, or added by the envelope: not part of the stored attributes.
-const columns = new Set(["specversion", "id", "type", "schemaversion", "correlationid", "partitionkey", "data", "data_base64"]);
+const columns = new Set([
+  "specversion",
+  "id",
+  "type",
+  "schemaversion",
+  "correlationid",
+  "partitionkey",
+  "data",
+  "data_base64",
+]);
 const attributeName = /^[a-z0-9]{1,64}$/;
 // CloudEvents section 2 (String): no control characters, no lone surrogates.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
 const controlCharacter = /[\u0000-\u001f\u007f-\u009f]/;
-const rfc3339 = /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[Tt]([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d{1,9})?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)$/;
+const rfc3339 =
+  /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[Tt]([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d{1,9})?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)$/;
 const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 
 export type ParseContext = {
@@ -83,7 +106,9 @@ export function parseJsonBody(body: string, strict: boolean, context: ParseConte
   }
   if (value.length === 0) throw emptyAppend();
   if (value.length > maxEventsPerAppend) {
-    throw invalidEvent([{ path: "", message: `an array has at most ${maxEventsPerAppend} events, this one has ${value.length}` }]);
+    throw invalidEvent([
+      { path: "", message: `an array has at most ${maxEventsPerAppend} events, this one has ${value.length}` },
+    ]);
   }
   const events: NewEvent[] = [];
   walk.elements((index) => {
@@ -95,7 +120,13 @@ export function parseJsonBody(body: string, strict: boolean, context: ParseConte
 }
 
 function parseOne(
-  value: unknown, walk: JsonWalk, path: string, strict: boolean, context: ParseContext, index: number, violations: Violation[],
+  value: unknown,
+  walk: JsonWalk,
+  path: string,
+  strict: boolean,
+  context: ParseContext,
+  index: number,
+  violations: Violation[],
 ): NewEvent | null {
   const before = violations.length;
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
@@ -115,14 +146,18 @@ function parseOne(
   const record = value as Record<string, unknown>;
   // JSON format, section 2.2: an attribute that is null is not set.
   for (const name in record) if (record[name] === null && name !== "data") delete record[name];
-  if (strict && record["specversion"] !== "1.0") violations.push({ path: `${path}/specversion`, message: 'must be "1.0"' });
+  if (strict && record["specversion"] !== "1.0")
+    violations.push({ path: `${path}/specversion`, message: 'must be "1.0"' });
   const event = toEvent({ value: record, data }, path, context, index, violations);
   return violations.length > before ? null : event;
 }
 
 /** Reads the binary content mode (CloudEvents HTTP binding 1.0, section 3.1): attributes in `ce-*` headers, data in the body. */
 export function parseBinaryMode(
-  headers: Iterable<[string, string]>, contentType: string | null, body: Uint8Array, decode: (bytes: Uint8Array) => string,
+  headers: Iterable<[string, string]>,
+  contentType: string | null,
+  body: Uint8Array,
+  decode: (bytes: Uint8Array) => string,
   context: ParseContext,
 ): NewEvent[] {
   const violations: Violation[] = [];
@@ -136,7 +171,8 @@ export function parseBinaryMode(
     }
     value[attribute] = decodeHeader(raw);
   }
-  if (value["specversion"] !== "1.0") violations.push({ path: "/specversion", message: 'the header ce-specversion must be "1.0"' });
+  if (value["specversion"] !== "1.0")
+    violations.push({ path: "/specversion", message: 'the header ce-specversion must be "1.0"' });
   if (contentType !== null) value["datacontenttype"] = contentType;
   let data: string | null = null;
   if (body.byteLength > 0) {
@@ -160,7 +196,7 @@ export function parseBinaryMode(
   return [event];
 }
 
-export function isJson(contentType: string): boolean {
+function isJson(contentType: string): boolean {
   return /^[^;]*[/+]json\s*(;|$)/i.test(contentType);
 }
 
@@ -174,11 +210,18 @@ function decodeHeader(raw: string): string {
   }
 }
 
-function toEvent(body: Body, path: string, context: ParseContext, index: number, violations: Violation[]): NewEvent | null {
+function toEvent(
+  body: Body,
+  path: string,
+  context: ParseContext,
+  index: number,
+  violations: Violation[],
+): NewEvent | null {
   const { value, data } = body;
   const before = violations.length;
   if (!checker.Check(value as unknown)) collectErrors(value, path, violations);
-  const source = typeof value["source"] === "string" ? value["source"] : `/${context.service}/streams/${context.stream}`;
+  const source =
+    typeof value["source"] === "string" ? value["source"] : `/${context.service}/streams/${context.stream}`;
   let attributes = `{"source":${JSON.stringify(source)}`;
   for (const name in value) {
     const item = value[name];
@@ -190,7 +233,10 @@ function toEvent(body: Body, path: string, context: ParseContext, index: number,
     if (name === "source" || columns.has(name)) continue;
     if (serverAttributes.has(name)) violations.push({ path: `${path}/${name}`, message: "is set by the service" });
     else if (!attributeName.test(name)) {
-      violations.push({ path: `${path}/${pointer(name)}`, message: "an attribute's name has 1 to 64 lower-case letters and digits" });
+      violations.push({
+        path: `${path}/${pointer(name)}`,
+        message: "an attribute's name has 1 to 64 lower-case letters and digits",
+      });
     } else if (name === "time" && !rfc3339.test(item as string)) {
       violations.push({ path: `${path}/time`, message: "is not a time of RFC 3339" });
     } else if (item !== undefined) attributes += `,"${name}":${JSON.stringify(item)}`;
@@ -203,7 +249,8 @@ function toEvent(body: Body, path: string, context: ParseContext, index: number,
   let binary: Uint8Array | null = null;
   const encoded = value["data_base64"];
   if (typeof encoded === "string") {
-    if (data !== null) violations.push({ path: `${path}/data_base64`, message: "stands beside data; an event has one of them" });
+    if (data !== null)
+      violations.push({ path: `${path}/data_base64`, message: "stands beside data; an event has one of them" });
     if (!base64.test(encoded)) violations.push({ path: `${path}/data_base64`, message: "is not Base64" });
     else binary = Buffer.from(encoded, "base64");
   }
@@ -214,17 +261,33 @@ function toEvent(body: Body, path: string, context: ParseContext, index: number,
   const partitionKey = given.partitionkey ?? null;
   const schemaVersion = Number(given.schemaversion ?? 1);
   const known = given.id !== undefined || context.idempotencyKey !== null;
-  const id = given.id ?? (context.idempotencyKey === null ? uuidv7() : contentHash([context.idempotencyKey, context.stream, String(index)]));
+  const id =
+    given.id ??
+    (context.idempotencyKey === null ? uuidv7() : contentHash([context.idempotencyKey, context.stream, String(index)]));
   const hash = known
-    ? contentHash([type, String(schemaVersion), correlationId ?? "", partitionKey ?? "", sortedAttributes(attributes), data ?? "", binary ?? ""])
+    ? contentHash([
+        type,
+        String(schemaVersion),
+        correlationId ?? "",
+        partitionKey ?? "",
+        sortedAttributes(attributes),
+        data ?? "",
+        binary ?? "",
+      ])
     : null;
-  const bytes = Buffer.byteLength(id) + Buffer.byteLength(type) + Buffer.byteLength(attributes) +
-    (data === null ? 0 : Buffer.byteLength(data)) + (binary?.byteLength ?? 0);
+  const bytes =
+    Buffer.byteLength(id) +
+    Buffer.byteLength(type) +
+    Buffer.byteLength(attributes) +
+    (data === null ? 0 : Buffer.byteLength(data)) +
+    (binary?.byteLength ?? 0);
   return { id, known, hash, source, type, schemaVersion, correlationId, partitionKey, attributes, data, binary, bytes };
 }
 
 function sortedAttributes(attributes: string): string {
-  return JSON.stringify(Object.entries(JSON.parse(attributes) as Record<string, unknown>).sort(([a], [b]) => (a < b ? -1 : 1)));
+  return JSON.stringify(
+    Object.entries(JSON.parse(attributes) as Record<string, unknown>).sort(([a], [b]) => (a < b ? -1 : 1)),
+  );
 }
 
 function pointer(name: string): string {
@@ -236,7 +299,10 @@ function collectErrors(value: unknown, path: string, violations: Violation[]): v
   for (const error of checker.Errors(value)) {
     if (seen.has(error.path) || seen.size >= 20) continue;
     seen.add(error.path);
-    violations.push({ path: path + error.path, message: error.message.charAt(0).toLowerCase() + error.message.slice(1) });
+    violations.push({
+      path: path + error.path,
+      message: error.message.charAt(0).toLowerCase() + error.message.slice(1),
+    });
   }
 }
 
@@ -250,7 +316,10 @@ export function refuseContradictions(stream: string, events: readonly NewEvent[]
     const earlier = hashes.get(key);
     if (earlier === undefined) hashes.set(key, event.hash);
     else if (earlier !== event.hash) {
-      throw new Problem("event-id-conflict", `The array holds id ${event.id} twice with different contents`, { stream, ids: [event.id] });
+      throw new Problem("event-id-conflict", `The array holds id ${event.id} twice with different contents`, {
+        stream,
+        ids: [event.id],
+      });
     }
   }
 }

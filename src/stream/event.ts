@@ -61,7 +61,8 @@ function encode(event: StoredEvent): string {
   line += attributes.slice(1, -1);
   // A key of the object is the only place where this sequence can stand: within a string its quotes are escaped.
   if (!attributes.includes('"time":')) line += `,"time":"${event.recordedTime}"`;
-  if (event.data !== null && !attributes.includes('"datacontenttype":')) line += ',"datacontenttype":"application/json"';
+  if (event.data !== null && !attributes.includes('"datacontenttype":'))
+    line += ',"datacontenttype":"application/json"';
   line += `,"stream":"${event.stream}","offset":"${event.offset}","position":"${event.position}"`;
   line += `,"recordedtime":"${event.recordedTime}","schemaversion":"${event.schemaVersion}"`;
   if (event.correlationId !== null) line += `,"correlationid":${JSON.stringify(event.correlationId)}`;

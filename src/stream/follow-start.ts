@@ -4,7 +4,7 @@ import type { Principal } from "../base/principal.ts";
 import type { Sql } from "../storage/pool.ts";
 import { checkPath } from "./path-filter.ts";
 import type { Place } from "./place.ts";
-import { cursorBehind, lastPosition, type LogReader, requireRead } from "./read.ts";
+import { cursorBehind, type LogReader, lastPosition, requireRead } from "./read.ts";
 import { type Cursor, cursorBefore, cursorBeforeOffset, positionOf, readHead } from "./resolve.ts";
 import type { Selection } from "./selection.ts";
 import { readLogId, readStreamHeads, type StreamHead } from "./stream-head.ts";
@@ -42,14 +42,29 @@ export async function resolveFollow(reader: LogReader, query: FollowQuery): Prom
     const head = await readHead(sql, reader.knownHead());
     const logId = await readLogId(sql);
     const streams = selection.streams === null ? null : await readStreamHeads(sql, selection.streams);
-    return query.single ? startSingle(sql, query, streams?.[0], head, logId) : startLog(sql, query, streams, head, logId);
+    return query.single
+      ? startSingle(sql, query, streams?.[0], head, logId)
+      : startLog(sql, query, streams, head, logId);
   });
 }
 
-async function startSingle(sql: Sql, query: FollowQuery, stream: StreamHead | undefined, head: number, logId: string): Promise<FollowStart> {
+async function startSingle(
+  sql: Sql,
+  query: FollowQuery,
+  stream: StreamHead | undefined,
+  head: number,
+  logId: string,
+): Promise<FollowStart> {
   const { from, after, to } = query;
   const last: Cursor = { position: Math.max(head, stream?.lastPosition ?? -1), offset: stream?.lastOffset ?? -1 };
-  const common = { historyEnd: -1, head: last.offset, logId, reset: false, gap: null, streamIds: stream === undefined ? null : [stream.id] };
+  const common = {
+    historyEnd: -1,
+    head: last.offset,
+    logId,
+    reset: false,
+    gap: null,
+    streamIds: stream === undefined ? null : [stream.id],
+  };
   const upTo = to === null ? null : await endOfSingle(sql, to, stream, head);
   if (stream === undefined || stream.lastOffset < 0) {
     if (after !== null && after > -1) return { ...common, start: last, upTo, reset: true };
@@ -68,22 +83,37 @@ async function startSingle(sql: Sql, query: FollowQuery, stream: StreamHead | un
   return { ...common, start, upTo };
 }
 
-async function endOfSingle(sql: Sql, to: Place, stream: StreamHead | undefined, head: number): Promise<FollowStart["upTo"]> {
+async function endOfSingle(
+  sql: Sql,
+  to: Place,
+  stream: StreamHead | undefined,
+  head: number,
+): Promise<FollowStart["upTo"]> {
   // An offset can be waited for; every other place is found now.
   if (to.kind === "number") return { kind: "offset", value: to.value };
   if (stream === undefined || stream.lastOffset < 0) return { kind: "position", value: head };
   return { kind: "position", value: (await cursorBehind(sql, stream, to, head, "to")).position };
 }
 
-async function startLog(sql: Sql, query: FollowQuery, streams: StreamHead[] | null, head: number, logId: string): Promise<FollowStart> {
+async function startLog(
+  sql: Sql,
+  query: FollowQuery,
+  streams: StreamHead[] | null,
+  head: number,
+  logId: string,
+): Promise<FollowStart> {
   const { from, after, to } = query;
   const silent = streams?.find((stream) => !stream.replay);
-  if (silent !== undefined && after === null && from !== null && from.kind !== "latest") throw replayForbidden(silent.name);
+  if (silent !== undefined && after === null && from !== null && from.kind !== "latest")
+    throw replayForbidden(silent.name);
   const streamIds = streams?.map((stream) => stream.id) ?? null;
   const upTo: FollowStart["upTo"] =
     to === null
       ? null
-      : { kind: "position", value: to.kind === "number" ? to.value : await lastPosition(sql, to, head, "to", streamIds) };
+      : {
+          kind: "position",
+          value: to.kind === "number" ? to.value : await lastPosition(sql, to, head, "to", streamIds),
+        };
   const common = { upTo, head, logId, gap: null, streamIds, historyEnd: await historyEnd(sql, streams, head) };
   const at = (position: number): Cursor => ({ position, offset: position });
   if (after !== null) return { ...common, start: at(Math.min(after, head)), reset: after > head };

@@ -9,7 +9,7 @@ export type Refusal = string | null;
 const maxExponent = 10_000;
 const maxDigits = 10_000;
 
-export const maxDepth = 100;
+const maxDepth = 100;
 
 /**
  * A cursor over the text; `text` must have passed `JSON.parse`. `refusal` collects the first thing that `jsonb` refuses:

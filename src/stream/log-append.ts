@@ -1,7 +1,7 @@
 // Calls the SQL function log_append: one batch of requests as parallel lists.
 import { arrayLiteral, textList } from "../storage/lists.ts";
 import type { Sql } from "../storage/pool.ts";
-import type { AppendRequest, Expected } from "./append.ts";
+import type { AppendRequest, Expected } from "./append-request.ts";
 
 /** The function's answer; arrays as they stand on the wire. */
 export type LogAppendRow = {
@@ -18,11 +18,25 @@ export type LogAppendRow = {
 export async function callLogAppend(sql: Sql, batch: readonly AppendRequest[]): Promise<LogAppendRow> {
   const streams = [...new Set(batch.map((request) => request.stream))].sort();
   const streamIndex = new Map(streams.map((name, i) => [name, i + 1]));
-  const r = { stream: [] as number[], expected: [] as (number | null)[], count: [] as number[], key: [] as (string | null)[], hash: [] as (string | null)[] };
+  const r = {
+    stream: [] as number[],
+    expected: [] as (number | null)[],
+    count: [] as number[],
+    key: [] as (string | null)[],
+    hash: [] as (string | null)[],
+  };
   const e = {
-    known: [] as (number | null)[], hash: [] as (string | null)[], bytes: [] as number[], version: [] as number[], id: [] as string[],
-    type: [] as string[], correlation: [] as (string | null)[], partitionKey: [] as (string | null)[], attributes: [] as string[],
-    data: [] as (string | null)[], binary: [] as (string | null)[],
+    known: [] as (number | null)[],
+    hash: [] as (string | null)[],
+    bytes: [] as number[],
+    version: [] as number[],
+    id: [] as string[],
+    type: [] as string[],
+    correlation: [] as (string | null)[],
+    partitionKey: [] as (string | null)[],
+    attributes: [] as string[],
+    data: [] as (string | null)[],
+    binary: [] as (string | null)[],
   };
   const k = { stream: [] as number[], id: [] as string[], source: [] as string[] };
   const knownIndex = new Map<string, number>();

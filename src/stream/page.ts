@@ -48,7 +48,7 @@ export type EventRow = {
   found: string;
 };
 
-export function fromRow(row: EventRow): StoredEvent {
+function fromRow(row: EventRow): StoredEvent {
   return {
     position: Number(row.position),
     stream: row.stream,
@@ -182,7 +182,12 @@ function reachedBy(rows: readonly EventRow[], limit: number): number | null {
 }
 
 /** Everything that was appended after a position, control records too: what a tail reads. */
-export async function readTail(pool: Pool, after: number, upTo: number, limit: number): Promise<{ events: StoredEvent[]; reached: number }> {
+export async function readTail(
+  pool: Pool,
+  after: number,
+  upTo: number,
+  limit: number,
+): Promise<{ events: StoredEvent[]; reached: number }> {
   const rows = await pool.run((sql) =>
     bounded(
       sql,

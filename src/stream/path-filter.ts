@@ -21,7 +21,10 @@ export async function checkPath(pool: Pool, where: string): Promise<void> {
     throw isPathError(error) ? invalidFilter(where, classify(error).message) : error;
   }
   if (kind !== "boolean" && kind !== "null") {
-    throw invalidFilter(where, "The path must be a predicate, such as $.amount > 100; use exists($.amount) to ask whether something is there");
+    throw invalidFilter(
+      where,
+      "The path must be a predicate, such as $.amount > 100; use exists($.amount) to ask whether something is there",
+    );
   }
 }
 

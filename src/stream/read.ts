@@ -1,5 +1,12 @@
 // Reads the log as requests ask for it: from a place to a place, forward or backward, filtered.
-import { cursorBeyondHead, eventNotFound, eventRemoved, forbidden, replayForbidden, streamNotFound } from "../base/errors.ts";
+import {
+  cursorBeyondHead,
+  eventNotFound,
+  eventRemoved,
+  forbidden,
+  replayForbidden,
+  streamNotFound,
+} from "../base/errors.ts";
 import type { Principal } from "../base/principal.ts";
 import { arrayLiteral } from "../storage/lists.ts";
 import type { Pool, Sql } from "../storage/pool.ts";
@@ -67,7 +74,8 @@ export async function resolveRange(reader: LogReader, query: ReadQuery): Promise
     const upper = (place: Place | null, parameter: string) => lastPosition(sql, place, head, parameter, streamIds);
     const lower = (place: Place | null, parameter: string) =>
       place === null ? Promise.resolve(0) : positionOf(sql, place, head, parameter, streamIds);
-    if (query.after !== null && query.after > head) throw cursorBeyondHead(String(query.after), String(head), await readLogId(sql));
+    if (query.after !== null && query.after > head)
+      throw cursorBeyondHead(String(query.after), String(head), await readLogId(sql));
     if (query.from?.kind === "number" && query.from.value > head + 1) {
       throw cursorBeyondHead(query.from.text, String(head), await readLogId(sql));
     }
@@ -114,7 +122,8 @@ async function resolveSingle(sql: Sql, query: ReadQuery, stream: StreamHead, hea
       : query.from === null
         ? last
         : await cursorBehind(sql, stream, query.from, head, "from");
-  const end = query.to === null || query.to.kind === "beginning" ? -1 : (await lowerBound(sql, stream, query.to, head)).position;
+  const end =
+    query.to === null || query.to.kind === "beginning" ? -1 : (await lowerBound(sql, stream, query.to, head)).position;
   return { ...common, start: { position: start.position + 1, offset: start.offset + 1 }, bound: end + 1 };
 }
 
@@ -124,7 +133,13 @@ async function lowerBound(sql: Sql, stream: StreamHead, place: Place, head: numb
 }
 
 /** The cursor right behind a place: the event at the place, or the last one before a time, has been read. */
-export async function cursorBehind(sql: Sql, stream: StreamHead, place: Place, head: number, parameter: string): Promise<Cursor> {
+export async function cursorBehind(
+  sql: Sql,
+  stream: StreamHead,
+  place: Place,
+  head: number,
+  parameter: string,
+): Promise<Cursor> {
   const last = { position: stream.lastPosition, offset: stream.lastOffset };
   switch (place.kind) {
     case "latest":
@@ -151,7 +166,11 @@ export async function cursorBehind(sql: Sql, stream: StreamHead, place: Place, h
 
 /** The last position of the log up to a place, inclusive. */
 export async function lastPosition(
-  sql: Sql, place: Place | null, head: number, parameter: string, streamIds: readonly number[] | null,
+  sql: Sql,
+  place: Place | null,
+  head: number,
+  parameter: string,
+  streamIds: readonly number[] | null,
 ): Promise<number> {
   if (place === null || place.kind === "latest") return head;
   if (place.kind === "time") {
@@ -162,7 +181,14 @@ export async function lastPosition(
 }
 
 /** One page of a range, from a cursor on. */
-export function readRangePage(reader: LogReader, range: Range, cursor: number, limit: number, budgetMs: number, signal?: AbortSignal): Promise<Page> {
+export function readRangePage(
+  reader: LogReader,
+  range: Range,
+  cursor: number,
+  limit: number,
+  budgetMs: number,
+  signal?: AbortSignal,
+): Promise<Page> {
   const { query, streamIds, bound } = range;
   return readPage(reader.pool, {
     selection: query.selection,
@@ -195,7 +221,13 @@ export async function cursorNumber(reader: LogReader, range: Range, page: Page):
 }
 
 /** One event. Throws `stream-not-found`, `event-not-found`, `event-removed`, `replay-forbidden`. */
-export async function readEvent(reader: LogReader, principal: Principal, name: string, offset: number, text: string): Promise<StoredEvent> {
+export async function readEvent(
+  reader: LogReader,
+  principal: Principal,
+  name: string,
+  offset: number,
+  text: string,
+): Promise<StoredEvent> {
   requireRead(principal, [name]);
   return reader.pool.run(async (sql) => {
     const [stream] = await requireStreams(sql, [name]);
@@ -224,7 +256,12 @@ export async function readEvent(reader: LogReader, principal: Principal, name: s
 export async function countRange(
   reader: LogReader,
   query: Pick<ReadQuery, "selection" | "single">,
-  range: { start: Cursor; upTo: { kind: keyof Cursor; value: number } | null; head: number; streamIds: number[] | null },
+  range: {
+    start: Cursor;
+    upTo: { kind: keyof Cursor; value: number } | null;
+    head: number;
+    streamIds: number[] | null;
+  },
   limit: number | null,
 ): Promise<number> {
   const { selection } = query;
@@ -232,7 +269,8 @@ export async function countRange(
   const most = limit ?? Number.MAX_SAFE_INTEGER;
   const end = upTo?.value ?? head;
   // Offsets have no gaps: without a filter there is nothing to count.
-  if (query.single && isUnfiltered(selection) && (upTo === null || upTo.kind === "offset")) return Math.min(most, Math.max(0, end - start.offset));
+  if (query.single && isUnfiltered(selection) && (upTo === null || upTo.kind === "offset"))
+    return Math.min(most, Math.max(0, end - start.offset));
   return reader.pool.run(async (sql) => {
     const rows = await sql<{ count: string }[]>`
       select count(*) as count from events e join streams s on s.id = e.stream_id

@@ -14,7 +14,12 @@ const maxOutageMs = 30_000;
  * A body of one envelope a line. The next page is read only when the reader has taken the last, so a reader that stops
  * holds one page. A database that is away is waited for; longer than 30 s, and the body breaks off, which HTTP shows.
  */
-export function replayLines(reader: LogReader, range: Range, limit: number | null, log: Log): ReadableStream<Uint8Array> {
+export function replayLines(
+  reader: LogReader,
+  range: Range,
+  limit: number | null,
+  log: Log,
+): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   const abort = new AbortController();
   let cursor = range.start.position;

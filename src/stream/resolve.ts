@@ -1,5 +1,5 @@
 // Finds where places lie in the log: offsets, times and event ids become positions.
-import { cursorBeyondHead, eventNotFound, invalidPlace } from "../base/errors.ts";
+import { cursorBeyondHead, invalidPlace } from "../base/errors.ts";
 import { uuidv7TimeMs } from "../base/ids.ts";
 import { arrayLiteral } from "../storage/lists.ts";
 import type { Sql } from "../storage/pool.ts";
@@ -20,7 +20,13 @@ export async function readHead(sql: Sql, atLeast: number): Promise<number> {
 }
 
 /** The place as a position of the whole log: the position of the event itself, or of the first one behind the time. */
-export async function positionOf(sql: Sql, place: Place, head: number, parameter: string, streamIds: readonly number[] | null): Promise<number> {
+export async function positionOf(
+  sql: Sql,
+  place: Place,
+  head: number,
+  parameter: string,
+  streamIds: readonly number[] | null,
+): Promise<number> {
   switch (place.kind) {
     case "beginning":
       return 0;
@@ -34,7 +40,8 @@ export async function positionOf(sql: Sql, place: Place, head: number, parameter
     }
     case "event": {
       const position = await positionOfEvent(sql, place.id, streamIds, head);
-      if (position === null) throw invalidPlace(parameter, `event:${place.id}`, `There is no event with the id ${place.id}`);
+      if (position === null)
+        throw invalidPlace(parameter, `event:${place.id}`, `There is no event with the id ${place.id}`);
       return position;
     }
     default:
@@ -42,7 +49,12 @@ export async function positionOf(sql: Sql, place: Place, head: number, parameter
   }
 }
 
-async function positionOfEvent(sql: Sql, id: string, streamIds: readonly number[] | null, head: number): Promise<number | null> {
+async function positionOfEvent(
+  sql: Sql,
+  id: string,
+  streamIds: readonly number[] | null,
+  head: number,
+): Promise<number | null> {
   const among = streamIds === null ? sql`` : sql`and i.stream_id = any(${arrayLiteral(streamIds)}::bigint[])`;
   const known = await sql<{ position: string }[]>`
     select i.position from event_ids i join streams s on s.id = i.stream_id
@@ -63,7 +75,13 @@ async function positionOfEvent(sql: Sql, id: string, streamIds: readonly number[
 }
 
 /** The cursor right before a place of one stream, so that reading on from it begins with the event at the place. */
-export async function cursorBefore(sql: Sql, stream: StreamHead, place: Place, head: number, parameter: string): Promise<Cursor> {
+export async function cursorBefore(
+  sql: Sql,
+  stream: StreamHead,
+  place: Place,
+  head: number,
+  parameter: string,
+): Promise<Cursor> {
   if (place.kind === "beginning") return cursorBeforeOffset(sql, stream, stream.firstOffset);
   if (place.kind === "latest") return { position: stream.lastPosition, offset: stream.lastOffset };
   if (place.kind === "number") return cursorBeforeOffset(sql, stream, place.value);
@@ -89,13 +107,4 @@ export async function cursorBeforeOffset(sql: Sql, stream: StreamHead, offset: n
     order by e."offset" limit 1`;
   if (rows[0] === undefined) return { position: stream.lastPosition, offset: stream.lastOffset };
   return { position: Number(rows[0].position) - 1, offset: offset - 1 };
-}
-
-/** The position of the event at an offset. Throws `event-not-found`. */
-export async function positionOfOffset(sql: Sql, stream: StreamHead, offset: number): Promise<number> {
-  const rows = await sql<{ position: string }[]>`
-    select e.position from events e
-    where e.stream_id = ${stream.id} and e."offset" = ${offset} and e.position >= ${offset} limit 1`;
-  if (rows[0] === undefined) throw eventNotFound(stream.name, String(offset));
-  return Number(rows[0].position);
 }

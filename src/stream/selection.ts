@@ -14,7 +14,9 @@ export type Selection = {
 
 /** Whether nothing but the stream decides. */
 export function isUnfiltered(selection: Selection): boolean {
-  return selection.types === null && selection.correlation === null && selection.key === null && selection.where === null;
+  return (
+    selection.types === null && selection.correlation === null && selection.key === null && selection.where === null
+  );
 }
 
 /** A text that is equal for equal selections. */

@@ -65,7 +65,6 @@ export async function readLogId(sql: Sql): Promise<string> {
   return rows[0]?.log_id as string;
 }
 
-
 /** The ids of the named streams; names that never were are left out. */
 export async function readStreamIds(sql: Sql, names: readonly string[]): Promise<number[]> {
   const rows = await sql<{ id: string }[]>`

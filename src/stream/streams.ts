@@ -63,7 +63,10 @@ export function parseConfiguration(body: unknown): StreamConfiguration {
       if (!allowed[known].includes(value as string)) {
         violations.push({ path, message: `must be one of ${allowed[known].join(", ")}` });
       } else if (value !== defaults[known]) {
-        violations.push({ path, message: `${String(value)} is not supported by this version; only ${defaults[known]} is` });
+        violations.push({
+          path,
+          message: `${String(value)} is not supported by this version; only ${defaults[known]} is`,
+        });
       }
     } else if (later.includes(key)) violations.push({ path, message: "is not supported by this version" });
     else violations.push({ path, message: "is not a key of a stream's configuration" });
@@ -85,7 +88,13 @@ export async function describeStream(pool: Pool, name: string): Promise<StreamDe
 export type StreamList = { streams: StreamDescription[]; next: string | null };
 
 /** A page of the streams whose names begin with `prefix`, in the order of their names (by code point). */
-export async function listStreams(pool: Pool, principal: Principal, prefix: string, after: string, limit: number): Promise<StreamList> {
+export async function listStreams(
+  pool: Pool,
+  principal: Principal,
+  prefix: string,
+  after: string,
+  limit: number,
+): Promise<StreamList> {
   return pool.run(async (sql) => {
     const heads: StreamHead[] = [];
     let cursor = after;

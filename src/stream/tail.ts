@@ -37,6 +37,7 @@ export type Tail = {
 
 const pageSize = 1_000;
 const preloaded = 200;
+const holeMs = 4;
 
 export function createTail(options: TailOptions): Tail {
   const { log } = options;
@@ -52,6 +53,7 @@ export function createTail(options: TailOptions): Tail {
   const listeners = new Set<(batch: TailBatch) => void>();
   let reading: Promise<void> | null = null;
   let timer: ReturnType<typeof setTimeout> | null = null;
+  let holeTimer: ReturnType<typeof setTimeout> | null = null;
   let stopped = false;
 
   function sizeOf(event: StoredEvent): number {
@@ -118,6 +120,12 @@ export function createTail(options: TailOptions): Tail {
       });
   }
 
+  function lookIntoHole(): void {
+    holeTimer = null;
+    drainWaiting();
+    if (waiting.size > 0) fill();
+  }
+
   function poll(): void {
     checkHead = true;
     fill();
@@ -168,6 +176,7 @@ export function createTail(options: TailOptions): Tail {
     async stop() {
       stopped = true;
       if (timer) clearTimeout(timer);
+      if (holeTimer) clearTimeout(holeTimer);
       await reading;
     },
     offer(batch) {
@@ -180,7 +189,8 @@ export function createTail(options: TailOptions): Tail {
         waiting.set(first.position, batch);
         known = Math.max(known, (batch.at(-1) as StoredEvent).position);
       }
-      if (waiting.size > 0) fill();
+      // Batches of this process are answered in any order: most holes close by themselves in a moment.
+      if (waiting.size > 0 && holeTimer === null) holeTimer = setTimeout(lookIntoHole, holeMs);
     },
     wake(position) {
       if (position === Number.POSITIVE_INFINITY) checkHead = true;

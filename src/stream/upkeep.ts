@@ -72,7 +72,9 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
   async function moveCheckpoint(): Promise<void> {
     for (let more = true; more; ) {
       more = await pool.run(async (sql) => {
-        const rows = await sql<{ more: boolean }[]>`select log_checkpoint(${Math.max(0, head())}, ${checkpointSpan}) as more`;
+        const rows = await sql<
+          { more: boolean }[]
+        >`select log_checkpoint(${Math.max(0, head())}, ${checkpointSpan}) as more`;
         return rows[0]?.more === true;
       });
     }
@@ -112,7 +114,10 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
       partitions = startLoop("partitions", everyMs, extend, log);
       purge = startLoop("purge", everyMs, purgeDeleted, log);
       loops.push(partitions, purge);
-      loops.push(startLoop("checkpoint", everyMs, moveCheckpoint, log), startLoop("idempotency keys", keysEveryMs, forgetKeys, log));
+      loops.push(
+        startLoop("checkpoint", everyMs, moveCheckpoint, log),
+        startLoop("idempotency keys", keysEveryMs, forgetKeys, log),
+      );
     },
     wakePartitions: () => partitions?.wake(),
     wakePurge: () => purge?.wake(),

@@ -1,6 +1,9 @@
 // Followers of the log: each catches up from where it stands, joins the live set, and leaves it when its reader falls behind.
 import type { Log } from "../base/log.ts";
 import type { Principal } from "../base/principal.ts";
+import type { Semaphore } from "../base/semaphore.ts";
+import { isOutage } from "../storage/pg-errors.ts";
+import type { Pool } from "../storage/pool.ts";
 import type { StoredEvent } from "../stream/event.ts";
 import { type Page, readPage } from "../stream/page.ts";
 import { isPathError, matchPositions } from "../stream/path-filter.ts";
@@ -8,10 +11,7 @@ import type { Cursor } from "../stream/resolve.ts";
 import { createMatcher, isUnfiltered, type Selection, selectionKey } from "../stream/selection.ts";
 import { readFirstOffset } from "../stream/stream-head.ts";
 import type { Tail, TailBatch } from "../stream/tail.ts";
-import { isOutage } from "../storage/pg-errors.ts";
-import type { Pool } from "../storage/pool.ts";
-import type { Semaphore } from "../base/semaphore.ts";
-import { next, type FollowerState } from "./follower-state.ts";
+import { type FollowerState, next } from "./follower-state.ts";
 
 /** What a follower is told; the delivery turns it into frames. */
 export type Outlet = {
@@ -64,9 +64,7 @@ export type FollowersOptions = {
 export type Followers = {
   follow: (request: FollowRequest) => Follower;
   /** Calls back for each live group with its shared cursor, and for each follower that is catching up. */
-  heartbeat: (
-    group: (encodingKey: string, cursor: Cursor, write: (chunk: Uint8Array) => void) => void,
-  ) => void;
+  heartbeat: (group: (encodingKey: string, cursor: Cursor, write: (chunk: Uint8Array) => void) => void) => void;
   counts: () => { live: number; catchingUp: number; groups: number };
   stop: () => void;
 };
@@ -122,8 +120,16 @@ export function createFollowers(options: FollowersOptions): Followers {
     let group = groups.get(key);
     if (group === undefined) {
       group = {
-        key, selection, single: request.single, matches: createMatcher(selection, principal), encode: outlet.encode,
-        encodingKey: outlet.encodingKey, bounded, cursor: request.start, members: new Set(), users: 0,
+        key,
+        selection,
+        single: request.single,
+        matches: createMatcher(selection, principal),
+        encode: outlet.encode,
+        encodingKey: outlet.encodingKey,
+        bounded,
+        cursor: request.start,
+        members: new Set(),
+        users: 0,
       };
       groups.set(key, group);
     }
@@ -178,7 +184,12 @@ export function createFollowers(options: FollowersOptions): Followers {
     if (limit !== null) wanted = wanted.slice(0, limit - member.sent);
     member.sent += wanted.length;
     const full = wanted.length > 0 && !outlet.write(outlet.encode(wanted));
-    const ended = limit !== null && member.sent >= limit ? "limit" : upTo !== null && reached[upTo.kind] >= upTo.value ? "to" : null;
+    const ended =
+      limit !== null && member.sent >= limit
+        ? "limit"
+        : upTo !== null && reached[upTo.kind] >= upTo.value
+          ? "to"
+          : null;
     if (ended !== null) {
       const last = wanted.at(-1);
       const at = ended === "limit" && last !== undefined ? { position: last.position, offset: last.offset } : reached;
@@ -273,7 +284,8 @@ export function createFollowers(options: FollowersOptions): Followers {
   async function catchUpHolding(member: Member): Promise<boolean> {
     if (tail.since(member.cursor.position, 0) === null) return false;
     const { group } = member;
-    if (group.members.size === 0) group.cursor = { position: Math.max(tail.head(), member.cursor.position), offset: member.cursor.offset };
+    if (group.members.size === 0)
+      group.cursor = { position: Math.max(tail.head(), member.cursor.position), offset: member.cursor.offset };
     const seam = group.cursor.position;
     member.held = [];
     group.members.add(member);
@@ -318,13 +330,23 @@ export function createFollowers(options: FollowersOptions): Followers {
     const { request, abort } = member;
     const { selection, principal, historyEnd } = request;
     const streamIds = selection.streams === null ? null : await options.streamIds(selection.streams);
-    const bound = Math.min(Math.max(head, member.cursor.position), request.upTo?.kind === "position" ? request.upTo.value : Number.MAX_SAFE_INTEGER);
+    const bound = Math.min(
+      Math.max(head, member.cursor.position),
+      request.upTo?.kind === "position" ? request.upTo.value : Number.MAX_SAFE_INTEGER,
+    );
     const page: Page = await catchUps.run(
       () =>
         readPage(pool, {
-          selection, streamIds, principal, direction: "forward", cursor: member.cursor.position, bound,
+          selection,
+          streamIds,
+          principal,
+          direction: "forward",
+          cursor: member.cursor.position,
+          bound,
           limit: Math.min(pageEvents, (request.limit ?? Number.MAX_SAFE_INTEGER) - member.sent),
-          historyEnd, budgetMs: pageBudgetMs, signal: abort.signal,
+          historyEnd,
+          budgetMs: pageBudgetMs,
+          signal: abort.signal,
         }),
       abort.signal,
     );
@@ -337,7 +359,8 @@ export function createFollowers(options: FollowersOptions): Followers {
         offset = firstOffset - 1;
       }
       offset = Math.max(offset, page.events.at(-1)?.offset ?? -1);
-      if (!isUnfiltered(selection)) offset = Math.max(offset, await lastOffsetUpTo(streamIds[0] as number, page.reached));
+      if (!isUnfiltered(selection))
+        offset = Math.max(offset, await lastOffsetUpTo(streamIds[0] as number, page.reached));
     }
     if (member.state === "ended") return;
     const reached = { position: page.reached, offset };
@@ -386,7 +409,8 @@ export function createFollowers(options: FollowersOptions): Followers {
       if (using().length === 0) evaluators.delete(where);
     }
 
-    const using = () => [...groups.values()].filter((group) => group.selection.where === where && group.members.size > 0);
+    const using = () =>
+      [...groups.values()].filter((group) => group.selection.where === where && group.members.size > 0);
     const evaluator: Evaluator = {
       push(batch) {
         // Several groups of one predicate pass the same batch on.
@@ -405,12 +429,21 @@ export function createFollowers(options: FollowersOptions): Followers {
   return {
     follow(request) {
       const member: Member = {
-        request, cursor: request.start, sent: 0, state: "catching-up", abort: new AbortController(), group: groupOf(request), held: null,
+        request,
+        cursor: request.start,
+        sent: 0,
+        state: "catching-up",
+        abort: new AbortController(),
+        group: groupOf(request),
+        held: null,
       };
       members.add(member);
       void catchUp(member);
       return {
-        cursor: () => (member.state === "live" && member.cursor.position < member.group.cursor.position ? member.group.cursor : member.cursor),
+        cursor: () =>
+          member.state === "live" && member.cursor.position < member.group.cursor.position
+            ? member.group.cursor
+            : member.cursor,
         state: () => member.state,
         stop: () => remove(member),
       };

@@ -1,0 +1,484 @@
+-- Generated from a migrated database; do not edit.
+
+create table event_ids (
+  id           text collate "C" not null,
+  stream_id    bigint not null,
+  source       text collate "C" not null,
+  "offset"     bigint not null,
+  "position"   bigint not null,
+  content_hash uuid not null,
+  recorded_at  timestamp with time zone not null,
+  constraint event_ids_pkey PRIMARY KEY (id, stream_id, source)
+) partition by HASH (id);
+
+create table event_ids_0 partition of event_ids FOR VALUES WITH (modulus 8, remainder 0);
+
+create table event_ids_1 partition of event_ids FOR VALUES WITH (modulus 8, remainder 1);
+
+create table event_ids_2 partition of event_ids FOR VALUES WITH (modulus 8, remainder 2);
+
+create table event_ids_3 partition of event_ids FOR VALUES WITH (modulus 8, remainder 3);
+
+create table event_ids_4 partition of event_ids FOR VALUES WITH (modulus 8, remainder 4);
+
+create table event_ids_5 partition of event_ids FOR VALUES WITH (modulus 8, remainder 5);
+
+create table event_ids_6 partition of event_ids FOR VALUES WITH (modulus 8, remainder 6);
+
+create table event_ids_7 partition of event_ids FOR VALUES WITH (modulus 8, remainder 7);
+
+create table events (
+  "position"     bigint not null,
+  stream_id      bigint not null,
+  "offset"       bigint not null,
+  stream_bytes   bigint not null,
+  recorded_at    timestamp with time zone not null,
+  schema_version integer not null,
+  bytes          integer not null,
+  ephemeral      boolean not null,
+  id             text collate "C" not null,
+  type           text collate "C" not null,
+  correlation_id text collate "C",
+  partition_key  text collate "C",
+  attributes     json not null,
+  data           json,
+  data_binary    bytea
+) partition by LIST (ephemeral);
+
+create table events_ephemeral partition of events FOR VALUES IN (true) partition by RANGE ("position");
+
+create table events_persistent partition of events FOR VALUES IN (false) partition by RANGE ("position");
+
+create table idempotency_keys (
+  key           text collate "C" not null,
+  request_hash  uuid not null,
+  offsets       bigint[] not null,
+  duplicates    boolean[] not null,
+  last_position bigint not null,
+  recorded_at   timestamp with time zone not null,
+  constraint idempotency_keys_pkey PRIMARY KEY (key)
+);
+CREATE INDEX idempotency_keys_recorded_at ON idempotency_keys USING btree (recorded_at);
+
+create table log (
+  singleton           boolean not null default true,
+  log_id              uuid not null default gen_random_uuid(),
+  checkpoint_position bigint not null default 0,
+  created_at          timestamp with time zone not null default clock_timestamp(),
+  constraint log_pkey PRIMARY KEY (singleton),
+  constraint log_singleton_check CHECK (singleton)
+);
+
+create table migrations (
+  version    integer not null,
+  name       text not null,
+  checksum   text not null,
+  applied_at timestamp with time zone not null default now(),
+  constraint migrations_pkey PRIMARY KEY (version)
+);
+
+create table streams (
+  id                  bigint not null generated always as identity,
+  name                text collate "C" not null,
+  created_at          timestamp with time zone,
+  first_offset        bigint not null default 0,
+  first_bytes         bigint not null default 0,
+  born_offset         bigint not null default 0,
+  purged_offset       bigint not null default 0,
+  checkpoint_offset   bigint not null default '-1'::integer,
+  checkpoint_bytes    bigint not null default 0,
+  checkpoint_position bigint not null default '-1'::integer,
+  ephemeral           boolean not null default false,
+  replay              boolean not null default true,
+  internal            boolean not null default false,
+  constraint streams_pkey PRIMARY KEY (id),
+  constraint streams_name_key UNIQUE (name)
+) with (fillfactor=70);
+CREATE INDEX streams_to_purge ON streams USING btree (id) WHERE purged_offset < first_offset;
+
+create view stream_heads as
+ SELECT s.id,
+    s.name,
+    s.created_at,
+    s.ephemeral,
+    s.replay,
+    s.internal,
+    s.first_offset,
+    l.log_id,
+    COALESCE(e."offset", s.checkpoint_offset) AS last_offset,
+    COALESCE(e."position", s.checkpoint_position) AS last_position,
+    COALESCE(e.stream_bytes, s.checkpoint_bytes) - s.first_bytes AS bytes
+   FROM log l
+     CROSS JOIN streams s
+     LEFT JOIN LATERAL ( SELECT ev."offset",
+            ev."position",
+            ev.stream_bytes
+           FROM events ev
+          WHERE ev.stream_id = s.id AND ev."position" >= l.checkpoint_position
+          ORDER BY ev."offset" DESC
+         LIMIT 1) e ON true;
+
+CREATE OR REPLACE FUNCTION log_append(p_streams text, r_stream integer[], r_expected bigint[], r_count integer[], r_key text, r_request_hash uuid[], e_known integer[], e_hash uuid[], e_bytes integer[], e_version integer[], e_id text, e_type text, e_correlation text, e_partition_key text, e_attributes text, e_data text, e_binary bytea[], k_stream integer[], k_id text, k_source text, OUT status integer[], OUT actual bigint[], OUT offsets bigint[], OUT relative integer[], OUT positions bigint[], OUT duplicates boolean[], OUT base bigint, OUT recorded timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  s_id bigint[]; s_last bigint[]; s_bytes bigint[]; s_born bigint[];
+  k_offset bigint[]; k_position bigint[]; k_hash uuid[];
+  -- Whether the id came with this batch: then its position is still relative to base.
+  k_fresh boolean[];
+  keys text[] := string_to_array(r_key, E'\x1e', E'\x1f');
+  request_count constant int := cardinality(r_stream);
+  event_count constant int := cardinality(e_bytes);
+  known_count constant int := coalesce(cardinality(k_stream), 0);
+  event_stream bigint[]; cumulative bigint[];
+  r_first int[];
+  checkpoint bigint;
+  last_recorded timestamptz;
+  remembered record;
+  has_unborn boolean;
+  fresh_count int := 0;
+  last_event int := 0;
+  s int; k int; fresh int; verdict int;
+begin
+  insert into streams (name)
+    select u.name from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n)
+    where not exists (select from streams st where st.name = u.name)
+    order by u.n
+    on conflict (name) do nothing;
+
+  select array_agg(l.id order by l.n), array_agg(l.checkpoint_offset order by l.n), array_agg(l.checkpoint_bytes order by l.n),
+         array_agg(l.born_offset order by l.n), bool_or(l.created_at is null)
+    into s_id, s_last, s_bytes, s_born, has_unborn
+    from (
+      select st.*, u.n
+      from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n) join streams st using (name)
+      order by st.id for no key update of st
+    ) l;
+
+  select l.checkpoint_position into checkpoint from log l;
+
+  select array_agg(coalesce(e."offset", p.last) order by p.n), array_agg(coalesce(e.stream_bytes, p.bytes) order by p.n)
+    into s_last, s_bytes
+    from unnest(s_id, s_last, s_bytes) with ordinality p(id, last, bytes, n)
+    left join lateral (
+      select ev."offset", ev.stream_bytes from events ev
+      where ev.stream_id = p.id and ev.position >= checkpoint
+      order by ev."offset" desc limit 1
+    ) e on true;
+
+  if known_count > 0 then
+    select array_agg(i."offset" order by u.n), array_agg(i.position order by u.n), array_agg(i.content_hash order by u.n)
+      into k_offset, k_position, k_hash
+      from unnest(k_stream, string_to_array(k_id, E'\x1e'), string_to_array(k_source, E'\x1e'))
+        with ordinality u(s, id, source, n)
+      left join event_ids i
+        on i.id = u.id and i.stream_id = s_id[u.s] and i.source = u.source and i."offset" >= s_born[u.s];
+    k_fresh := array_fill(false, array[known_count]);
+  end if;
+
+  status := array_fill(0, array[request_count]);
+  actual := array_fill(null::bigint, array[request_count]);
+  r_first := array_fill(0, array[request_count]);
+  offsets := array_fill(null::bigint, array[event_count]);
+  positions := offsets;
+  event_stream := offsets;
+  cumulative := offsets;
+  relative := array_fill(null::int, array[event_count]);
+  duplicates := array_fill(false, array[event_count]);
+
+  for r in 1 .. request_count loop
+    s := r_stream[r];
+    r_first[r] := last_event + 1;
+    last_event := last_event + r_count[r];
+    actual[r] := s_last[s];
+
+    if keys[r] is not null then
+      select i.* into remembered from idempotency_keys i where i.key = keys[r];
+      if found then
+        if remembered.request_hash <> r_request_hash[r] then
+          status[r] := 4;
+        else
+          status[r] := 5;
+          offsets[r_first[r] : last_event] := remembered.offsets;
+          duplicates[r_first[r] : last_event] := remembered.duplicates;
+          positions[last_event] := remembered.last_position;
+        end if;
+        continue;
+      end if;
+    end if;
+
+    -- Judge first, assign after: a refused request leaves no trace.
+    verdict := 0;
+    fresh := r_count[r];
+    if known_count > 0 then
+      for n in r_first[r] .. last_event loop
+        k := e_known[n];
+        if k_offset[k] is not null then
+          fresh := fresh - 1;
+          if k_hash[k] <> e_hash[n] then verdict := 3; end if;
+        end if;
+      end loop;
+    end if;
+    if verdict = 0 and fresh > 0 and r_expected[r] is not null and not (
+         s_last[s] = r_expected[r] or (r_expected[r] = -2 and s_last[s] >= 0)) then
+      verdict := 2;
+    end if;
+    if verdict <> 0 then
+      status[r] := verdict;
+      continue;
+    end if;
+    if fresh = 0 then status[r] := 1; end if;
+
+    for n in r_first[r] .. last_event loop
+      k := e_known[n];
+      if k_offset[k] is not null then
+        offsets[n] := k_offset[k];
+        duplicates[n] := true;
+        positions[n] := case when k_fresh[k] then -1 - k_position[k] else k_position[k] end;
+      else
+        s_last[s] := s_last[s] + 1;
+        s_bytes[s] := s_bytes[s] + e_bytes[n];
+        offsets[n] := s_last[s];
+        cumulative[n] := s_bytes[s];
+        event_stream[n] := s_id[s];
+        relative[n] := fresh_count;
+        if k is not null then
+          k_offset[k] := s_last[s];
+          k_position[k] := fresh_count;
+          k_hash[k] := e_hash[n];
+          k_fresh[k] := true;
+        end if;
+        fresh_count := fresh_count + 1;
+      end if;
+    end loop;
+    actual[r] := s_last[s];
+  end loop;
+
+  if fresh_count = 0 then return; end if;
+
+  if has_unborn then
+    update streams st set created_at = clock_timestamp()
+      where st.created_at is null and st.id = any(event_stream);
+  end if;
+
+  perform pg_advisory_xact_lock(log_lock());
+
+  select e.position + 1, e.recorded_at into base, last_recorded
+    from events e where e.position >= checkpoint order by e.position desc limit 1;
+  base := coalesce(base, checkpoint);
+  recorded := greatest(date_trunc('milliseconds', clock_timestamp()), last_recorded);
+
+  insert into events (position, stream_id, "offset", stream_bytes, recorded_at, schema_version, bytes, ephemeral, id, type,
+                      correlation_id, partition_key, attributes, data, data_binary)
+    select base + u.relative, u.stream, u."offset", u.cumulative, recorded, u.version, u.bytes, false, u.id, u.type,
+           u.correlation, u.partition_key, u.attributes::json, u.data::json, u.data_binary
+    from unnest(
+           relative, event_stream, offsets, cumulative, e_version, e_bytes,
+           string_to_array(e_id, E'\x1e'), string_to_array(e_type, E'\x1e'),
+           string_to_array(e_correlation, E'\x1e', E'\x1f'), string_to_array(e_partition_key, E'\x1e', E'\x1f'),
+           string_to_array(e_attributes, E'\x1e'), string_to_array(e_data, E'\x1e', E'\x1f'), e_binary)
+      as u(relative, stream, "offset", cumulative, version, bytes, id, type, correlation, partition_key, attributes, data, data_binary)
+    where u.relative is not null;
+
+  if known_count > 0 then
+    insert into event_ids (id, stream_id, source, "offset", position, content_hash, recorded_at)
+      select u.id, s_id[u.s], u.source, u."offset", base + u.position, u.hash, recorded
+      from unnest(k_stream, string_to_array(k_id, E'\x1e'), string_to_array(k_source, E'\x1e'),
+                  k_offset, k_position, k_hash, k_fresh)
+        as u(s, id, source, "offset", position, hash, is_fresh)
+      where u.is_fresh
+      -- Only an id of the stream's earlier life can stand there.
+      on conflict (id, stream_id, source) do update
+        set "offset" = excluded."offset", position = excluded.position,
+            content_hash = excluded.content_hash, recorded_at = excluded.recorded_at;
+  end if;
+
+  if r_key is not null then
+    insert into idempotency_keys (key, request_hash, offsets, duplicates, last_position, recorded_at)
+      select u.key, u.hash, offsets[u.first : u.first + u.count - 1], duplicates[u.first : u.first + u.count - 1],
+             case when relative[u.first + u.count - 1] is not null then base + relative[u.first + u.count - 1]
+                  when positions[u.first + u.count - 1] < 0 then base - 1 - positions[u.first + u.count - 1]
+                  else positions[u.first + u.count - 1] end,
+             recorded
+      from unnest(keys, r_request_hash, r_first, r_count, status) as u(key, hash, first, count, code)
+      where u.key is not null and u.code in (0, 1)
+      order by u.key;
+  end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION log_checkpoint(p_head bigint, p_span bigint)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+declare
+  lower_bound bigint;
+  upper_bound bigint;
+begin
+  select l.checkpoint_position into lower_bound from log l for no key update;
+  -- The last event stays above the checkpoint: the next append goes by its time.
+  upper_bound := least(lower_bound + p_span, p_head);
+  if upper_bound - lower_bound < p_span then return false; end if;
+  -- In the order in which appends lock them.
+  perform from streams s
+    where s.id in (select e.stream_id from events e where e.position >= lower_bound and e.position < upper_bound)
+    order by s.id for no key update;
+  update streams s
+    set checkpoint_offset = ends."offset", checkpoint_bytes = ends.stream_bytes, checkpoint_position = ends.position
+    from (
+      select distinct on (e.stream_id) e.stream_id, e."offset", e.stream_bytes, e.position
+      from events e where e.position >= lower_bound and e.position < upper_bound
+      order by e.stream_id, e.position desc
+    ) ends
+    where s.id = ends.stream_id and s.checkpoint_offset < ends."offset";
+  update log set checkpoint_position = upper_bound;
+  return p_head - upper_bound >= p_span;
+end $function$;
+
+CREATE OR REPLACE FUNCTION log_control(p_type text, p_data json)
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+  control streams;
+  next_position bigint;
+  next_offset bigint;
+  last_recorded timestamptz;
+  total bigint;
+begin
+  perform pg_advisory_xact_lock(log_lock());
+  select * into control from streams where internal;
+  select coalesce(max(h.last_offset), -1) + 1, coalesce(max(h.bytes), 0) into next_offset, total
+    from stream_heads h where h.id = control.id;
+  select e.position + 1, e.recorded_at into next_position, last_recorded
+    from events e where e.position >= (select l.checkpoint_position from log l) order by e.position desc limit 1;
+  next_position := coalesce(next_position, (select l.checkpoint_position from log l));
+  insert into events (position, stream_id, "offset", stream_bytes, recorded_at, schema_version, bytes, ephemeral, id, type, attributes, data)
+    values (next_position, control.id, next_offset, total + octet_length(p_data::text),
+            greatest(date_trunc('milliseconds', clock_timestamp()), last_recorded), 1, octet_length(p_data::text), false,
+            gen_random_uuid()::text, p_type, '{"source":"/sluice"}', p_data);
+  return next_position;
+end $function$;
+
+CREATE OR REPLACE FUNCTION log_lock()
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select hashtextextended('sluice log ' || current_schema(), 0)
+$function$;
+
+CREATE OR REPLACE FUNCTION log_partition_add(p_ephemeral boolean, p_size bigint)
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+  parent text := case when p_ephemeral then 'events_ephemeral' else 'events_persistent' end;
+  lower_bound bigint := log_partition_end(p_ephemeral);
+  upper_bound bigint := lower_bound + p_size;
+  leaf text := parent || '_' || lower_bound;
+begin
+  execute format('create table %I (like %I including defaults including storage)', leaf, parent);
+  execute format('alter table %I add constraint %I primary key (position)', leaf, leaf || '_position');
+  execute format('create unique index %I on %I (stream_id, "offset")', leaf || '_stream_offset', leaf);
+  execute format('create index %I on %I (stream_id, position)', leaf || '_stream_position', leaf);
+  execute format('create index %I on %I (type, position)', leaf || '_type', leaf);
+  execute format('create index %I on %I (correlation_id, position) where correlation_id is not null', leaf || '_correlation', leaf);
+  -- With the bounds proven by a constraint, ATTACH scans nothing.
+  execute format('alter table %I add constraint %I check (ephemeral = %L::boolean and position >= %s and position < %s)',
+    leaf, leaf || '_bounds', p_ephemeral, lower_bound, upper_bound);
+  execute format('alter table %I attach partition %I for values from (%s) to (%s)', parent, leaf, lower_bound, upper_bound);
+  execute format('alter table %I drop constraint %I', leaf, leaf || '_bounds');
+  return upper_bound;
+end $function$;
+
+CREATE OR REPLACE FUNCTION log_partition_end(p_ephemeral boolean)
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select coalesce(max((regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \(''?(\d+)''?\)'))[1]::bigint), 0)
+  from pg_inherits i
+  join pg_class c on c.oid = i.inhrelid
+  where i.inhparent = (case when p_ephemeral then 'events_ephemeral' else 'events_persistent' end)::regclass
+$function$;
+
+CREATE OR REPLACE FUNCTION log_position_at(p_time timestamp with time zone, p_head bigint)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+  low bigint := 0;
+  high bigint := p_head + 1;
+  middle bigint;
+  found_position bigint;
+  found_time timestamptz;
+begin
+  while low < high loop
+    middle := (low + high) / 2;
+    select e.position, e.recorded_at into found_position, found_time
+      from events e where e.position >= middle and e.position < high order by e.position limit 1;
+    if found_position is null or found_time >= p_time then
+      high := middle;
+    else
+      low := found_position + 1;
+    end if;
+  end loop;
+  return low;
+end $function$;
+
+CREATE OR REPLACE FUNCTION stream_configure(p_name text, p_replay boolean)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+declare
+  s streams;
+begin
+  insert into streams (name) values (p_name) on conflict (name) do nothing;
+  select * into s from streams st where st.name = p_name for no key update;
+  update streams st set replay = p_replay, created_at = coalesce(st.created_at, date_trunc('milliseconds', clock_timestamp())) where st.id = s.id;
+  return s.created_at is null;
+end $function$;
+
+CREATE OR REPLACE FUNCTION stream_delete(p_name text)
+ RETURNS TABLE(first_offset bigint, last_offset bigint, "position" bigint)
+ LANGUAGE plpgsql
+AS $function$
+declare
+  head record;
+begin
+  perform from streams s where s.name = p_name and not s.internal for no key update;
+  select h.*, s.first_bytes into head from stream_heads h join streams s using (id)
+    where h.name = p_name and h.created_at is not null and not h.internal;
+  if not found then return; end if;
+  first_offset := head.first_offset;
+  last_offset := head.last_offset;
+  "position" := log_control('sluice.stream-deleted',
+    json_build_object('stream', p_name, 'from', head.first_offset::text, 'to', head.last_offset::text));
+  update streams s
+    set created_at = null, replay = true, first_offset = head.last_offset + 1, born_offset = head.last_offset + 1,
+        first_bytes = head.bytes + head.first_bytes, checkpoint_offset = head.last_offset,
+        checkpoint_bytes = head.bytes + head.first_bytes, checkpoint_position = head.last_position
+    where s.id = head.id;
+  return next;
+end $function$;
+
+CREATE OR REPLACE FUNCTION stream_purge(p_limit integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  s streams;
+  upto bigint;
+begin
+  select * into s from streams st where st.purged_offset < st.first_offset order by st.id limit 1 for no key update skip locked;
+  if not found then return 0; end if;
+  upto := least(s.first_offset, s.purged_offset + p_limit);
+  delete from event_ids i using events e
+    where e.stream_id = s.id and e."offset" >= s.purged_offset and e."offset" < upto
+      and i.id = e.id and i.stream_id = s.id and i."offset" = e."offset";
+  delete from events e where e.stream_id = s.id and e."offset" >= s.purged_offset and e."offset" < upto;
+  update streams st set purged_offset = upto where st.id = s.id;
+  return (upto - s.purged_offset)::int;
+end $function$;

@@ -1,0 +1,51 @@
+// Services for tests: in this process, or as a process of its own that can be killed.
+import { type App, startApp } from "../../src/app.ts";
+import { readConfig } from "../../src/config.ts";
+import { createTestDatabase } from "./postgres.ts";
+
+export type Service = App & { databaseUrl: string };
+
+/** A service in this process on a database of its own (or the given one) and a free port. The caller stops it. */
+export async function startService(env: Record<string, string> = {}): Promise<Service> {
+  const databaseUrl = env["DATABASE_URL"] ?? (await createTestDatabase());
+  const app = await startApp(
+    readConfig({ PORT: "0", LOG_LEVEL: "silent", SHUTDOWN_TIMEOUT: "2s", ...env, DATABASE_URL: databaseUrl }),
+  );
+  return { ...app, databaseUrl };
+}
+
+export type ServiceProcess = {
+  url: string;
+  pid: number;
+  kill: (signal: NodeJS.Signals) => void;
+  exited: Promise<number>;
+};
+
+/** A service as a process of its own; resolves when it is ready. */
+export async function spawnService(env: Record<string, string>): Promise<ServiceProcess> {
+  const child = Bun.spawn([process.execPath, new URL("../../src/main.ts", import.meta.url).pathname, "start"], {
+    env: { PATH: process.env["PATH"], HOME: process.env["HOME"], PORT: "0", ...env },
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  const url = await readyUrl(child.stdout, child.exited);
+  return { url, pid: child.pid, kill: (signal) => child.kill(signal), exited: child.exited };
+}
+
+async function readyUrl(output: ReadableStream<Uint8Array>, exited: Promise<number>): Promise<string> {
+  const decoder = new TextDecoder();
+  const reader = output.getReader();
+  let text = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) throw new Error(`the service ended with ${await exited} before it was ready:\n${text}`);
+    text += decoder.decode(value, { stream: true });
+    const url = /Sluice ready on (http:\/\/[^"\s]+)/.exec(text)?.[1];
+    if (url === undefined) continue;
+    // What it logs from here on has to go somewhere, or its pipe fills up.
+    void (async () => {
+      while (!(await reader.read()).done);
+    })();
+    return url;
+  }
+}
