@@ -19,6 +19,7 @@ import { createAppender } from "./stream/append.ts";
 import { readTail } from "./stream/page.ts";
 import { readHead } from "./stream/resolve.ts";
 import { readStreamIds } from "./stream/stream-head.ts";
+import { startPayloadIndex } from "./stream/payload-index.ts";
 import { createTail } from "./stream/tail.ts";
 import { createUpkeep } from "./stream/upkeep.ts";
 import { createFollowers } from "./subscription/follow.ts";
@@ -111,6 +112,11 @@ async function startParts(config: Config, log: Log, stops: (() => Promise<void> 
   });
   stops.push(upkeep.stop);
   await upkeep.start();
+
+  if (config.ginIndex) {
+    const payloadIndex = startPayloadIndex(() => database.connect({ statement_timeout: "0" }), log);
+    stops.push(payloadIndex.stop);
+  }
 
   const wake = createWake({ connect: database.listen, channel: `sluice_${config.schema}`, onWake: tail.wake, log });
   stops.push(wake.stop);

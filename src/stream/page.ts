@@ -168,9 +168,9 @@ export function filterOf(sql: Sql, selection: Selection) {
     ${selection.where === null ? sql`` : sql`and ${predicate(sql, selection.where)}`}`;
 }
 
-/** True where the data satisfies the path predicate; an event without JSON data never does. */
+/** For a WHERE clause: not true (false or null) where the data does not satisfy the predicate, or there is none. */
 export function predicate(sql: Sql, where: string) {
-  return sql`coalesce(e.data::jsonb @@ ${where}::text::jsonpath, false)`;
+  return sql`e.data::jsonb @@ ${where}::text::jsonpath`;
 }
 
 /** The position of the last row when the page was cut by its limit or its bytes; null when it reached its end. */
