@@ -60,6 +60,8 @@ export function createDatabase(options: DatabaseOptions): Database {
         statement_timeout: commandTimeoutMs,
         idle_in_transaction_session_timeout: commandTimeoutMs,
         client_min_messages: "warning",
+        // Disabled plan nodes cost so much before version 18 that compiling would start for statements of a millisecond.
+        jit: "off",
         TimeZone: "UTC",
         ...settings,
       } as unknown as Record<string, string>,
