@@ -195,7 +195,6 @@ async function startParts(config: Config, log: Log, stops: (() => Promise<void> 
     host: config.host,
     port: config.port,
     idleTimeoutSeconds: Math.min(255, Math.ceil((config.heartbeatMs * 3) / 1_000) + 10),
-    maxBodyBytes: config.maxBodyBytes * 2,
   });
   stops.push(async () => {
     draining = true;

@@ -62,7 +62,7 @@ export function readConfig(env: Environment): Config {
   };
 
   const databaseUrl = env["DATABASE_URL"] === undefined || env["DATABASE_URL"] === "" ? null : env["DATABASE_URL"];
-  if (databaseUrl !== null && !/^postgres(ql)?:\/\/\S+$/.test(databaseUrl)) {
+  if (databaseUrl !== null && !isDatabaseUrl(databaseUrl)) {
     // The value is not repeated: it holds a password.
     throw new ConfigError("DATABASE_URL must be a URL such as postgres://user:password@host:5432/database");
   }
@@ -109,4 +109,17 @@ export function readConfig(env: Environment): Config {
     shutdownMs: duration("SHUTDOWN_TIMEOUT", "20s", 100, 600_000),
     ginIndex: flag("GIN_INDEX", false),
   };
+}
+
+/** Whether the driver can read the URL, which may name several hosts. */
+function isDatabaseUrl(url: string): boolean {
+  if (!/^postgres(ql)?:\/\/\S+$/.test(url)) return false;
+  const authority = url.slice(url.indexOf("://") + 3).split(/[?/]/)[0] as string;
+  const hosts = authority.slice(authority.indexOf("@") + 1);
+  try {
+    decodeURIComponent(url);
+    return URL.canParse(url.replace(hosts, hosts.split(",")[0] as string));
+  } catch {
+    return false;
+  }
 }

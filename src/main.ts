@@ -3,11 +3,13 @@ import { readFile, writeFile } from "node:fs/promises";
 import { openDatabase, startApp } from "./app.ts";
 import { createLog } from "./base/log.ts";
 import { type Config, ConfigError, readConfig } from "./config.ts";
+import { describeOperations } from "./http/openapi/document.ts";
 import { migrate, status } from "./storage/migrate.ts";
 import { dumpSchema } from "./storage/schema-dump.ts";
 
-const usage = `usage: main.ts start | migrate [--status] | schema --check|--write`;
+const usage = `usage: main.ts start | migrate [--status] | schema --check|--write | openapi --check|--write`;
 const goldenSchema = new URL("../sql/schema.sql", import.meta.url);
+const goldenDocument = new URL("../openapi.json", import.meta.url);
 
 function configured(): Config {
   try {
@@ -77,6 +79,18 @@ async function goldenFile(write: boolean): Promise<void> {
   }
 }
 
+/** The API's document as a file: a change of the contract shows in the diff too. */
+async function goldenOpenApi(write: boolean): Promise<void> {
+  const document = describeOperations();
+  if (write) await writeFile(goldenDocument, document);
+  else if ((await readFile(goldenDocument, "utf8").catch(() => "")) !== document) {
+    console.error(
+      "openapi.json is not what the operations make: run `bun src/main.ts openapi --write` and look at the difference",
+    );
+    process.exitCode = 1;
+  }
+}
+
 const [command = "start", option] = process.argv.slice(2);
 try {
   if (command === "start" && option === undefined) await start();
@@ -84,6 +98,8 @@ try {
     await migrateByHand(option === "--status");
   else if (command === "schema" && (option === "--check" || option === "--write"))
     await goldenFile(option === "--write");
+  else if (command === "openapi" && (option === "--check" || option === "--write"))
+    await goldenOpenApi(option === "--write");
   else {
     console.error(usage);
     process.exit(2);

@@ -71,14 +71,16 @@ export const invalidPlace = (parameter: string, place: string, detail: string) =
   new Problem("invalid-place", detail, { parameter, place: place.slice(0, 300) });
 export const invalidFilter = (path: string, detail: string) =>
   new Problem("invalid-filter", detail, { parameter: "where", where: path.slice(0, 1000) });
-export const invalidEvent = (violations: Violation[]) =>
-  new Problem("invalid-event", violations.map((v) => `${v.path || "/"}: ${v.message}`).join("; "), {
-    errors: violations,
-  });
-export const invalidConfiguration = (violations: Violation[]) =>
-  new Problem("invalid-configuration", violations.map((v) => `${v.path || "/"}: ${v.message}`).join("; "), {
-    errors: violations,
-  });
+// The answer stays small, however much is wrong with a body.
+const maxViolations = 20;
+const invalid = (code: "invalid-event" | "invalid-configuration", violations: Violation[]) => {
+  const errors = violations
+    .slice(0, maxViolations)
+    .map(({ path, message }) => ({ path: path.slice(0, 200).toWellFormed(), message }));
+  return new Problem(code, errors.map((v) => `${v.path || "/"}: ${v.message}`).join("; "), { errors });
+};
+export const invalidEvent = (violations: Violation[]) => invalid("invalid-event", violations);
+export const invalidConfiguration = (violations: Violation[]) => invalid("invalid-configuration", violations);
 export const emptyAppend = () => new Problem("empty-append", "The array of events is empty");
 export const streamNotFound = (stream: string) =>
   new Problem("stream-not-found", `Stream ${stream} does not exist`, { stream });

@@ -6,6 +6,7 @@ import { isPathError } from "../stream/path-filter.ts";
 import type { Cursor } from "../stream/resolve.ts";
 import type { Selection } from "../stream/selection.ts";
 import type { Followers } from "../subscription/follow.ts";
+import type { UpTo } from "../subscription/follower.ts";
 import { createByteSink } from "./byte-sink.ts";
 import { encodeEvents, encodeFrame, type IdKind } from "./sse-frame.ts";
 
@@ -16,7 +17,7 @@ export type SseRequest = {
   principal: Principal;
   start: Cursor;
   historyEnd: number;
-  upTo: { kind: keyof Cursor; value: number } | null;
+  upTo: UpTo | null;
   limit: number | null;
   /** How many events a bounded replay has; progress frames are sent when it is given. */
   total: number | null;
@@ -45,18 +46,18 @@ export type SseHubOptions = {
 
 /** How many events pass between two progress frames. */
 const progressEvery = 1_000;
+const goodbye = "shutting-down";
 
 export function createSseHub(options: SseHubOptions): SseHub {
   const { followers, bufferBytes } = options;
   const connections = new Set<{ close: (reason: string) => void }>();
   let opened = 0;
+  let stopped = false;
 
   const heartbeat = setInterval(() => {
-    followers.heartbeat((encodingKey, cursor, write) => {
-      write(
-        encodeFrame({ comment: "heartbeat", id: encodingKey.startsWith("offset") ? cursor.offset : cursor.position }),
-      );
-    });
+    followers.heartbeat((encodingKey, cursor) =>
+      encodeFrame({ comment: "heartbeat", id: encodingKey.startsWith("offset") ? cursor.offset : cursor.position }),
+    );
   }, options.heartbeatMs);
 
   return {
@@ -135,6 +136,8 @@ export function createSseHub(options: SseHubOptions): SseHub {
           },
         },
       });
+      // Its start was being looked up while the hub stopped.
+      if (stopped) connection.close(goodbye);
       if (request.signal.aborted) sink.end();
       else request.signal.addEventListener("abort", sink.end, { once: true });
       return sink.body;
@@ -144,8 +147,9 @@ export function createSseHub(options: SseHubOptions): SseHub {
       return { connections: connections.size, live, catchingUp, opened };
     },
     stop() {
+      stopped = true;
       clearInterval(heartbeat);
-      for (const connection of [...connections]) connection.close("shutting-down");
+      for (const connection of [...connections]) connection.close(goodbye);
     },
   };
 }

@@ -2,7 +2,7 @@
 import { forbidden, invalidParameter, Problem } from "../base/errors.ts";
 import { contentHash } from "../base/ids.ts";
 import type { Appended, Appender } from "../stream/append.ts";
-import type { AppendRequest } from "../stream/append-request.ts";
+import { type AppendRequest, scopeKey } from "../stream/append-request.ts";
 import { type ParseContext, parseBinaryMode, parseJsonBody, refuseContradictions } from "../stream/cloudevents.ts";
 import type { NewEvent } from "../stream/event.ts";
 import { type BodyReader, decodeUtf8 } from "./body.ts";
@@ -24,8 +24,9 @@ export function appendHandler({ appender, body, service, observeLatency }: Appen
     if (request.url.includes("?")) readQuery(request, []);
     if (!principal.canAppend(stream)) throw forbidden(`Appending to stream ${stream} is not allowed`);
     const { headers } = request;
-    const key = readIdempotencyKey(headers);
-    const context: ParseContext = { stream, service, idempotencyKey: key === null ? null : `${principal.name}:${key}` };
+    const given = readIdempotencyKey(headers);
+    const key = given === null ? null : scopeKey(principal.name, stream, given);
+    const context: ParseContext = { stream, service, idempotencyKey: key };
     const expected = readExpected(headers);
     const contentType = headers.get("content-type");
     const bytes = await body.bytes(request);
@@ -35,7 +36,7 @@ export function appendHandler({ appender, body, service, observeLatency }: Appen
       key === null
         ? null
         : {
-            key: `${principal.name}:${key}`,
+            key,
             requestHash: contentHash([
               request.method,
               stream,

@@ -2,7 +2,8 @@
 import { bodyTooLarge, malformedBody, Problem } from "../base/errors.ts";
 
 export type BodyReader = {
-  /** The bytes of the body. Throws `body-too-large`, `request-timeout`, and `malformed-body` when the client breaks off. */
+  /** The bytes of the body. Throws `body-too-large`, `request-timeout`, `unsupported-media-type` for a compressed one,
+   * and `malformed-body` when the client breaks off. */
   bytes: (request: Request) => Promise<Uint8Array>;
   /** The body as text. Throws also `malformed-body` when it is not UTF-8. */
   text: (request: Request) => Promise<string>;
@@ -75,6 +76,10 @@ export function createBodyReader({ maxBytes, timeoutMs }: BodyLimits): BodyReade
   }
 
   async function bytes(request: Request): Promise<Uint8Array> {
+    const encoding = request.headers.get("content-encoding") ?? "identity";
+    if (encoding.toLowerCase() !== "identity") {
+      throw new Problem("unsupported-media-type", "Bodies are taken as they are, without a Content-Encoding");
+    }
     const length = request.headers.get("content-length");
     if (length !== null) {
       if (Number(length) > maxBytes) throw bodyTooLarge(maxBytes);

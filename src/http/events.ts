@@ -1,10 +1,10 @@
 // GET /api/streams/{name}/events and GET /api/events: reads, replays and follows, by what the client accepts.
-import { invalidParameter, shuttingDown } from "../base/errors.ts";
+import { invalidParameter, overloaded, type Problem, shuttingDown } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { encodeFrame, type IdKind } from "../delivery/sse-frame.ts";
 import type { SseHub } from "../delivery/sse-hub.ts";
 import { envelope } from "../stream/event.ts";
-import { resolveFollow } from "../stream/follow-start.ts";
+import { type FollowStart, resolveFollow } from "../stream/follow-start.ts";
 import { parseCursor } from "../stream/place.ts";
 import {
   countRange,
@@ -127,8 +127,9 @@ async function follow(dependencies: EventsDependencies, exchange: Exchange, stre
   // The reader was told that its stream is over: 204 is the one answer after which EventSource stops without an error.
   if (cursor?.startsWith("end:")) return new Response(null, { status: 204 });
   if (readDirection(query) === "backward") throw invalidParameter("direction", "an event stream goes forward");
-  if (dependencies.isDraining() || dependencies.hub.counts().connections >= dependencies.maxConnections)
-    return comeBack();
+  if (dependencies.isDraining()) return comeBack(shuttingDown(), exchange);
+  if (dependencies.hub.counts().connections >= dependencies.maxConnections)
+    return comeBack(overloaded("There are as many event streams as this process serves"), exchange);
   const single = stream !== null;
   const idKind: IdKind = single ? "offset" : "position";
   const seen = cursor === null || cursor === "" ? null : parseCursor(cursor);
@@ -145,9 +146,12 @@ async function follow(dependencies: EventsDependencies, exchange: Exchange, stre
   const progress = readBoolean(query, "progress");
   if (followQuery.from !== null && followQuery.after !== null)
     throw invalidParameter("after", "after and from exclude each other");
-  let start: Awaited<ReturnType<typeof resolveFollow>>;
+  let start: FollowStart;
+  let total: number | null = null;
   try {
     start = await resolveFollow(dependencies.reader, { ...followQuery, after: seen ?? followQuery.after });
+    if (progress && (start.upTo !== null || limit !== null))
+      total = await countRange(dependencies.reader, followQuery, start, limit);
   } catch (error) {
     // A browser gives up for good on any status but 200, and a database that is away comes back.
     const problem = toProblem(error);
@@ -156,12 +160,12 @@ async function follow(dependencies: EventsDependencies, exchange: Exchange, stre
       { err: problem.cause ?? problem, requestId: exchange.requestId() },
       "an event stream cannot start",
     );
-    return comeBack(problemObject(problem, `urn:request:${exchange.requestId()}`));
+    return comeBack(problem, exchange);
   }
   // A cursor that is no number of ours, or lies beyond the head, is of another history: the reader has to choose anew.
   if (start.reset || (cursor !== null && cursor !== "" && seen === null)) {
     const detail = {
-      requested: cursor ?? String(followQuery.after ?? ""),
+      requested: cursor ?? query.get("after") ?? query.get("from") ?? "",
       head: String(start.head),
       logId: start.logId,
     };
@@ -170,10 +174,6 @@ async function follow(dependencies: EventsDependencies, exchange: Exchange, stre
       { id: `end:${start.head}`, event: "sluice.end", data: { reason: "reset" } },
     ]);
   }
-  const total =
-    progress && (start.upTo !== null || limit !== null)
-      ? await countRange(dependencies.reader, followQuery, start, limit)
-      : null;
   const body = dependencies.hub.open({
     selection: followQuery.selection,
     idKind,
@@ -192,8 +192,9 @@ async function follow(dependencies: EventsDependencies, exchange: Exchange, stre
 }
 
 /** 200, when to come back, and the end: overload or a restart must not end an EventSource for good. */
-function comeBack(problem: Record<string, unknown> = problemObject(shuttingDown(), "about:blank")): Response {
-  return eventStream([{ retryMs: 1_000 + Math.random() * 4_000, event: "sluice.problem", data: problem }]);
+function comeBack(problem: Problem, exchange: Exchange): Response {
+  const data = problemObject(problem, `urn:request:${exchange.requestId()}`);
+  return eventStream([{ retryMs: 1_000 + Math.random() * 4_000, event: "sluice.problem", data }]);
 }
 
 function eventStream(frames: Parameters<typeof encodeFrame>[0][]): Response {

@@ -12,7 +12,6 @@ export type ListenOptions = {
   port: number;
   /** Seconds without a byte after which a connection is closed; above the heartbeat of event streams. */
   idleTimeoutSeconds: number;
-  maxBodyBytes: number;
 };
 
 /** Throws when the address is taken or not of this machine. */
@@ -21,7 +20,8 @@ export function listen(app: { fetch: Elysia["fetch"] } & Pick<Elysia, "listen">,
     hostname: options.host,
     port: options.port,
     idleTimeout: options.idleTimeoutSeconds,
-    maxRequestBodySize: options.maxBodyBytes,
+    // The runtime's own refusal is no problem+json. Bodies are bounded where they are read; unread ones are not kept.
+    maxRequestBodySize: Number.MAX_SAFE_INTEGER,
   });
   const server = started.server;
   if (server === null) throw new Error("the server did not start");

@@ -4,8 +4,11 @@ import { Problem } from "../base/errors.ts";
 import { uuidv7 } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import { type AppendDependencies, appendHandler } from "./append.ts";
-import { answerProblem, createEdge, type Handler } from "./context.ts";
+import { answerProblem, createEdge } from "./context.ts";
+import { docsHandlers } from "./docs.ts";
 import { type EventsDependencies, eventHandler, eventsHandler } from "./events.ts";
+import { openApiDocument, printDocument } from "./openapi/document.ts";
+import { type Handlers, registerOperations } from "./openapi/operations.ts";
 import { type OperationsDependencies, operationsHandlers } from "./operations.ts";
 import { type StreamsDependencies, streamsHandlers } from "./streams.ts";
 
@@ -17,45 +20,44 @@ export type ServerDependencies = {
   log: Log;
 };
 
-type Route = [method: "GET" | "HEAD" | "POST" | "PUT" | "DELETE", path: string, handler: Handler];
-
-/** The routes; their documents stand in openapi.ts. */
-function routes(dependencies: ServerDependencies): Route[] {
+function handlersOf(dependencies: ServerDependencies, document: () => string): Handlers {
   const streams = streamsHandlers(dependencies.streams);
   const operations = operationsHandlers(dependencies.operations);
-  return [
-    ["POST", "/api/streams/:name/events", appendHandler(dependencies.append)],
-    ["GET", "/api/streams/:name/events", eventsHandler(dependencies.events, true)],
-    ["GET", "/api/streams/:name/events/:offset", eventHandler(dependencies.events)],
-    ["GET", "/api/events", eventsHandler(dependencies.events, false)],
-    ["GET", "/api/streams", streams.list],
-    ["GET", "/api/streams/:name", streams.get],
-    ["HEAD", "/api/streams/:name", streams.head],
-    ["PUT", "/api/streams/:name", streams.put],
-    ["DELETE", "/api/streams/:name", streams.remove],
-    ["GET", "/livez", operations.live],
-    ["GET", "/readyz", operations.ready],
-    ["GET", "/metrics", operations.metrics],
-  ];
+  const docs = docsHandlers(document);
+  return {
+    "POST /api/streams/:name/events": appendHandler(dependencies.append),
+    "GET /api/streams/:name/events": eventsHandler(dependencies.events, true),
+    "GET /api/streams/:name/events/:offset": eventHandler(dependencies.events),
+    "GET /api/events": eventsHandler(dependencies.events, false),
+    "GET /api/streams": streams.list,
+    "GET /api/streams/:name": streams.get,
+    "HEAD /api/streams/:name": streams.head,
+    "PUT /api/streams/:name": streams.put,
+    "DELETE /api/streams/:name": streams.remove,
+    "GET /livez": operations.live,
+    "GET /readyz": operations.ready,
+    "GET /metrics": operations.metrics,
+    "GET /openapi.json": docs.document,
+    "GET /docs": docs.page,
+    "GET /docs/:asset": docs.asset,
+  };
 }
 
 export function createServer(dependencies: ServerDependencies) {
   const { log } = dependencies;
   const edge = createEdge(log);
   const app = new Elysia({ name: "sluice" });
-  const allowed = new Map<string, string[]>();
-  for (const [method, path, handler] of routes(dependencies)) {
-    app.route(method, path, edge(handler), { parse: "none" });
-    allowed.set(path, [...(allowed.get(path) ?? []), method]);
-  }
+  const document = () => printDocument(openApiDocument(app.routes));
+  const allowed = registerOperations(app, handlersOf(dependencies, document), edge);
   for (const [path, methods] of allowed) {
-    const allow = methods.join(", ");
+    // Whatever answers GET answers HEAD.
+    const allow = [...new Set(methods.flatMap((method) => (method === "GET" ? ["GET", "HEAD"] : method)))].join(", ");
     app.all(
       path,
       edge(() => {
         throw new Problem("method-not-allowed", `The resource has ${allow}`, { allow });
       }),
-      { parse: "none" },
+      { parse: "none", detail: { hide: true } },
     );
   }
   app.onError(({ error, code, request }) => {

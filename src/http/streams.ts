@@ -28,8 +28,8 @@ export function streamsHandlers({ reads, writes, body, onControl }: StreamsDepen
   };
   const get: Handler = async ({ request, params, principal }) => {
     readQuery(request, []);
-    const description = await describeStream(reads, visible(principal, readStreamName(params["name"] ?? "")));
-    return json(description, 200, { etag: `"${description.lastOffset ?? "-1"}"` });
+    const found = await describeStream(reads, visible(principal, readStreamName(params["name"] ?? "")));
+    return json(found.description, 200, { etag: `"${found.version}"` });
   };
   return {
     get,
@@ -60,7 +60,8 @@ export function streamsHandlers({ reads, writes, body, onControl }: StreamsDepen
         throw malformedBody("The body is not JSON");
       }
       const isNew = await configureStream(writes, name, parseConfiguration(value));
-      return json(await describeStream(reads, name), isNew ? 201 : 200);
+      const { description, version } = await describeStream(reads, name);
+      return json(description, isNew ? 201 : 200, { etag: `"${version}"` });
     },
     async remove({ request, params, principal }) {
       const name = manageable(principal, readStreamName(params["name"] ?? ""));

@@ -11,3 +11,13 @@ export type AppendRequest = {
   /** Scoped key of an idempotent request and the hash of that request. */
   idempotency: { key: string; requestHash: string } | null;
 };
+
+/** A client's key belongs to who asks and to the stream: the stream's lock orders the requests of one key on all processes. */
+export function scopeKey(principal: string, stream: string, key: string): string {
+  return `${principal}\n${stream}\n${key}`;
+}
+
+/** The key as the client gave it. */
+export function clientKey(scoped: string): string {
+  return scoped.slice(scoped.lastIndexOf("\n") + 1);
+}

@@ -16,7 +16,7 @@ import type { Log } from "../base/log.ts";
 import { readBooleans, readNumbers } from "../storage/lists.ts";
 import { classify } from "../storage/pg-errors.ts";
 import type { Pool } from "../storage/pool.ts";
-import type { AppendRequest, Expected } from "./append-request.ts";
+import { type AppendRequest, clientKey, type Expected } from "./append-request.ts";
 import type { NewEvent, StoredEvent } from "./event.ts";
 import { callLogAppend, type LogAppendRow as Row } from "./log-append.ts";
 
@@ -40,8 +40,8 @@ export type AppenderOptions = {
   onAppended: (events: StoredEvent[]) => void;
   /** The connection broke in a batch: nobody knows whether it was committed. */
   onUnknown: () => void;
-  /** The log has no partition for the next position. */
-  onNoPartition: () => void;
+  /** The log has no partition for the next position; resolves when it is worth trying again. */
+  onNoPartition: () => Promise<void>;
 };
 
 export type Appender = {
@@ -110,8 +110,10 @@ export function createAppender(options: AppenderOptions): Appender {
       await store(batch.slice(0, middle), 1);
       return store(batch.slice(middle), 1);
     }
-    if (failure.kind === "retry" && attempt < maxAttempts) return store(batch, attempt + 1);
-    if (failure.kind === "no-partition") options.onNoPartition();
+    if ((failure.kind === "retry" || failure.kind === "no-partition") && attempt < maxAttempts) {
+      if (failure.kind === "no-partition") await options.onNoPartition();
+      return store(batch, attempt + 1);
+    }
     if (failure.kind === "unknown") options.onUnknown();
     log[failure.kind === "refused" ? "warn" : "error"](
       { err: error, kind: failure.kind, requests: batch.length },
@@ -142,21 +144,25 @@ export function createAppender(options: AppenderOptions): Appender {
           const offset = offsets[n] as number;
           const at = relative[n] ?? null;
           const before = positions[n] ?? null;
-          events.push({ id: event.id, offset, duplicate: duplicates[n] as boolean });
+          const duplicate = duplicates[n] as boolean;
+          events.push({ id: event.id, offset, duplicate });
+          if (duplicate) counters.duplicates++;
+          let position = -1;
           if (at !== null) {
-            lastPosition = base + at;
-            stored.push(storedEvent(event, pending.stream, offset, lastPosition, recordedTime));
-          } else if (before !== null) lastPosition = before < 0 ? base - 1 - before : before;
+            position = base + at;
+            stored.push(storedEvent(event, pending.stream, offset, position, recordedTime));
+          } else if (before !== null) position = before < 0 ? base - 1 - before : before;
+          if (position > lastPosition) lastPosition = position;
           n++;
         }
         settled.push(() => pending.resolve({ stream: pending.stream, events, lastPosition, duplicate: code === 1 }));
       } else {
+        const guilty = pending.events.filter((_, i) => duplicates[n + i]).map((event) => event.id);
         n += pending.events.length;
-        settled.push(() => pending.reject(refusal(pending, code, actual[r] as number)));
+        settled.push(() => pending.reject(refusal(pending, code, actual[r] as number, guilty)));
       }
     }
     counters.events += stored.length;
-    counters.duplicates += duplicates.filter(Boolean).length;
     // The tail first: who reads the answer and then the live end must find the event there.
     if (stored.length > 0) options.onAppended(stored);
     for (const answer of settled) answer();
@@ -169,7 +175,7 @@ export function createAppender(options: AppenderOptions): Appender {
         return Promise.reject(overloaded("Too many appends are waiting for the database"));
       }
       const key = request.idempotency?.key;
-      if (key !== undefined && running.has(key)) return Promise.reject(idempotencyKeyInUse(key));
+      if (key !== undefined && running.has(key)) return Promise.reject(idempotencyKeyInUse(clientKey(key)));
       if (key !== undefined) running.add(key);
       let bytes = 256;
       for (const event of request.events) bytes += event.bytes;
@@ -222,17 +228,10 @@ function problemOf(kind: ReturnType<typeof classify>["kind"], error: unknown): P
   }
 }
 
-function refusal(pending: Pending, code: number, actual: number): Problem {
+function refusal(pending: Pending, code: number, actual: number, guilty: string[]): Problem {
   if (code === 2) return wrongExpectedVersion(pending.stream, describe(pending.expected), String(actual));
-  if (code === 3)
-    return eventIdConflict(
-      pending.stream,
-      pending.events
-        .filter((e) => e.known)
-        .map((e) => e.id)
-        .slice(0, 10),
-    );
-  if (code === 4) return idempotencyKeyReused(pending.idempotency?.key ?? "");
+  if (code === 3) return eventIdConflict(pending.stream, guilty.slice(0, 10));
+  if (code === 4) return idempotencyKeyReused(clientKey(pending.idempotency?.key ?? ""));
   return internalError(new Error(`log_append answered status ${code}`));
 }
 

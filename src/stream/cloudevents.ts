@@ -115,7 +115,7 @@ export function parseJsonBody(body: string, strict: boolean, context: ParseConte
     const event = parseOne((value as unknown[])[index], walk, `/${index}`, strict, context, index, violations);
     if (event !== null) events.push(event);
   });
-  if (violations.length > 0) throw invalidEvent(violations.slice(0, 20));
+  if (violations.length > 0) throw invalidEvent(violations);
   return events;
 }
 
@@ -161,7 +161,8 @@ export function parseBinaryMode(
   context: ParseContext,
 ): NewEvent[] {
   const violations: Violation[] = [];
-  const value: Record<string, unknown> = {};
+  // Without a prototype, on which ce-__proto__ would be lost.
+  const value = Object.create(null) as Record<string, unknown>;
   for (const [name, raw] of headers) {
     if (!name.startsWith("ce-")) continue;
     const attribute = name.slice(3);
@@ -239,7 +240,7 @@ function toEvent(
       });
     } else if (name === "time" && !rfc3339.test(item as string)) {
       violations.push({ path: `${path}/time`, message: "is not a time of RFC 3339" });
-    } else if (item !== undefined) attributes += `,"${name}":${JSON.stringify(item)}`;
+    } else if (typeof item !== "object") attributes += `,"${name}":${JSON.stringify(item)}`;
   }
   attributes += "}";
   const type = value["type"] as string;
@@ -297,7 +298,8 @@ function pointer(name: string): string {
 function collectErrors(value: unknown, path: string, violations: Violation[]): void {
   const seen = new Set<string>();
   for (const error of checker.Errors(value)) {
-    if (seen.has(error.path) || seen.size >= 20) continue;
+    if (seen.size >= 20) break;
+    if (seen.has(error.path)) continue;
     seen.add(error.path);
     violations.push({
       path: path + error.path,

@@ -43,6 +43,18 @@ export type StoredEvent = {
 /** The stream of the service's own records; its name is outside the grammar of public names. */
 export const controlStream = "$control";
 
+/** What a control record says is gone: the events of a stream up to and including an offset. Null for other events. */
+export function removalOf(event: StoredEvent): { stream: string; to: number } | null {
+  if (event.stream !== controlStream || event.type !== "sluice.stream-deleted") return null;
+  const { stream, to } = JSON.parse(event.data ?? "{}") as { stream: string; to: string };
+  return { stream, to: Number(to) };
+}
+
+/** About the memory that an event takes, in bytes. */
+export function sizeOf(event: StoredEvent): number {
+  return 300 + event.attributes.length + (event.data?.length ?? 0) + (event.binary?.byteLength ?? 0);
+}
+
 /** Names of streams: 1 to 200 of `A-Z a-z 0-9 . _ - :`. */
 export const streamName = /^[A-Za-z0-9._:-]{1,200}$/;
 

@@ -5,7 +5,7 @@ import type { Sql } from "../storage/pool.ts";
 import { checkPath } from "./path-filter.ts";
 import type { Place } from "./place.ts";
 import { cursorBehind, type LogReader, lastPosition, requireRead } from "./read.ts";
-import { type Cursor, cursorBefore, cursorBeforeOffset, positionOf, readHead } from "./resolve.ts";
+import { type Cursor, cursorBefore, cursorBeforeOffset, positionOf, readHead, unknownEvent } from "./resolve.ts";
 import type { Selection } from "./selection.ts";
 import { readLogId, readStreamHeads, type StreamHead } from "./stream-head.ts";
 
@@ -27,12 +27,12 @@ export type FollowStart = {
   logId: string;
   /** The cursor lies beyond the head: it belongs to another history of the log. */
   reset: boolean;
-  /** Offsets that a stream without replay does not give back. */
+  /** Offsets that were asked for and are gone, or that a stream without replay does not give back. */
   gap: { from: number; to: number } | null;
   streamIds: number[] | null;
 };
 
-/** Throws `forbidden`, `replay-forbidden`, `invalid-place`, `invalid-filter`, `cursor-beyond-head`. */
+/** Throws `forbidden`, `replay-forbidden`, `invalid-place`, `invalid-filter`. */
 export async function resolveFollow(reader: LogReader, query: FollowQuery): Promise<FollowStart> {
   const { selection } = query;
   requireRead(query.principal, selection.streams);
@@ -66,17 +66,20 @@ async function startSingle(
     streamIds: stream === undefined ? null : [stream.id],
   };
   const upTo = to === null ? null : await endOfSingle(sql, to, stream, head);
+  const first = after !== null ? after + 1 : from?.kind === "number" ? from.value : -1;
+  if (first > last.offset + 1) return { ...common, start: last, upTo, reset: true };
   if (stream === undefined || stream.lastOffset < 0) {
-    if (after !== null && after > -1) return { ...common, start: last, upTo, reset: true };
+    if (after === null && from?.kind === "event") throw unknownEvent("from", from.id);
     return { ...common, start: last, upTo };
   }
-  if (after !== null) {
-    if (after > stream.lastOffset) return { ...common, start: last, upTo, reset: true };
-    if (!stream.replay && after < stream.lastOffset) {
-      return { ...common, start: last, upTo, gap: { from: after + 1, to: stream.lastOffset } };
-    }
-    return { ...common, start: await cursorBeforeOffset(sql, stream, after + 1), upTo };
+  if (after !== null && !stream.replay && after < stream.lastOffset) {
+    return { ...common, start: last, upTo, gap: { from: after + 1, to: stream.lastOffset } };
   }
+  if (first >= 0 && first < stream.firstOffset && stream.replay) {
+    const gap = { from: first, to: stream.firstOffset - 1 };
+    return { ...common, start: await cursorBeforeOffset(sql, stream, stream.firstOffset), upTo, gap };
+  }
+  if (after !== null) return { ...common, start: await cursorBeforeOffset(sql, stream, first), upTo };
   if (from === null || from.kind === "latest") return { ...common, start: last, upTo };
   const start = await cursorBefore(sql, stream, from, head, "from");
   if (!stream.replay && start.offset < stream.lastOffset) throw replayForbidden(stream.name);

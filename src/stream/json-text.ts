@@ -6,9 +6,8 @@ export type Span = { start: number; end: number };
 /** Why Postgres would refuse the text as `jsonb`, though it is JSON; null when it would not. */
 export type Refusal = string | null;
 
-const maxExponent = 10_000;
-const maxDigits = 10_000;
-
+// Of `numeric`: 16,383 digits after the decimal point. Digits and exponent together stay below that.
+const maxMagnitude = 16_000;
 const maxDepth = 100;
 
 /**
@@ -134,7 +133,7 @@ export class JsonWalk {
     }
     const digitsEnd = exponentAt === 0 ? this.at : exponentAt - 1;
     const exponent = exponentAt === 0 ? 0 : Math.abs(Number(text.slice(exponentAt, this.at)));
-    if (exponent > maxExponent || digitsEnd - start > maxDigits) {
+    if (exponent + digitsEnd - start > maxMagnitude) {
       this.refusal ??= "contains a number that is out of the database's range";
     }
   }

@@ -16,6 +16,8 @@ export type PageRequest = {
   /** The last position that may be read, inclusive; it must be committed, or a page could pass over what is not yet visible. */
   bound: number;
   limit: number;
+  /** Bytes of events in the page, unless one event alone is larger. */
+  maxBytes?: number | undefined;
   /** Up to this position, streams with `replay: false` are passed over. */
   historyEnd: number;
   /** Time after which a page that finds little ends early, in milliseconds. */
@@ -44,6 +46,7 @@ export type EventRow = {
   attributes: string;
   data: string | null;
   data_binary: Uint8Array | null;
+  bytes: number;
   /** Rows that the page's query found, before it was bounded by bytes. */
   found: string;
 };
@@ -66,7 +69,7 @@ function fromRow(row: EventRow): StoredEvent {
   };
 }
 
-/** Bytes of events in one page, unless one event alone is larger. */
+/** Bytes of events in one page, where the request names none. */
 const pageBytes = 2_000_000;
 const firstWindow = 20_000;
 const maxWindow = 50_000_000;
@@ -85,17 +88,24 @@ export async function readPage(pool: Pool, request: PageRequest): Promise<Page> 
   const deadline = performance.now() + request.budgetMs;
   const events: StoredEvent[] = [];
   let { cursor } = request;
+  let bytesLeft = request.maxBytes ?? pageBytes;
   let window = windowed ? firstWindow : Number.POSITIVE_INFINITY;
   const left = () => (forward ? bound - cursor : cursor - bound);
 
-  while (left() > 0 && events.length < limit) {
+  while (left() > 0 && events.length < limit && bytesLeft > 0) {
     request.signal?.throwIfAborted();
     const width = Math.min(window, left());
     const end = forward ? cursor + width : cursor - width;
     const started = performance.now();
     const wanted = limit - events.length;
-    const rows = await pool.run((sql) => selectRows(sql, request, cursor, end, wanted), request.signal);
-    for (const row of rows) if (request.principal.canRead(row.stream)) events.push(fromRow(row));
+    const rows = await pool.run((sql) => selectRows(sql, request, cursor, end, wanted, bytesLeft), request.signal);
+    for (const row of rows) {
+      if (!request.principal.canRead(row.stream)) continue;
+      events.push(fromRow(row));
+      bytesLeft -= row.bytes;
+    }
+    // Cut by its bytes: the page is full, however little is left of them.
+    if (Number(rows[0]?.found ?? 0) > rows.length) bytesLeft = 0;
     cursor = reachedBy(rows, wanted) ?? end;
     const tookMs = performance.now() - started;
     if (tookMs < quickWindowMs) window = Math.min(window * 4, maxWindow);
@@ -112,17 +122,17 @@ function columns(sql: Sql) {
     e.attributes, e.data, e.data_binary`;
 }
 
-/** The rows of an inner query that fit into a page of `pageBytes`, at least one, with their payloads. */
-function bounded(sql: Sql, inner: Fragment, order: Fragment) {
+/** The rows of an inner query that fit into `maxBytes`, at least one, with their payloads. */
+function bounded(sql: Sql, inner: Fragment, order: Fragment, maxBytes: number) {
   return sql<EventRow[]>`
     select e.position, e.stream, e."offset", e.recorded_at, e.id, e.type, e.schema_version, e.correlation_id, e.partition_key,
-           e.attributes::text as attributes, e.data::text as data, e.data_binary, e.found
+           e.attributes::text as attributes, e.data::text as data, e.data_binary, e.bytes, e.found
     from (select i.*, count(*) over () as found, sum(i.bytes) over (order by i.position ${order}) - i.bytes as bytes_before from (${inner}) i) e
-    where e.bytes_before < ${pageBytes}
+    where e.bytes_before < ${maxBytes}
     order by e.position ${order}`;
 }
 
-function selectRows(sql: Sql, request: PageRequest, cursor: number, end: number, limit: number) {
+function selectRows(sql: Sql, request: PageRequest, cursor: number, end: number, limit: number, maxBytes: number) {
   const { selection, streamIds, historyEnd } = request;
   const forward = request.direction === "forward";
   const order = forward ? sql`asc` : sql`desc`;
@@ -140,6 +150,7 @@ function selectRows(sql: Sql, request: PageRequest, cursor: number, end: number,
           and (s.replay or e.position > ${historyEnd}) ${filters}
         order by e.position ${order} limit ${limit}`,
       order,
+      maxBytes,
     );
   }
   // One index scan a stream, merged: the cost follows the page, not the length of the log between its events.
@@ -156,6 +167,7 @@ function selectRows(sql: Sql, request: PageRequest, cursor: number, end: number,
       where s.id = any(${arrayLiteral(streamIds)}::bigint[])
       order by m.position ${order} limit ${limit}`,
     order,
+    maxBytes,
   );
 }
 
@@ -197,6 +209,7 @@ export async function readTail(
         where e.position > ${after} and e.position <= ${upTo} and e."offset" >= s.first_offset
         order by e.position limit ${limit}`,
       sql`asc`,
+      pageBytes,
     ),
   );
   return { events: rows.map(fromRow), reached: reachedBy(rows, limit) ?? upTo };

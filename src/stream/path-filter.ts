@@ -18,7 +18,7 @@ export async function checkPath(pool: Pool, where: string): Promise<void> {
     );
     kind = rows[0]?.kind ?? null;
   } catch (error) {
-    throw isPathError(error) ? invalidFilter(where, classify(error).message) : error;
+    throw toFilterProblem(where, error);
   }
   if (kind !== "boolean" && kind !== "null") {
     throw invalidFilter(
@@ -31,6 +31,11 @@ export async function checkPath(pool: Pool, where: string): Promise<void> {
 /** Whether a failure comes from the path itself, and would come again. */
 export function isPathError(error: unknown): boolean {
   return /^(22|42|0A)/.test(classify(error).code);
+}
+
+/** `invalid-filter` for a failure that comes from the path; every other failure as it is. */
+export function toFilterProblem(where: string | null, error: unknown): unknown {
+  return where !== null && isPathError(error) ? invalidFilter(where, classify(error).message) : error;
 }
 
 /** The positions in (after, upTo] whose data satisfies the path. */

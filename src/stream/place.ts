@@ -10,7 +10,10 @@ export type Place =
   | { kind: "time"; at: Date; text: string }
   | { kind: "event"; id: string };
 
-const time = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?([Zz]|[+-]\d{2}:\d{2})$/;
+const time = /^(\d{4}-\d{2}-\d{2})[Tt]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?([Zz]|[+-]\d{2}:\d{2})$/;
+// No event is recorded outside of these, and not every database can express what lies beyond.
+const firstTimeMs = 0;
+const lastTimeMs = Date.UTC(9999, 0);
 
 /**
  * Reads `beginning`, `latest`, a number, `time:` with an RFC 3339 time, or `event:` with an id. Throws `invalid-place`.
@@ -22,13 +25,15 @@ export function parsePlace(parameter: string, text: string): Place {
   if (/^\d{1,19}$/.test(text)) return { kind: "number", value: toNumber(text), text };
   if (text.startsWith("time:")) {
     const given = text.slice(5).replace(/ (\d{2}:\d{2})$/, "+$1");
-    const at = new Date(given);
-    if (!time.test(given) || Number.isNaN(at.getTime())) {
+    const ms = Date.parse(given);
+    const date = time.exec(given)?.[1];
+    if (date === undefined || Number.isNaN(ms) || !isDate(date)) {
       throw invalidPlace(parameter, text, "time: is followed by an RFC 3339 time such as 2026-11-21T10:00:00Z");
     }
-    return { kind: "time", at, text: given };
+    return { kind: "time", at: new Date(Math.min(Math.max(ms, firstTimeMs), lastTimeMs)), text: given };
   }
-  if (text.startsWith("event:") && text.length > 6 && text.length <= 262) return { kind: "event", id: text.slice(6) };
+  if (text.startsWith("event:") && text.length > 6 && text.length <= 262 && !text.includes("\0"))
+    return { kind: "event", id: text.slice(6) };
   throw invalidPlace(
     parameter,
     text,
@@ -40,6 +45,11 @@ export function parsePlace(parameter: string, text: string): Place {
 export function parseCursor(text: string): number | null {
   if (text === "-1") return -1;
   return /^\d{1,19}$/.test(text) ? toNumber(text) : null;
+}
+
+/** Whether there is such a day: `Date` takes the 30th of February for the 2nd of March. */
+function isDate(date: string): boolean {
+  return new Date(`${date}T00:00:00Z`).toISOString().startsWith(date);
 }
 
 // Beyond 2^53 no position can be: it is clamped, and lies beyond the head as written.

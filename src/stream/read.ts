@@ -12,7 +12,7 @@ import { arrayLiteral } from "../storage/lists.ts";
 import type { Pool, Sql } from "../storage/pool.ts";
 import type { StoredEvent } from "./event.ts";
 import { filterOf, type Page, readPage } from "./page.ts";
-import { checkPath } from "./path-filter.ts";
+import { checkPath, toFilterProblem } from "./path-filter.ts";
 import type { Place } from "./place.ts";
 import { type Cursor, cursorBefore, cursorBeforeOffset, positionOf, readHead } from "./resolve.ts";
 import { isUnfiltered, type Selection } from "./selection.ts";
@@ -48,8 +48,6 @@ export type LogReader = {
   /** A position that is known to be committed; bounds the search for the head. */
   knownHead: () => number;
 };
-
-const day = 86_400_000;
 
 /** Refuses streams that the principal may not read. Throws `forbidden`. */
 export function requireRead(principal: Principal, streams: readonly string[] | null): void {
@@ -174,13 +172,13 @@ export async function lastPosition(
 ): Promise<number> {
   if (place === null || place.kind === "latest") return head;
   if (place.kind === "time") {
-    const next: Place = { ...place, at: new Date(Math.min(place.at.getTime() + 1, Date.now() + day)) };
+    const next: Place = { ...place, at: new Date(place.at.getTime() + 1) };
     return (await positionOf(sql, next, head, parameter, streamIds)) - 1;
   }
   return Math.min(await positionOf(sql, place, head, parameter, streamIds), head);
 }
 
-/** One page of a range, from a cursor on. */
+/** One page of a range, from a cursor on. Throws `invalid-filter` when the path fails on an event's data. */
 export function readRangePage(
   reader: LogReader,
   range: Range,
@@ -190,7 +188,7 @@ export function readRangePage(
   signal?: AbortSignal,
 ): Promise<Page> {
   const { query, streamIds, bound } = range;
-  return readPage(reader.pool, {
+  const page = readPage(reader.pool, {
     selection: query.selection,
     streamIds,
     principal: query.principal,
@@ -201,6 +199,9 @@ export function readRangePage(
     historyEnd: Number.MAX_SAFE_INTEGER,
     budgetMs,
     signal,
+  });
+  return page.catch((error: unknown) => {
+    throw toFilterProblem(query.selection.where, error);
   });
 }
 
@@ -252,7 +253,7 @@ export async function readEvent(
   });
 }
 
-/** How many events a bounded follower will be sent, by what is there now. */
+/** How many events a bounded follower will be sent, by what is there now. Throws `invalid-filter`. */
 export async function countRange(
   reader: LogReader,
   query: Pick<ReadQuery, "selection" | "single">,
@@ -261,6 +262,7 @@ export async function countRange(
     upTo: { kind: keyof Cursor; value: number } | null;
     head: number;
     streamIds: number[] | null;
+    historyEnd: number;
   },
   limit: number | null,
 ): Promise<number> {
@@ -271,13 +273,17 @@ export async function countRange(
   // Offsets have no gaps: without a filter there is nothing to count.
   if (query.single && isUnfiltered(selection) && (upTo === null || upTo.kind === "offset"))
     return Math.min(most, Math.max(0, end - start.offset));
-  return reader.pool.run(async (sql) => {
+  const count = reader.pool.run(async (sql) => {
     const rows = await sql<{ count: string }[]>`
       select count(*) as count from events e join streams s on s.id = e.stream_id
       where e.position > ${start.position} and not e.ephemeral and not s.internal and e."offset" >= s.first_offset
+        and (s.replay or e.position > ${range.historyEnd})
         ${upTo === null ? sql`` : upTo.kind === "offset" ? sql`and e."offset" <= ${end}` : sql`and e.position <= ${end}`}
         ${range.streamIds === null ? sql`` : sql`and e.stream_id = any(${arrayLiteral(range.streamIds)}::bigint[])`}
         ${filterOf(sql, selection)}`;
     return Math.min(most, Number(rows[0]?.count ?? 0));
+  });
+  return count.catch((error: unknown) => {
+    throw toFilterProblem(selection.where, error);
   });
 }

@@ -40,13 +40,16 @@ export async function positionOf(
     }
     case "event": {
       const position = await positionOfEvent(sql, place.id, streamIds, head);
-      if (position === null)
-        throw invalidPlace(parameter, `event:${place.id}`, `There is no event with the id ${place.id}`);
+      if (position === null) throw unknownEvent(parameter, place.id);
       return position;
     }
     default:
       return place satisfies never;
   }
+}
+
+export function unknownEvent(parameter: string, id: string) {
+  return invalidPlace(parameter, `event:${id}`, `There is no event with the id ${id}`);
 }
 
 async function positionOfEvent(
@@ -63,7 +66,7 @@ async function positionOfEvent(
   if (known[0] !== undefined) return Number(known[0].position);
   // An id made here tells when: its event was recorded within a moment of that, and no index of ids is needed.
   const madeMs = uuidv7TimeMs(id);
-  if (madeMs === null) return null;
+  if (madeMs === null || madeMs > Date.now() + idSlackMs) return null;
   const inStreams = streamIds === null ? sql`` : sql`and e.stream_id = any(${arrayLiteral(streamIds)}::bigint[])`;
   const made = await sql<{ position: string }[]>`
     select e.position from events e join streams s on s.id = e.stream_id
@@ -88,7 +91,8 @@ export async function cursorBefore(
   const position = await positionOf(sql, place, head, parameter, [stream.id]);
   const rows = await sql<{ offset: string; position: string }[]>`
     select e."offset", e.position from events e
-    where e.stream_id = ${stream.id} and e.position >= ${position} order by e.position limit 1`;
+    where e.stream_id = ${stream.id} and e.position >= ${position} and e."offset" >= ${stream.firstOffset}
+    order by e.position limit 1`;
   if (rows[0] === undefined) return { position: stream.lastPosition, offset: stream.lastOffset };
   return { position: Number(rows[0].position) - 1, offset: Number(rows[0].offset) - 1 };
 }

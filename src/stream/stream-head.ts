@@ -49,7 +49,7 @@ export function fromHeadRow(row: HeadRow): StreamHead {
 export async function readStreamHeads(sql: Sql, names: readonly string[]): Promise<StreamHead[]> {
   const rows = await sql<HeadRow[]>`
     select h.* from stream_heads h
-    where h.name = any(${`{${names.join(",")}}`}::text[]) and not h.internal order by h.id`;
+    where h.name = any(${nameList(names)}::text[]) and not h.internal order by h.id`;
   return rows.map(fromHeadRow);
 }
 
@@ -57,6 +57,14 @@ export async function readStreamHeads(sql: Sql, names: readonly string[]): Promi
 export async function readFirstOffset(sql: Sql, streamId: number): Promise<number> {
   const rows = await sql<{ first_offset: string }[]>`select first_offset from streams where id = ${streamId}`;
   return Number(rows[0]?.first_offset ?? 0);
+}
+
+/** The last offset of a stream up to and including a position, -1 when there is none. */
+export async function readLastOffsetUpTo(sql: Sql, streamId: number, position: number): Promise<number> {
+  const rows = await sql<{ offset: string }[]>`
+    select e."offset" from events e where e.stream_id = ${streamId} and e.position <= ${position}
+    order by e.position desc limit 1`;
+  return Number(rows[0]?.offset ?? -1);
 }
 
 /** The id of the log's history. */
@@ -68,6 +76,11 @@ export async function readLogId(sql: Sql): Promise<string> {
 /** The ids of the named streams; names that never were are left out. */
 export async function readStreamIds(sql: Sql, names: readonly string[]): Promise<number[]> {
   const rows = await sql<{ id: string }[]>`
-    select id from streams where name = any(${`{${names.join(",")}}`}::text[]) and not internal order by id`;
+    select id from streams where name = any(${nameList(names)}::text[]) and not internal order by id`;
   return rows.map((row) => Number(row.id));
+}
+
+// Quoted, or a stream of the name "null" would be none.
+function nameList(names: readonly string[]): string {
+  return `{${names.map((name) => `"${name}"`).join(",")}}`;
 }

@@ -58,7 +58,7 @@ export function parseConfiguration(body: unknown): StreamConfiguration {
   }
   for (const [key, value] of Object.entries(rest)) {
     const path = `/${key}`;
-    if (key in defaults) {
+    if (Object.hasOwn(defaults, key)) {
       const known = key as keyof typeof defaults;
       if (!allowed[known].includes(value as string)) {
         violations.push({ path, message: `must be one of ${allowed[known].join(", ")}` });
@@ -75,13 +75,16 @@ export function parseConfiguration(body: unknown): StreamConfiguration {
   return { replay: replay as boolean };
 }
 
-/** One stream. Throws `stream-not-found`. */
-export async function describeStream(pool: Pool, name: string): Promise<StreamDescription> {
+/** One stream, and the version that an append to it has to expect, -1 when nothing was ever appended. Throws `stream-not-found`. */
+export async function describeStream(
+  pool: Pool,
+  name: string,
+): Promise<{ description: StreamDescription; version: number }> {
   return pool.run(async (sql) => {
     const [head] = await readStreamHeads(sql, [name]);
     if (head === undefined || !head.exists) throw streamNotFound(name);
     const [edges] = await readEdges(sql, [head]);
-    return describe(head, edges as Edges);
+    return { description: describe(head, edges as Edges), version: head.lastOffset };
   });
 }
 

@@ -1,6 +1,6 @@
 // Follows the end of the log once for the whole process and keeps the newest events in a ring.
 import type { Log } from "../base/log.ts";
-import type { StoredEvent } from "./event.ts";
+import { removalOf, type StoredEvent, sizeOf } from "./event.ts";
 
 export type TailOptions = {
   /** The head of the log, -1 when it is empty; `atLeast` is a position known to be committed. */
@@ -56,17 +56,13 @@ export function createTail(options: TailOptions): Tail {
   let holeTimer: ReturnType<typeof setTimeout> | null = null;
   let stopped = false;
 
-  function sizeOf(event: StoredEvent): number {
-    return 300 + event.attributes.length + (event.data?.length ?? 0) + (event.binary?.byteLength ?? 0);
-  }
-
   function accept(batch: TailBatch): void {
     head = batch.upTo;
     if (known < head) known = head;
     for (const event of batch.events) {
       events.push(event);
       bytes += sizeOf(event);
-      if (event.type === "sluice.stream-deleted") obey(event);
+      obey(removalOf(event));
     }
     while (bytes > options.ringBytes && dropped < events.length) {
       const oldest = events[dropped] as StoredEvent;
@@ -74,7 +70,7 @@ export function createTail(options: TailOptions): Tail {
       start = oldest.position;
       dropped++;
     }
-    if (dropped > 1_000 && dropped * 2 > events.length) {
+    if (dropped * 2 > events.length) {
       events = events.slice(dropped);
       dropped = 0;
     }
@@ -89,20 +85,22 @@ export function createTail(options: TailOptions): Tail {
   }
 
   /** A control record says what is gone; the ring must not serve it to a reader that comes later. */
-  function obey(control: StoredEvent): void {
-    const { stream, to } = JSON.parse(control.data ?? "{}") as { stream: string; to: string };
-    const last = Number(to);
-    const kept = events.slice(dropped).filter((e) => e.stream !== stream || e.offset > last);
+  function obey(removal: ReturnType<typeof removalOf>): void {
+    if (removal === null) return;
+    const { stream, to } = removal;
+    const kept = events.slice(dropped).filter((e) => e.stream !== stream || e.offset > to);
     events = kept;
     dropped = 0;
     bytes = kept.reduce((sum, e) => sum + sizeOf(e), 0);
   }
 
-  /** Passes on what waits for exactly this place in the log. */
+  /** Passes on what waits for this place in the log; of a batch that was read in part meanwhile, the rest. */
   function drainWaiting(): void {
     for (const [first, batch] of waiting) {
-      const last = (batch.at(-1) as StoredEvent).position;
-      if (last <= head) waiting.delete(first);
+      if (first > head) continue;
+      waiting.delete(first);
+      const rest = batch.filter((event) => event.position > head);
+      if (rest.length > 0) accept({ after: head, upTo: (rest.at(-1) as StoredEvent).position, events: rest });
     }
     for (let next = waiting.get(head + 1); next !== undefined; next = waiting.get(head + 1)) {
       waiting.delete(head + 1);
@@ -112,12 +110,20 @@ export function createTail(options: TailOptions): Tail {
 
   function fill(): void {
     if (reading !== null || stopped) return;
-    reading = readOn()
-      .catch((error: unknown) => log.warn({ err: error }, "the tail cannot read the log"))
-      .then(() => {
-        reading = null;
-        if (!stopped) timer = setTimeout(poll, options.pollMs);
-      });
+    const succeeded = readOn().then(
+      () => true,
+      (error: unknown) => {
+        log.warn({ err: error }, "the tail cannot read the log");
+        return false;
+      },
+    );
+    reading = succeeded.then((well) => {
+      reading = null;
+      if (stopped) return;
+      // It may have been woken in the very moment in which it had read everything.
+      if (well && (checkHead || head < known)) fill();
+      else timer = setTimeout(poll, options.pollMs);
+    });
   }
 
   function lookIntoHole(): void {

@@ -17,8 +17,8 @@ export type UpkeepOptions = {
 export type Upkeep = {
   /** Makes sure that the log can be appended to; then goes on in the background. */
   start: () => Promise<void>;
-  /** The partitions are needed now. */
-  wakePartitions: () => void;
+  /** Adds partitions at once, if there is not room enough; resolves when that has been done or has failed. */
+  wakePartitions: () => Promise<void>;
   /** Something was deleted. */
   wakePurge: () => void;
   /** Positions that can be appended before the partitions end, as of the last look. */
@@ -27,6 +27,8 @@ export type Upkeep = {
 };
 
 const partitionsAhead = 2;
+// Positions that are free at least: more than one batch takes, however small the partitions are.
+const minRoom = 2_000;
 const checkpointSpan = 100_000;
 const purgeRows = 2_000;
 const everyMs = 5_000;
@@ -38,7 +40,6 @@ const families = [false, true];
 export function createUpkeep(options: UpkeepOptions): Upkeep {
   const { pool, head, partitionSize, log } = options;
   const loops: Loop[] = [];
-  let partitions: Loop | null = null;
   let purge: Loop | null = null;
   let end = 0;
 
@@ -48,9 +49,10 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
   }
 
   async function extend(): Promise<void> {
+    const room = Math.max(partitionsAhead * partitionSize, minRoom);
     for (const ephemeral of families) {
       let upper = await pool.run((sql) => partitionEnd(sql, ephemeral));
-      while (upper < head() + 1 + partitionsAhead * partitionSize) {
+      while (upper < head() + 1 + room) {
         upper = await pool.run((sql) => addPartition(sql, ephemeral, upper));
         log.info({ ephemeral, upTo: upper }, "partition added");
       }
@@ -111,15 +113,15 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
           if (classify(error).kind !== "retry" || attempt === 20) throw error;
         }
       }
-      partitions = startLoop("partitions", everyMs, extend, log);
       purge = startLoop("purge", everyMs, purgeDeleted, log);
-      loops.push(partitions, purge);
       loops.push(
+        purge,
+        startLoop("partitions", everyMs, extend, log),
         startLoop("checkpoint", everyMs, moveCheckpoint, log),
         startLoop("idempotency keys", keysEveryMs, forgetKeys, log),
       );
     },
-    wakePartitions: () => partitions?.wake(),
+    wakePartitions: () => extend().catch((error: unknown) => log.warn({ err: error }, "partitions could not be added")),
     wakePurge: () => purge?.wake(),
     partitionRoom: () => end - head() - 1,
     async stop() {

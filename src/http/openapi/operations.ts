@@ -1,0 +1,45 @@
+// The table of all operations: what is served is what is documented.
+import type { Elysia } from "elysia";
+import type { Edge, Handler } from "../context.ts";
+import { appendEvents } from "./append.ts";
+import type { Operation } from "./operation.ts";
+import { readEvent, readLog, readStream } from "./read.ts";
+import { docs, docsAsset, livez, metrics, openApi, readyz } from "./service.ts";
+import { deleteStream, getStream, headStream, listStreams, putStream } from "./streams.ts";
+
+/** The operations by method and path; in this order they stand in the document. */
+export const operations = {
+  "POST /api/streams/:name/events": appendEvents,
+  "GET /api/streams/:name/events": readStream,
+  "GET /api/streams/:name/events/:offset": readEvent,
+  "GET /api/events": readLog,
+  "GET /api/streams": listStreams,
+  "GET /api/streams/:name": getStream,
+  "HEAD /api/streams/:name": headStream,
+  "PUT /api/streams/:name": putStream,
+  "DELETE /api/streams/:name": deleteStream,
+  "GET /livez": livez,
+  "GET /readyz": readyz,
+  "GET /metrics": metrics,
+  "GET /openapi.json": openApi,
+  "GET /docs": docs,
+  "GET /docs/:asset": docsAsset,
+} satisfies Record<string, Operation>;
+
+/** A handler for each operation: one without the other does not compile. */
+export type Handlers = Record<keyof typeof operations, Handler>;
+
+/**
+ * Registers the handlers. Elysia carries each operation as the route's `detail` and does nothing with it: no validation,
+ * no hook. Returns the methods of each path.
+ */
+export function registerOperations(app: Elysia, handlers: Handlers, edge: Edge): Map<string, string[]> {
+  const methods = new Map<string, string[]>();
+  for (const key of Object.keys(operations) as (keyof typeof operations)[]) {
+    const [method = "", path = ""] = key.split(" ");
+    // Elysia's type of `detail` is that of OpenAPI 3.0.
+    app.route(method, path, edge(handlers[key]), { parse: "none", detail: operations[key] as object });
+    methods.set(path, [...(methods.get(path) ?? []), method]);
+  }
+  return methods;
+}

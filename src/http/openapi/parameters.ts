@@ -1,0 +1,166 @@
+// The parameters and headers that operations share.
+import { component, type Header, type Parameter } from "./operation.ts";
+
+const place =
+  "`beginning`, `latest`, an offset such as `17` (over several streams a position), `time:2026-11-21T10:00:00Z` (by the time of recording), or `event:` and an id";
+
+const query = (name: string, description: string, schema: Parameter["schema"]): Parameter => ({
+  name,
+  in: "query",
+  description,
+  schema,
+});
+
+const header = (name: string, description: string, schema: Parameter["schema"]): Parameter => ({
+  name,
+  in: "header",
+  description,
+  schema,
+});
+
+const cloudEventHeader = (attribute: string, description: string, example: string): Parameter =>
+  header(`ce-${attribute}`, `Binary mode: ${description}`, { type: "string", examples: [example] });
+
+const filterText = { type: "string", minLength: 1, maxLength: 1_000 };
+
+/** The parameters of the components, by name. */
+export const parameters = {
+  StreamName: {
+    name: "name",
+    in: "path",
+    required: true,
+    description: "Name of the stream",
+    schema: component("schemas", "StreamName"),
+  },
+  Offset: {
+    name: "offset",
+    in: "path",
+    required: true,
+    description: "Place of the event in the stream; the first is 0",
+    schema: { type: "string", pattern: "^[0-9]{1,19}$", examples: ["17"] },
+  },
+  Streams: {
+    name: "stream",
+    in: "query",
+    description: "Streams to read, at most 100; the parameter is repeated. Default: all persistent ones",
+    style: "form",
+    explode: true,
+    schema: { type: "array", maxItems: 100, items: component("schemas", "StreamName") },
+  },
+  From: query(
+    "from",
+    `Where to begin, inclusive: ${place}. Going forward, \`latest\` is the place behind the last event; backward, the last event. Default: the beginning going forward, the last event backward, and \`latest\` for an event stream`,
+    { type: "string", examples: ["beginning", "17", "time:2026-11-21T10:00:00Z"] },
+  ),
+  To: query(
+    "to",
+    `Where to end, inclusive: ${place}. Default: the last event there is; an event stream goes on for ever`,
+    {
+      type: "string",
+      examples: ["latest"],
+    },
+  ),
+  After: query(
+    "after",
+    "Where to begin, exclusive: an offset, or over several streams a position; -1 is before the first. What `next` links use; excludes `from`",
+    { type: "string", pattern: "^(-1|[0-9]{1,19})$" },
+  ),
+  Limit: query(
+    "limit",
+    "Most events of one answer. Of a page: 1 to 1000, by default 100. Of a replay or an event stream: unlimited by default; an event stream ends after so many, counted for each connection",
+    { type: "integer", minimum: 1 },
+  ),
+  Direction: query("direction", "An event stream only goes forward", {
+    type: "string",
+    enum: ["forward", "backward"],
+    default: "forward",
+  }),
+  Types: {
+    name: "types",
+    in: "query",
+    description: "Only events of these types, at most 100",
+    style: "form",
+    explode: false,
+    schema: { type: "array", minItems: 1, maxItems: 100, items: { type: "string", minLength: 1, maxLength: 256 } },
+  },
+  Correlation: query("correlation", "Only events with this correlationid", filterText),
+  Key: query("key", "Only events with this partitionkey", filterText),
+  Where: query(
+    "where",
+    "Only events whose data satisfies this SQL/JSON path predicate, such as `$.amount > 100` or `exists($.coupon)`",
+    { ...filterText, examples: ["$.amount > 100"] },
+  ),
+  LastEventId: header(
+    "Last-Event-ID",
+    "Event stream: the id of the last frame seen; the answer goes on right behind it and `from` and `after` are passed over. EventSource sends it by itself. An id that begins with `end:` is answered 204",
+    { type: "string", examples: ["17"] },
+  ),
+  LastEventIdQuery: query("lastEventId", "Event stream: the same as the header, which wins", { type: "string" }),
+  Named: query(
+    "named",
+    "Event stream: frames bear `event:` with the event's type, but for the types error, open and message",
+    { type: "boolean", default: false },
+  ),
+  Progress: query("progress", "Event stream with `to` or `limit`: `sluice.progress` frames are sent", {
+    type: "boolean",
+    default: false,
+  }),
+  StreamPrefix: query(
+    "prefix",
+    "Only streams whose names begin with this",
+    component("schemas", "StreamName") as Parameter["schema"],
+  ),
+  StreamAfter: query(
+    "after",
+    "Only names behind this one, in the order of code points. What `next` links use",
+    component("schemas", "StreamName"),
+  ),
+  StreamLimit: query("limit", "Most streams of a page", { type: "integer", minimum: 1, maximum: 1_000, default: 100 }),
+  IfMatch: header(
+    "If-Match",
+    'The version that the stream must have: `"17"` (its last offset is 17; a weak tag is accepted), `*` (something was appended), `"-1"` (nothing was ever appended)',
+    { type: "string", pattern: '^(\\*|(W/)?"(-1|[0-9]{1,19})")$', examples: ['"17"', "*"] },
+  ),
+  IfNoneMatch: header("If-None-Match", "`*`: nothing was ever appended to the stream; excludes If-Match", {
+    type: "string",
+    const: "*",
+  }),
+  IdempotencyKey: header(
+    "Idempotency-Key",
+    "The same key and the same request to the same stream get the same answer, also after a crash; ids that the producer did not give are derived from the key. Visible ASCII characters. Kept for IDEMPOTENCY_WINDOW, by default 24 hours",
+    { type: "string", pattern: "^[!-~]{1,255}$" },
+  ),
+  CeSpecVersion: cloudEventHeader("specversion", "always 1.0", "1.0"),
+  CeType: cloudEventHeader("type", "what happened", "OrderPlaced"),
+  CeId: cloudEventHeader("id", "unique with the source within the stream", "order-1-placed"),
+  CeSource: cloudEventHeader("source", "a URI reference", "/shop/checkout"),
+  CeSubject: cloudEventHeader("subject", "what the event is about, within the source", "o-1"),
+  CeTime: cloudEventHeader("time", "when it happened, RFC 3339", "2026-11-21T10:00:00Z"),
+  CeCorrelationId: cloudEventHeader("correlationid", "joins the events of one process", "checkout-7"),
+  CePartitionKey: cloudEventHeader("partitionkey", "events of one key are handed out in order", "o-1"),
+} satisfies Record<string, Parameter>;
+
+export type ParameterName = keyof typeof parameters;
+
+/** References to parameters of the components. */
+export const use = (...names: ParameterName[]) => names.map((name) => component("parameters", name));
+
+/** The headers of the components, by name. */
+export const headers: Record<string, Header> = {
+  RequestId: {
+    description:
+      "The client's X-Request-Id, or a new one; stands on problems, and on answers to requests that bore one",
+    schema: { type: "string" },
+  },
+  RetryAfter: { description: "Seconds to wait before trying again", schema: { type: "integer" } },
+  LastOffset: {
+    description:
+      'The version of the stream, in quotes, as If-Match takes it: the last offset ever given; `"-1"` when nothing was ever appended',
+    schema: { type: "string", examples: ['"17"'] },
+  },
+  NextPage: {
+    description: 'The next page, with rel="next"; missing on the last one',
+    schema: { type: "string" },
+  },
+  EntityTag: { description: "Changes with the content", schema: { type: "string" } },
+};

@@ -1,0 +1,163 @@
+// Brings a follower from where it stands to the live set: through the database, then through the ring.
+import type { Log } from "../base/log.ts";
+import type { Semaphore } from "../base/semaphore.ts";
+import { isOutage } from "../storage/pg-errors.ts";
+import type { Pool } from "../storage/pool.ts";
+import { readPage } from "../stream/page.ts";
+import { isPathError } from "../stream/path-filter.ts";
+import { isUnfiltered } from "../stream/selection.ts";
+import { readFirstOffset, readLastOffsetUpTo } from "../stream/stream-head.ts";
+import type { Tail } from "../stream/tail.ts";
+import { capped, isReached, type Member, walk } from "./follower.ts";
+import type { LiveGroups } from "./live-groups.ts";
+
+export type CatchUpOptions = {
+  tail: Pick<Tail, "since" | "head">;
+  pool: Pool;
+  /** Bounds the pages that all followers together read from the database at once. */
+  catchUps: Semaphore;
+  streamIds: (names: readonly string[]) => Promise<number[]>;
+  live: LiveGroups;
+  log: Log;
+};
+
+/** Bytes of events that are passed on between two looks at the reader. */
+const pieceBytes = 256 * 1024;
+const pageEvents = 1_000;
+const pageBudgetMs = 1_000;
+const retryMs = 250;
+const maxRetryMs = 5_000;
+
+/** Returns the way to catch up: it resolves when the follower is live or has ended, and never rejects. */
+export function createCatchUp(options: CatchUpOptions): (member: Member) => Promise<void> {
+  const { tail, pool, catchUps, live, log } = options;
+  const isReading = (member: Member) => member.state === "catching-up" || member.state === "behind";
+
+  async function catchUp(member: Member): Promise<void> {
+    const { selection, upTo, historyEnd } = member.request;
+    const { signal } = member.abort;
+    let delayMs = retryMs;
+    while (isReading(member)) {
+      try {
+        await readerOf(member);
+        if (!isReading(member)) return;
+        const { position } = member.cursor;
+        if (isReached(upTo, member.cursor)) return live.end(member, "to", capped(upTo, member.cursor));
+        // The ring cannot tell which events of streams without replay are history.
+        if (position < historyEnd || tail.since(position, 0) === null)
+          await fromDatabase(member, Math.max(tail.head(), historyEnd));
+        // A live follower may fall behind again at once: that begins another round, so this one must not look at its state.
+        else if (selection.where === null ? fromRing(member) : await holding(member)) return;
+        delayMs = retryMs;
+      } catch (error) {
+        if (signal.aborted) return;
+        if (!isOutage(error)) {
+          if (!isPathError(error)) log.error({ err: error }, "a follower failed");
+          return live.end(member, "failed", member.cursor, error);
+        }
+        // The database is away: the connection stays and goes on when it is back.
+        await pause(delayMs, signal);
+        delayMs = Math.min(delayMs * 2, maxRetryMs);
+      }
+    }
+  }
+
+  /** Waits until the reader has taken what was written. */
+  async function readerOf(member: Member): Promise<void> {
+    member.waiting = true;
+    try {
+      await member.request.outlet.drained(member.abort.signal);
+    } finally {
+      member.waiting = false;
+    }
+  }
+
+  /** True when the member went live, false when its reader has to be waited for. Nothing here waits, so nothing slips in between. */
+  function fromRing(member: Member): boolean {
+    const { group, request } = member;
+    for (;;) {
+      const { position } = member.cursor;
+      const piece = tail.since(position, pieceBytes);
+      if (piece === null) return false;
+      if (piece.upTo <= position && position >= tail.head()) {
+        live.join(member);
+        return true;
+      }
+      const { reached, gap } = walk(member.cursor, piece, group.stream, request.upTo);
+      if (gap !== null) request.outlet.onGap(gap.from, gap.to);
+      if (!live.emit(member, piece.events.filter(group.matches), reached)) return false;
+    }
+  }
+
+  /**
+   * With a payload predicate only the database can read on. Near the head the member enters its group at once and what
+   * comes for it is held back until the last page is written: however busy the log is, it arrives. True when it is live.
+   */
+  async function holding(member: Member): Promise<boolean> {
+    const seam = live.beginHolding(member);
+    try {
+      while (member.held !== null && member.cursor.position < seam) {
+        await fromDatabase(member, seam);
+        if (isReading(member)) await readerOf(member);
+      }
+    } catch (error) {
+      live.drop(member);
+      throw error;
+    }
+    return isReading(member) && member.held !== null && live.release(member);
+  }
+
+  /** Reads one page up to a position that is committed, and writes it. */
+  async function fromDatabase(member: Member, committed: number): Promise<void> {
+    const { request, abort, cursor } = member;
+    const { selection, principal, historyEnd, upTo, outlet } = request;
+    const streamIds = selection.streams === null ? null : await options.streamIds(selection.streams);
+    const bound = Math.min(committed, upTo?.kind === "position" ? upTo.value : Number.MAX_SAFE_INTEGER);
+    const page = await catchUps.run(
+      () =>
+        readPage(pool, {
+          selection,
+          streamIds,
+          principal,
+          direction: "forward",
+          cursor: cursor.position,
+          bound: Math.max(bound, cursor.position),
+          limit: Math.min(pageEvents, (request.limit ?? Number.MAX_SAFE_INTEGER) - member.sent),
+          maxBytes: pieceBytes,
+          historyEnd,
+          budgetMs: pageBudgetMs,
+          signal: abort.signal,
+        }),
+      abort.signal,
+    );
+    let { offset } = cursor;
+    let gapTo = -1;
+    const streamId = member.group.stream === null ? undefined : streamIds?.[0];
+    if (streamId !== undefined) {
+      const firstOffset = await pool.run((sql) => readFirstOffset(sql, streamId), abort.signal);
+      const firstRead = page.events[0]?.offset ?? Number.POSITIVE_INFINITY;
+      if (firstOffset > offset + 1 && firstRead >= firstOffset) gapTo = firstOffset - 1;
+      const last = isUnfiltered(selection)
+        ? (page.events.at(-1)?.offset ?? -1)
+        : await pool.run((sql) => readLastOffsetUpTo(sql, streamId, page.reached), abort.signal);
+      offset = Math.max(offset, gapTo, last);
+    }
+    if (!isReading(member)) return;
+    if (gapTo >= 0) outlet.onGap(cursor.offset + 1, gapTo);
+    live.emit(member, page.events, { position: page.reached, offset });
+  }
+
+  return catchUp;
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done, { once: true });
+  });
+}

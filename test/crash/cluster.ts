@@ -1,0 +1,96 @@
+// A Postgres of its own and one or two services on it; ends with the run, also when that is interrupted.
+import { createServer } from "node:net";
+import { join } from "node:path";
+import postgres from "postgres";
+import { createLog } from "../../src/base/log.ts";
+import { type Embedded, startEmbedded } from "../../src/storage/embedded.ts";
+import type { History } from "./history.ts";
+import type { Random } from "./random.ts";
+import { createServiceNode, type ServiceNode } from "./service-node.ts";
+
+export type Cluster = {
+  postgres: Embedded;
+  services: ServiceNode[];
+  /** A connection of the harness to the database, past all proxies; the caller ends it. */
+  connect: () => postgres.Sql;
+  stop: () => Promise<void>;
+};
+
+export type ClusterOptions = {
+  folder: string;
+  services: number;
+  fsync: boolean;
+  env: Record<string, string>;
+  random: Random;
+  history: History;
+};
+
+export async function startCluster(options: ClusterOptions): Promise<Cluster> {
+  const { folder, history } = options;
+  const embedded = await startEmbedded({
+    dataDir: join(folder, "data"),
+    fsync: options.fsync,
+    tcp: true,
+    log: createLog("silent", "crash"),
+  });
+  const services: ServiceNode[] = [];
+  const abandon = () => {
+    for (const service of services) service.abandon();
+    if (embedded.pid !== undefined) {
+      try {
+        process.kill(embedded.pid, "SIGQUIT");
+      } catch {
+        // It is gone.
+      }
+    }
+  };
+  const interrupted = () => process.exit(130);
+  process.on("exit", abandon);
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, interrupted);
+
+  async function stop(): Promise<void> {
+    await Promise.all(services.map((service) => service.stop()));
+    await embedded.stop();
+    process.off("exit", abandon);
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.off(signal, interrupted);
+  }
+
+  try {
+    for (let index = 0; index < options.services; index++) {
+      services.push(
+        await createServiceNode({
+          index,
+          port: await findFreePort(),
+          databaseUrl: embedded.tcpUrl as string,
+          env: options.env,
+          logFile: join(folder, `service-${index}.log`),
+          history,
+        }),
+      );
+    }
+    await Promise.all(services.map((service) => service.start()));
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    postgres: embedded,
+    services,
+    connect: () => postgres({ ...embedded.connection, max: 1, onnotice() {}, idle_timeout: 0, fetch_types: false }),
+    stop,
+  };
+}
+
+// Below the ephemeral range: the port must still be free when the service comes back to it.
+async function findFreePort(): Promise<number> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const free = await new Promise<boolean>((resolve) => {
+      const server = createServer();
+      server.once("error", () => resolve(false));
+      server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+    });
+    if (free) return port;
+  }
+  throw new Error("no free port between 20000 and 32000");
+}

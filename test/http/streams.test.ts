@@ -1,0 +1,302 @@
+// Streams as resources: created, described, listed, deleted, and used again.
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import type postgres from "postgres";
+import { append, type Envelope, expectProblem, readAll, send } from "../support/client.ts";
+import { type Service, startService } from "../support/service.ts";
+import { openSql } from "../support/sql.ts";
+import { until } from "../support/until.ts";
+
+type Description = Record<string, string | boolean | null>;
+type List = { streams: Description[]; next: string | null };
+
+let service: Service;
+let sql: postgres.Sql;
+beforeAll(async () => {
+  service = await startService();
+  sql = openSql(service.databaseUrl);
+});
+afterAll(async () => {
+  await sql.end();
+  await service.stop();
+});
+
+const url = (name: string) => `${service.url}/api/streams/${name}`;
+const put = (name: string, body: unknown = {}) =>
+  send<Description>(url(name), { method: "PUT", body: typeof body === "string" ? body : JSON.stringify(body) });
+const remove = (name: string) => send(url(name), { method: "DELETE" });
+const describeStream = (name: string) => send<Description>(url(name));
+
+test("a configured stream is created once and then reconfigured", async () => {
+  const created = await put("configured", { replay: false });
+  expect(created.status).toBe(201);
+  expect(created.body).toEqual({
+    name: "configured",
+    type: "persistent",
+    delivery: "at-least-once",
+    scope: "internal",
+    replay: false,
+    validation: "off",
+    createdAt: expect.stringMatching(/^\d{4}-.*Z$/),
+    length: "0",
+    firstOffset: null,
+    lastOffset: null,
+    firstTime: null,
+    lastTime: null,
+    bytes: "0",
+  });
+  expect(created.headers.get("etag")).toBe('"-1"');
+  const changed = await put("configured", { replay: true, type: "persistent", delivery: "at-least-once" });
+  expect([changed.status, changed.body["replay"], changed.body["createdAt"]]).toEqual([
+    200,
+    true,
+    created.body["createdAt"],
+  ]);
+  expect((await describeStream("configured")).body).toEqual(changed.body);
+});
+
+test("an empty body configures the defaults, and a stream made by an append has them too", async () => {
+  expect((await put("empty-body", "")).body["replay"]).toBe(true);
+  await append(service.url, "by-append", { type: "A" });
+  const answer = await put("by-append");
+  expect([answer.status, answer.body["length"]]).toEqual([200, "1"]);
+});
+
+describe("a configuration that is not valid is refused, and the path says where:", () => {
+  const wrong: [path: string, body: unknown][] = [
+    ["/replay", { replay: "yes" }],
+    ["/replay", { replay: null }],
+    ["/type", { type: "temporary" }],
+    ["/type", { type: "ephemeral" }],
+    ["/replay", { type: "ephemeral", replay: true }],
+    ["/delivery", { delivery: "exactly-once" }],
+    ["/delivery", { delivery: 5 }],
+    ["/scope", { scope: "cross-service" }],
+    ["/validation", { validation: "enforce" }],
+    ["/retention", { retention: { maxEvents: 5 } }],
+    ["/visibilityTimeout", { visibilityTimeout: "30s" }],
+    ["/colour", { colour: "red" }],
+    ["/toString", { toString: 1 }],
+    ["/constructor", { constructor: "x" }],
+    ["/__proto__", '{"__proto__":1}'],
+    ["", []],
+    ["", "null"],
+    ["", "5"],
+  ];
+  for (const [path, body] of wrong) {
+    test(`${path} of ${JSON.stringify(body)}`, async () => {
+      const problem = expectProblem(await put("refused", body), 422, "invalid-configuration");
+      expect((problem["errors"] as { path: string }[]).map((error) => error.path)).toContain(path);
+      expectProblem(await describeStream("refused"), 404, "stream-not-found");
+    });
+  }
+  test("and so is a body that is no JSON", async () => {
+    expectProblem(await put("refused", "{"), 400, "malformed-body");
+  });
+});
+
+test("a description tells length, offsets, times and bytes", async () => {
+  await append(service.url, "described", [
+    { type: "A", data: "x".repeat(100) },
+    { type: "B", data_base64: "YWJj" },
+  ]);
+  const before = (await describeStream("described")).body;
+  await append(service.url, "described", { type: "C", data: "\u00e9".repeat(100) });
+  const { body, headers } = await describeStream("described");
+  const events = await readAll(service.url, "described");
+  expect(body).toMatchObject({
+    length: "3",
+    firstOffset: "0",
+    lastOffset: "2",
+    firstTime: events[0]?.["recordedtime"] as string,
+    lastTime: events[2]?.["recordedtime"] as string,
+  });
+  expect(headers.get("etag")).toBe('"2"');
+  // 36 of the id, 1 of the type, the attributes, and 2 bytes for each of the letters between the quotes.
+  const attributes = '{"source":"/sluice/streams/described"}'.length;
+  expect(Number(body["bytes"]) - Number(before["bytes"])).toBe(36 + 1 + attributes + 202);
+});
+
+test("HEAD tells whether there is a stream, and its version", async () => {
+  await append(service.url, "headed", [{ type: "A" }, { type: "B" }]);
+  const found = await send(url("headed"), { method: "HEAD" });
+  expect([found.status, found.headers.get("etag"), found.text]).toEqual([200, '"1"', ""]);
+  const missing = await send(url("no-such"), { method: "HEAD" });
+  expect([missing.status, missing.text]).toEqual([404, ""]);
+});
+
+test("names that mean something elsewhere are names like any other", async () => {
+  for (const name of ["null", "NULL", "...", "-", ":", "_", "constructor", "x".repeat(200)]) {
+    const appended = await append(service.url, name, { type: "A", id: "1" });
+    expect([name, appended.status]).toEqual([name, 201]);
+    expect([name, (await describeStream(name)).body["length"]]).toEqual([name, "1"]);
+    expect((await readAll(service.url, name))[0]?.["stream"]).toBe(name);
+  }
+});
+
+describe("the list", () => {
+  const names = Array.from({ length: 25 }, (_, i) => `list.${String(i).padStart(2, "0")}`);
+  beforeAll(async () => {
+    await Promise.all(names.map((name, i) => append(service.url, name, Array(i + 1).fill({ type: "A" }))));
+    await put("list", {});
+    await put("lisu", {});
+    await put("List.00", {});
+  });
+  const list = (query: string) => send<List>(`${service.url}/api/streams?${query}`);
+
+  test("of a prefix holds what begins with it, described, in the order of names", async () => {
+    const { body } = await list("prefix=list.");
+    expect(body.streams.map((stream) => stream["name"])).toEqual(names);
+    expect(body.streams.map((stream) => stream["length"])).toEqual(names.map((_, i) => String(i + 1)));
+    expect(body.next).toBeNull();
+    expect(body.streams[3]).toEqual((await describeStream("list.03")).body);
+  });
+
+  test("is paged by links, without loss or repetition", async () => {
+    const seen: unknown[] = [];
+    let next: string | null = "/api/streams?prefix=list&limit=7";
+    for (let pages = 0; next !== null; pages++) {
+      expect(pages).toBeLessThan(5);
+      const page: List = (await send<List>(service.url + next)).body;
+      expect(page.streams.length).toBe(pages < 3 ? 7 : 5);
+      seen.push(...page.streams.map((stream) => stream["name"]));
+      next = page.next;
+    }
+    expect(seen).toEqual(["list", ...names]);
+  });
+
+  test("of a page that is just full has no next one", async () => {
+    expect((await list("prefix=list.&limit=25")).body.next).toBeNull();
+    expect((await list("prefix=list.&limit=24")).body.next).toBe("/api/streams?prefix=list.&limit=24&after=list.23");
+    expect((await list("prefix=list.&after=list.24")).body).toEqual({ streams: [], next: null });
+  });
+
+  test("never holds the service's own stream", async () => {
+    await append(service.url, "hidden-control", { type: "A" });
+    await remove("hidden-control");
+    const { body } = await list("limit=1000");
+    expect(body.streams.map((stream) => stream["name"])).toContain("list.00");
+    expect(body.streams.map((stream) => stream["name"])).not.toContain("$control");
+    expectProblem(await send(`${service.url}/api/streams/%24control`), 400, "invalid-stream-name");
+  });
+
+  test("refuses parameters that it cannot use", async () => {
+    for (const query of ["limit=0", "limit=1001", "limit=x", "limit=1&limit=2", "sort=name"]) {
+      expectProblem(await list(query), 400, "invalid-parameter");
+    }
+    for (const query of ["prefix=%25", "after=a/b", `prefix=${"x".repeat(201)}`]) {
+      expectProblem(await list(query), 400, "invalid-stream-name");
+    }
+  });
+});
+
+describe("a deleted stream", () => {
+  test("is gone, for every question about it, and a second deletion finds nothing", async () => {
+    await append(service.url, "gone", [{ type: "A" }, { type: "B" }]);
+    const deleted = await remove("gone");
+    expect([deleted.status, deleted.text]).toEqual([204, ""]);
+    for (const path of ["", "/events", "/events/0"]) {
+      expectProblem(await send(url("gone") + path), 404, "stream-not-found");
+    }
+    expect((await send<List>(`${service.url}/api/streams?prefix=gone`)).body.streams).toEqual([]);
+    expectProblem(await remove("gone"), 404, "stream-not-found");
+    const all = await send<{ events: Envelope[] }>(`${service.url}/api/events?stream=gone&stream=headed`);
+    expect(all.body.events.map((event) => event["stream"])).toEqual(["headed", "headed"]);
+  });
+
+  test("that never was cannot be deleted", async () => {
+    expectProblem(await remove("never-was"), 404, "stream-not-found");
+  });
+
+  test("takes a position of the log for the record of it, between the events before and after", async () => {
+    const before = await append(service.url, "recorded", [{ type: "A" }, { type: "B" }]);
+    await remove("recorded");
+    const after = await append(service.url, "recorded-next", { type: "A" });
+    expect(Number(after.body.lastPosition)).toBe(Number(before.body.lastPosition) + 2);
+    const rows = await sql`
+      select type, data from events e where position = ${Number(before.body.lastPosition) + 1}`;
+    expect(rows[0]?.["type"]).toBe("sluice.stream-deleted");
+    expect(rows[0]?.["data"]).toEqual({ stream: "recorded", from: "0", to: "1" });
+  });
+
+  test("can be used again: offsets go on, length and bytes begin anew", async () => {
+    await append(service.url, "reused", [
+      { type: "A", data: "x".repeat(1_000) },
+      { type: "B", data: "x".repeat(1_000) },
+    ]);
+    await remove("reused");
+    const again = await append(service.url, "reused", { type: "C" });
+    expect([again.status, again.body.firstOffset]).toEqual([201, "2"]);
+    const { body } = await describeStream("reused");
+    expect(body).toMatchObject({
+      length: "1",
+      firstOffset: "2",
+      lastOffset: "2",
+      firstTime: body["lastTime"] as string,
+    });
+    expect(Number(body["bytes"])).toBeLessThan(200);
+    expect((await readAll(service.url, "reused")).map((event) => event["type"])).toEqual(["C"]);
+    await remove("reused");
+    expect((await append(service.url, "reused", { type: "D" })).body.firstOffset).toBe("3");
+  });
+
+  test("forgets its ids and its configuration", async () => {
+    await put("forgotten", { replay: false });
+    for (let life = 0; life < 3; life++) {
+      const answer = await append(service.url, "forgotten", { type: "A", id: "same", data: life });
+      expect([answer.status, answer.body.firstOffset]).toEqual([201, String(life)]);
+      expect((await append(service.url, "forgotten", { type: "A", id: "same", data: life })).status).toBe(200);
+      await remove("forgotten");
+    }
+    await put("forgotten");
+    expect((await describeStream("forgotten")).body["replay"]).toBe(true);
+  });
+
+  test("is purged from the disk in the background, and its new life is not", async () => {
+    const events = Array.from({ length: 500 }, (_, i) => ({ type: "A", id: `id-${i}` }));
+    for (let i = 0; i < 5; i++) {
+      await append(
+        service.url,
+        "purged",
+        events.map((event) => ({ ...event, id: `${event.id}-${i}` })),
+      );
+    }
+    await remove("purged");
+    await append(service.url, "purged", [{ type: "New", id: "id-0-0" }, { type: "New" }]);
+    await until("the rows are gone", async () => {
+      const [row] = await sql`
+        select (select count(*) from events e where e.stream_id = s.id)::int as events,
+               (select count(*) from event_ids i where i.stream_id = s.id)::int as ids
+        from streams s where name = 'purged'`;
+      return row?.["events"] === 2 && row["ids"] === 1;
+    });
+    expect((await readAll(service.url, "purged")).map((event) => event.offset)).toEqual(["2500", "2501"]);
+    expect((await append(service.url, "purged", { type: "New", id: "id-0-0" })).status).toBe(200);
+  });
+});
+
+test("deletions race with appends: every acknowledged offset is new, and what is left is what came after", async () => {
+  const offsets: number[] = [];
+  const deleted: number[] = [];
+  await Promise.all([
+    ...Array.from({ length: 8 }, async () => {
+      for (let i = 0; i < 15; i++) {
+        const answer = await append(service.url, "raced", [{ type: "A" }, { type: "B" }]);
+        expect(answer.status).toBe(201);
+        offsets.push(...answer.body.events.map((event) => Number(event.offset)));
+      }
+    }),
+    (async () => {
+      for (let i = 0; i < 10; i++) deleted.push((await remove("raced")).status);
+    })(),
+  ]);
+  expect(deleted).toContain(204);
+  expect(deleted.filter((status) => status !== 204 && status !== 404)).toEqual([]);
+  expect(offsets.sort((a, b) => a - b)).toEqual(Array.from({ length: 240 }, (_, i) => i));
+  await append(service.url, "raced", { type: "Last" });
+  const left = await readAll(service.url, "raced");
+  const { body } = await describeStream("raced");
+  expect(left.map((event) => Number(event.offset))).toEqual(
+    Array.from({ length: left.length }, (_, i) => 241 - left.length + i),
+  );
+  expect(body).toMatchObject({ length: String(left.length), lastOffset: "240" });
+});
