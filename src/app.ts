@@ -17,9 +17,9 @@ import { assertCurrent, migrate } from "./storage/migrate.ts";
 import { createWake } from "./storage/wake.ts";
 import { createAppender } from "./stream/append.ts";
 import { readTail } from "./stream/page.ts";
+import { startPayloadIndex } from "./stream/payload-index.ts";
 import { readHead } from "./stream/resolve.ts";
 import { readStreamIds } from "./stream/stream-head.ts";
-import { startPayloadIndex } from "./stream/payload-index.ts";
 import { createTail } from "./stream/tail.ts";
 import { createUpkeep } from "./stream/upkeep.ts";
 import { createFollowers } from "./subscription/follow.ts";
@@ -166,7 +166,7 @@ async function startParts(config: Config, log: Log, stops: (() => Promise<void> 
   const body = createBodyReader({ maxBytes: config.maxBodyBytes, timeoutMs: config.bodyTimeoutMs });
   stops.push(body.stop);
   const server = createServer({
-    append: { appender, body, service: config.serviceName, observeLatency: metrics.observeAppend },
+    append: { appender, body, service: config.serviceName, log, observeLatency: metrics.observeAppend },
     events: {
       reader: { pool: reads, knownHead: tail.head },
       hub,
@@ -178,6 +178,7 @@ async function startParts(config: Config, log: Log, stops: (() => Promise<void> 
       reads,
       writes: appends,
       body,
+      log,
       onControl(position) {
         tail.wake(position);
         wake.send(position);

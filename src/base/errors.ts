@@ -60,6 +60,20 @@ export class Problem extends Error {
   }
 }
 
+/** The object that a client reads; no stack and no SQL is in it. */
+export function problemObject(problem: Problem, instance: string): Record<string, unknown> {
+  const { title, status, retryable } = catalogue[problem.code];
+  return {
+    type: `/problems/${problem.code}`,
+    title,
+    status,
+    detail: problem.message,
+    instance,
+    retryable,
+    ...problem.fields,
+  };
+}
+
 export const malformedBody = (detail: string) => new Problem("malformed-body", detail);
 export const invalidStreamName = (name: string) =>
   new Problem("invalid-stream-name", "A stream name has 1 to 200 characters of A-Z a-z 0-9 . _ - :", {

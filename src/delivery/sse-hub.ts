@@ -1,5 +1,5 @@
 // The event streams of this process: opens them, keeps them alive, and closes them when the service drains.
-import { Problem } from "../base/errors.ts";
+import { internalError, invalidFilter, Problem, problemObject } from "../base/errors.ts";
 import type { Principal } from "../base/principal.ts";
 import { classify } from "../storage/pg-errors.ts";
 import { isPathError } from "../stream/path-filter.ts";
@@ -130,7 +130,8 @@ export function createSseHub(options: SseHubOptions): SseHub {
             if (total !== null && reason !== "failed") {
               sink.write(encodeFrame({ event: "sluice.progress", data: { sent: String(sent), total: String(total) } }));
             }
-            if (reason === "failed") sink.write(encodeFrame({ event: "sluice.problem", data: describe(error) }));
+            if (reason === "failed")
+              sink.write(encodeFrame({ event: "sluice.problem", data: describe(error, request.selection.where) }));
             sink.write(encodeFrame({ id: `end:${idOf(cursor)}`, event: "sluice.end", data: { reason } }));
             sink.end();
           },
@@ -158,12 +159,15 @@ function gapFrame(from: number, to: number): Uint8Array {
   return encodeFrame({ id: to, event: "sluice.gap", data: { from: String(from), to: String(to) } });
 }
 
-function describe(error: unknown): Record<string, unknown> {
-  if (error instanceof Problem)
-    return { type: `/problems/${error.code}`, status: error.status, detail: error.message, ...error.fields };
-  return isPathError(error)
-    ? { type: "/problems/invalid-filter", status: 400, detail: classify(error).message }
-    : { type: "/problems/internal-error", status: 500, detail: "The service failed; its log tells why" };
+/** What a follower's reader is told of its failure, as any other problem. */
+function describe(error: unknown, where: string | null): Record<string, unknown> {
+  const problem =
+    error instanceof Problem
+      ? error
+      : isPathError(error)
+        ? invalidFilter(where ?? "", classify(error).message)
+        : internalError(error);
+  return problemObject(problem, "about:blank");
 }
 
 function concat(a: Uint8Array, b: Uint8Array): Uint8Array {

@@ -1,6 +1,7 @@
 // POST /api/streams/{name}/events: appends one event or many.
 import { forbidden, invalidParameter, Problem } from "../base/errors.ts";
 import { contentHash } from "../base/ids.ts";
+import type { Log } from "../base/log.ts";
 import type { Appended, Appender } from "../stream/append.ts";
 import { type AppendRequest, scopeKey } from "../stream/append-request.ts";
 import { type ParseContext, parseBinaryMode, parseJsonBody, refuseContradictions } from "../stream/cloudevents.ts";
@@ -13,12 +14,14 @@ export type AppendDependencies = {
   appender: Appender;
   body: BodyReader;
   service: string;
+  log: Log;
   /** Seconds from the arrival of the request to its answer. */
   observeLatency: (seconds: number) => void;
 };
 
-export function appendHandler({ appender, body, service, observeLatency }: AppendDependencies): Handler {
-  return async ({ request, params, principal }) => {
+export function appendHandler({ appender, body, service, log, observeLatency }: AppendDependencies): Handler {
+  const verbose = log.isLevelEnabled("debug");
+  return async ({ request, params, principal, requestId }) => {
     const started = performance.now();
     const stream = readStreamName(params["name"] ?? "");
     if (request.url.includes("?")) readQuery(request, []);
@@ -48,6 +51,13 @@ export function appendHandler({ appender, body, service, observeLatency }: Appen
           };
     const appended = await appender.append({ stream, events, expected, idempotency });
     observeLatency((performance.now() - started) / 1_000);
+    if (verbose) {
+      const correlationIds = [...new Set(events.map((event) => event.correlationId))].filter((id) => id !== null);
+      log.debug(
+        { requestId: requestId(), stream, events: events.length, correlationIds, lastPosition: appended.lastPosition },
+        "appended",
+      );
+    }
     return answer(appended);
   };
 }

@@ -51,7 +51,7 @@ export function createEdge(log: Log): Edge {
 
 /** The answer to a thrown value; what is the service's own fault is logged with its cause. */
 export function answerProblem(error: unknown, request: Request, requestId: string, log: Log): Response {
-  const problem = toProblem(error);
+  const problem = toProblem(error, request.method === "GET" || request.method === "HEAD");
   if (problem.status >= 500) {
     const level = problem.code === "internal-error" ? "error" : "warn";
     log[level](

@@ -1,5 +1,5 @@
 // GET /api/streams/{name}/events and GET /api/events: reads, replays and follows, by what the client accepts.
-import { invalidParameter, overloaded, type Problem, shuttingDown } from "../base/errors.ts";
+import { invalidParameter, overloaded, type Problem, problemObject, shuttingDown } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { encodeFrame, type IdKind } from "../delivery/sse-frame.ts";
 import type { SseHub } from "../delivery/sse-hub.ts";
@@ -29,7 +29,7 @@ import {
   readSelection,
   readStreamName,
 } from "./parameters.ts";
-import { problemObject, toProblem } from "./problem.ts";
+import { toProblem } from "./problem.ts";
 
 export type EventsDependencies = {
   reader: LogReader;
@@ -154,7 +154,7 @@ async function follow(dependencies: EventsDependencies, exchange: Exchange, stre
       total = await countRange(dependencies.reader, followQuery, start, limit);
   } catch (error) {
     // A browser gives up for good on any status but 200, and a database that is away comes back.
-    const problem = toProblem(error);
+    const problem = toProblem(error, true);
     if (problem.status !== 503) throw error;
     dependencies.log.warn(
       { err: problem.cause ?? problem, requestId: exchange.requestId() },

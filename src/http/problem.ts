@@ -1,28 +1,25 @@
 // Turns errors into application/problem+json (RFC 9457).
-import { catalogue, internalError, Problem, storageUnavailable } from "../base/errors.ts";
-import { isOutage } from "../storage/pg-errors.ts";
+import {
+  catalogue,
+  internalError,
+  outcomeUnknown,
+  Problem,
+  problemObject,
+  storageUnavailable,
+} from "../base/errors.ts";
+import { classify, isOutage } from "../storage/pg-errors.ts";
 
 const problemType = "application/problem+json";
 
-/** The problem that a thrown value is: of the catalogue as it is, a database that is away as such, all else the service's failure. */
-export function toProblem(error: unknown): Problem {
+/**
+ * The problem that a thrown value is: of the catalogue as it is, a database that is away as such, all else the service's
+ * failure. A broken connection leaves open what a request that is not `safe` (RFC 9110, section 9.2.1) has done.
+ */
+export function toProblem(error: unknown, safe: boolean): Problem {
   if (error instanceof Problem) return error;
+  if (!safe && classify(error).kind === "unknown") return outcomeUnknown(error);
   if (isOutage(error)) return storageUnavailable("The database is not available; the request changed nothing", error);
   return internalError(error);
-}
-
-/** The object that a client reads; no stack and no SQL is in it. */
-export function problemObject(problem: Problem, instance: string): Record<string, unknown> {
-  const { title, status, retryable } = catalogue[problem.code];
-  return {
-    type: `/problems/${problem.code}`,
-    title,
-    status,
-    detail: problem.message,
-    instance,
-    retryable,
-    ...problem.fields,
-  };
 }
 
 export function problemResponse(problem: Problem, instance: string, headers: Record<string, string> = {}): Response {

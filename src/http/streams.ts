@@ -1,5 +1,6 @@
 // /api/streams and /api/streams/{name}: lists, describes, configures and deletes streams.
 import { forbidden, malformedBody, streamNotFound } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
 import type { Principal } from "../base/principal.ts";
 import type { Pool } from "../storage/pool.ts";
 import { configureStream, deleteStream, describeStream, listStreams, parseConfiguration } from "../stream/streams.ts";
@@ -11,13 +12,14 @@ export type StreamsDependencies = {
   reads: Pool;
   writes: Pool;
   body: BodyReader;
+  log: Log;
   /** A control record was written at this position. */
   onControl: (position: number) => void;
 };
 
 export type StreamsHandlers = { list: Handler; get: Handler; head: Handler; put: Handler; remove: Handler };
 
-export function streamsHandlers({ reads, writes, body, onControl }: StreamsDependencies): StreamsHandlers {
+export function streamsHandlers({ reads, writes, body, log, onControl }: StreamsDependencies): StreamsHandlers {
   const visible = (principal: Principal, name: string) => {
     if (!principal.canRead(name)) throw streamNotFound(name);
     return name;
@@ -49,7 +51,7 @@ export function streamsHandlers({ reads, writes, body, onControl }: StreamsDepen
       if (next !== null) following.set("after", next);
       return json({ streams, next: next === null ? null : `/api/streams?${following}` });
     },
-    async put({ request, params, principal }) {
+    async put({ request, params, principal, requestId }) {
       const name = manageable(principal, readStreamName(params["name"] ?? ""));
       readQuery(request, []);
       const text = await body.text(request);
@@ -59,14 +61,21 @@ export function streamsHandlers({ reads, writes, body, onControl }: StreamsDepen
       } catch {
         throw malformedBody("The body is not JSON");
       }
-      const isNew = await configureStream(writes, name, parseConfiguration(value));
+      const configuration = parseConfiguration(value);
+      const isNew = await configureStream(writes, name, configuration);
+      log.info(
+        { requestId: requestId(), stream: name, ...configuration },
+        isNew ? "stream created" : "stream configured",
+      );
       const { description, version } = await describeStream(reads, name);
       return json(description, isNew ? 201 : 200, { etag: `"${version}"` });
     },
-    async remove({ request, params, principal }) {
+    async remove({ request, params, principal, requestId }) {
       const name = manageable(principal, readStreamName(params["name"] ?? ""));
       readQuery(request, []);
-      onControl((await deleteStream(writes, name)).position);
+      const { position } = await deleteStream(writes, name);
+      log.info({ requestId: requestId(), stream: name, position }, "stream deleted");
+      onControl(position);
       return new Response(null, { status: 204 });
     },
   };

@@ -242,13 +242,13 @@ export async function readEvent(
       principal,
       direction: "forward",
       cursor: cursor.position,
-      bound: cursor.position + 1,
+      bound: head.lastPosition,
       limit: 1,
       historyEnd: Number.MAX_SAFE_INTEGER,
       budgetMs: 1_000,
     });
     const event = page.events[0];
-    if (event === undefined) throw eventNotFound(name, text);
+    if (event === undefined || event.offset !== offset) throw eventNotFound(name, text);
     return event;
   });
 }

@@ -1,4 +1,5 @@
 // A Postgres of its own and one or two services on it; ends with the run, also when that is interrupted.
+import { rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import postgres from "postgres";
@@ -25,6 +26,8 @@ export type ClusterOptions = {
   history: History;
 };
 
+const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const { folder, history } = options;
   const embedded = await startEmbedded({
@@ -36,23 +39,28 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const services: ServiceNode[] = [];
   const abandon = () => {
     for (const service of services) service.abandon();
-    if (embedded.pid !== undefined) {
-      try {
-        process.kill(embedded.pid, "SIGQUIT");
-      } catch {
-        // It is gone.
-      }
-    }
   };
-  const interrupted = () => process.exit(130);
-  process.on("exit", abandon);
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, interrupted);
+  // However the harness ends: nothing outlives it.
+  const atExit = () => {
+    abandon();
+    if (embedded.pid !== undefined) process.kill(embedded.pid, "SIGQUIT");
+  };
+  const interrupted = () => {
+    for (const signal of signals) process.off(signal, interrupted);
+    abandon();
+    void embedded
+      .stop()
+      .then(() => rm(folder, { recursive: true, force: true }))
+      .finally(() => process.exit(130));
+  };
+  process.on("exit", atExit);
+  for (const signal of signals) process.on(signal, interrupted);
 
   async function stop(): Promise<void> {
     await Promise.all(services.map((service) => service.stop()));
     await embedded.stop();
-    process.off("exit", abandon);
-    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.off(signal, interrupted);
+    process.off("exit", atExit);
+    for (const signal of signals) process.off(signal, interrupted);
   }
 
   try {

@@ -33,7 +33,7 @@ type Envelope = {
   data: { mark: string; n: number };
 };
 
-export function loggedEvent(line: string): LoggedEvent {
+function loggedEvent(line: string): LoggedEvent {
   const { position, stream, offset, id, type, recordedtime, data } = JSON.parse(line) as Envelope;
   return {
     position: Number(position),

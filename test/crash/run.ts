@@ -78,7 +78,7 @@ export async function runHistory(options: RunOptions): Promise<RunResult> {
 function environment(random: Random): Record<string, string> {
   return {
     LOG_LEVEL: "warn",
-    DATABASE_TIMEOUT: "2s",
+    DATABASE_TIMEOUT: random.pick(["500ms", "2s"]),
     SHUTDOWN_TIMEOUT: "2s",
     HEARTBEAT: random.pick(["200ms", "500ms", "1s"]),
     SSE_RETRY: "50ms",
@@ -117,10 +117,14 @@ async function loadAndCheck(
     clearTimeout(patience);
     await readers.calm();
     const url = `http://127.0.0.1:${cluster.services.at(-1)?.port}`;
-    await quiet(history, "a service is not ready though everything is healed", async () => {
-      const answers = await Promise.all(cluster.services.map(({ port }) => fetch(`http://127.0.0.1:${port}/readyz`)));
-      return answers.every((answer) => answer.status === 200);
-    });
+    await quiet(
+      history,
+      () => "a service is not ready though everything is healed",
+      async () => {
+        const answers = await Promise.all(cluster.services.map(({ port }) => fetch(`http://127.0.0.1:${port}/readyz`)));
+        return answers.every((answer) => answer.status === 200);
+      },
+    );
     const log = await connected(cluster, (sql) => readLog(sql, url));
     await followersArrive(history, readers, log.rows);
     await readers.stop();
@@ -144,9 +148,9 @@ async function connected<T>(cluster: Cluster, task: (sql: ReturnType<Cluster["co
 }
 
 /** Waits for the condition; an alarm when it does not come. */
-async function quiet(history: History, alarm: string, condition: () => Promise<boolean>): Promise<void> {
+async function quiet(history: History, alarm: () => string, condition: () => Promise<boolean>): Promise<void> {
   for (const deadline = Date.now() + quietMs; !(await condition().catch(() => false)); ) {
-    if (Date.now() > deadline) return history.alarm(alarm);
+    if (Date.now() > deadline) return history.alarm(alarm());
     await sleep(25);
   }
 }
@@ -162,12 +166,8 @@ async function followersArrive(
   await Promise.all(
     readers.followers.map(({ reader, cursor }) => {
       const end = reader.single ? (lastOffsets.get(reader.streams?.[0] as string) ?? -1) : lastPosition;
-      const late = () => `${reader.reader} stands at ${cursor()} and does not reach ${end}`;
-      return quiet(
-        history,
-        `${reader.reader} does not reach ${end}, the end of what it follows`,
-        async () => (cursor() ?? -2) >= end,
-      ).then(() => ((cursor() ?? -2) < end ? history.alarm(late()) : undefined));
+      const late = () => `${reader.reader} stands at ${cursor()} and does not reach ${end}, the end of what it follows`;
+      return quiet(history, late, async () => (cursor() ?? -2) >= end);
     }),
   );
 }
@@ -177,10 +177,14 @@ async function whatIsLeft(cluster: Cluster, history: History): Promise<Remains[]
     const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
     return Number(/^sluice_sse_connections (\d+)$/m.exec(text)?.[1] ?? Number.NaN);
   };
-  await quiet(history, "event streams stay open after their readers have left", async () => {
-    const counts = await Promise.all(cluster.services.map(({ port }) => eventStreams(port)));
-    return counts.every((count) => count === 0);
-  });
+  await quiet(
+    history,
+    () => "event streams stay open after their readers have left",
+    async () => {
+      const counts = await Promise.all(cluster.services.map(({ port }) => eventStreams(port)));
+      return counts.every((count) => count === 0);
+    },
+  );
   return Promise.all(
     cluster.services.map(async (service) => {
       const { rss, sockets } = await service.resources();

@@ -134,6 +134,9 @@ export async function createServiceNode(options: ServiceNodeOptions): Promise<Se
       await end("SIGTERM");
       await Promise.all([database.stop(), writes.stop(), reads.stop()]);
     },
-    abandon: () => child?.kill("SIGKILL"),
+    abandon() {
+      stopped = true;
+      child?.kill("SIGKILL");
+    },
   };
 }

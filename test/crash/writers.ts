@@ -4,9 +4,9 @@ import { type Append, type AppendClient, createAppendClient, type NewEvent } fro
 import type { History } from "./history.ts";
 import type { Random } from "./random.ts";
 
-export const eventTypes = ["Opened", "Changed", "Closed"] as const;
-export const plainStreams = ["orders", "stock", "bulk"] as const;
-export const hotStreams = ["hot-0", "hot-1"] as const;
+const eventTypes = ["Opened", "Changed", "Closed"] as const;
+const plainStreams = ["orders", "stock", "bulk"] as const;
+const hotStreams = ["hot-0", "hot-1"] as const;
 
 export type WritersOptions = {
   history: History;

@@ -22,13 +22,13 @@ import {
   overloaded,
   Problem,
   type ProblemCode,
+  problemObject,
   replayForbidden,
   shuttingDown,
   storageUnavailable,
   streamNotFound,
   wrongExpectedVersion,
 } from "../../base/errors.ts";
-import { problemObject } from "../problem.ts";
 import type { Example } from "./operation.ts";
 
 const logId = "5b0d2a52-6c1f-4a3e-9d57-0f2f3a8f9c11";
