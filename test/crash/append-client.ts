@@ -54,6 +54,8 @@ export function createAppendClient({ history, random, ports, nextOp, giveUp }: A
       answered = { kind: "answered", op, at: history.now(), outcome: "unknown", reason, ...nothing };
     }
     history.add(answered);
+    // A service that is away is not asked as fast as one can.
+    if (answered.status === null) await sleep(random.between(50, 200));
     return answered;
   }
 

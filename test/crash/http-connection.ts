@@ -29,6 +29,8 @@ export type HttpConnection = {
 export function createHttpConnection(port: number): HttpConnection {
   let kept: Socket | null = null;
   let current: Socket | null = null;
+  // Settles the request under way: not every runtime tells of the end of a socket that is destroyed while it connects.
+  let abandon = () => {};
 
   function send(request: HttpRequest): Promise<HttpAnswer> {
     const socket = kept ?? createConnection({ port, host: "127.0.0.1", noDelay: true });
@@ -36,7 +38,9 @@ export function createHttpConnection(port: number): HttpConnection {
     current = socket;
     return new Promise((resolve, reject) => {
       const parser = createParser(request);
+      abandon = () => finish(new Error("the client closed the connection"));
       const finish = (error: Error | null) => {
+        abandon = () => {};
         socket.removeAllListeners();
         socket.on("error", () => {});
         socket.setTimeout(0);
@@ -79,7 +83,7 @@ export function createHttpConnection(port: number): HttpConnection {
     close() {
       kept?.destroy();
       kept = null;
-      current?.destroy();
+      abandon();
     },
   };
 }

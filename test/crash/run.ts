@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { checkHistory } from "./check/all.ts";
 import { nothingIsLeft, type Remains } from "./check/rest.ts";
+import { defectsLogged } from "./check/service-log.ts";
 import { type Cluster, startCluster } from "./cluster.ts";
 import { type FaultKind, faultKinds, planFaults } from "./faults.ts";
 import { createHistory, type History } from "./history.ts";
@@ -35,6 +36,8 @@ export type RunResult = {
 };
 
 const quietMs = 45_000;
+/** How long healing, waiting for quiet and checking may take together. */
+const longestEndMs = 5 * quietMs;
 const limits = { rssBytes: 600e6, sockets: 40, databaseConnections: 14 };
 
 export async function runHistory(options: RunOptions): Promise<RunResult> {
@@ -55,7 +58,7 @@ export async function runHistory(options: RunOptions): Promise<RunResult> {
   });
   let violations: string[];
   try {
-    violations = await loadAndCheck(cluster, history, random, options);
+    violations = await inTime(loadAndCheck(cluster, history, random, options), durationMs + longestEndMs);
   } catch (error) {
     violations = [`[run] it did not come to its end: ${(error as Error).stack}`];
   } finally {
@@ -65,6 +68,9 @@ export async function runHistory(options: RunOptions): Promise<RunResult> {
   // Stopping the services may have raised an alarm, too.
   const late = history.entries.filter((entry) => entry.kind === "alarm").map(({ what }) => `[alarm] ${what}`);
   violations.push(...late.filter((alarm) => !violations.some((violation) => violation.startsWith(alarm))));
+  for (let service = 0; service < services; service++) {
+    violations.push(...defectsLogged(service, await Bun.file(join(folder, `service-${service}.log`)).text()));
+  }
   await rm(join(folder, "data"), { recursive: true, force: true });
   if (violations.length === 0) await rm(folder, { recursive: true, force: true });
   return {
@@ -72,6 +78,20 @@ export async function runHistory(options: RunOptions): Promise<RunResult> {
     summary: summarise({ seed, services, durationMs, history: history.entries, violations }),
     folder: violations.length === 0 ? null : folder,
   };
+}
+
+/** Rejects when the run does not end: then something waits for ever, in the service or in its clients. */
+async function inTime<T>(run: Promise<T>, ms: number): Promise<T> {
+  const over = new AbortController();
+  const late = sleep(ms, undefined, { signal: over.signal }).then(() => {
+    throw new Error(`the run is not over after ${ms} ms`);
+  });
+  try {
+    return await Promise.race([run, late]);
+  } finally {
+    over.abort();
+    late.catch(() => {});
+  }
 }
 
 /** Small limits, so that their edges are met: they follow from the seed. */

@@ -1,5 +1,5 @@
 // One process of the service at a fixed port, with a proxy before it for each kind of client and one behind it.
-import { openSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 import type { History } from "./history.ts";
@@ -65,6 +65,7 @@ export async function createServiceNode(options: ServiceNodeOptions): Promise<Se
       stdout: log,
       stderr: log,
     });
+    closeSync(log);
     child = spawned;
     return spawned;
   }

@@ -4,6 +4,7 @@ import { connectionsBeginRight, followersSawTheLog, followersWereNotLost } from 
 import { replaysEqualRows, rowsAreGapless, timesNeverRunBack } from "../crash/check/order.ts";
 import { walksArePrefixes } from "../crash/check/reads.ts";
 import { nothingIsLeft } from "../crash/check/rest.ts";
+import { defectsLogged } from "../crash/check/service-log.ts";
 import type { Entry } from "../crash/history.ts";
 import type { LoggedEvent } from "../crash/log-snapshot.ts";
 import { acknowledged, connected, logged, logOf, own, page, reader, shown } from "./doctored.ts";
@@ -122,4 +123,10 @@ test("what is left of a service after its clients is counted", () => {
   expect(nothingIsLeft([clean], limits)).toEqual([]);
   const dirty = { service: 1, eventStreams: 1, rssBytes: 7e8, sockets: 11, databaseConnections: 6 };
   expect(nothingIsLeft([clean, dirty], limits)).toHaveLength(4);
+});
+
+test("a defect in a service's log is found once, and an outage of the database is none", () => {
+  const line = (msg: string) => `${JSON.stringify({ level: "error", msg, err: { message: "why" } })}\n`;
+  expect(defectsLogged(0, `the database is starting up\n${line("append failed")}`)).toEqual([]);
+  expect(defectsLogged(0, line("unhandled rejection") + line("unhandled rejection"))).toHaveLength(1);
 });

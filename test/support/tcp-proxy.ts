@@ -69,7 +69,9 @@ export async function startTcpProxy(targetPort: number, port = 0): Promise<TcpPr
     client.on("close", drop);
     server.on("close", () => {
       // What has arrived is still written out: an end of the server is not a loss of its last words.
-      if (!link.dead) client.end(() => links.delete(link));
+      if (link.dead) return;
+      client.end();
+      client.resume();
     });
     applyTo(link);
   }
@@ -113,9 +115,10 @@ export async function startTcpProxy(targetPort: number, port = 0): Promise<TcpPr
     cut,
     connections: () => links.size,
     async stop() {
-      const closed = new Promise<void>((resolve) => (listener === null ? resolve() : listener.close(() => resolve())));
+      // Its callback is not waited for: Bun does not call it once a paused socket has been destroyed.
+      listener?.close();
+      listener = null;
       cut();
-      await closed;
     },
   };
 }

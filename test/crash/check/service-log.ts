@@ -1,0 +1,21 @@
+// What a service must never have to log, whatever happens around it: defects of its own.
+
+const defects = new Set([
+  "unhandled rejection",
+  "uncaught exception",
+  "append batch failed",
+  "a listener of the tail failed",
+  "a follower failed",
+]);
+
+/** The defects in a service's log (a JSON object a line), each once, with the error's message. */
+export function defectsLogged(service: number, log: string): string[] {
+  const found = new Set<string>();
+  for (const line of log.split("\n")) {
+    // The last line of a process that was killed may be torn.
+    if (!line.startsWith("{") || !line.endsWith("}")) continue;
+    const { msg = "", err } = JSON.parse(line) as { msg?: string; err?: { message?: string } };
+    if (defects.has(msg)) found.add(`service ${service} logged: ${msg}: ${err?.message ?? ""}`);
+  }
+  return [...found];
+}
