@@ -216,7 +216,10 @@ begin
         k := e_known[n];
         if k_offset[k] is not null then
           fresh := fresh - 1;
-          if k_hash[k] <> e_hash[n] then verdict := 3; end if;
+          if k_hash[k] <> e_hash[n] then
+            verdict := 3;
+            duplicates[n] := true;
+          end if;
         end if;
       end loop;
     end if;
@@ -255,52 +258,53 @@ begin
     actual[r] := s_last[s];
   end loop;
 
-  if fresh_count = 0 then return; end if;
+  if fresh_count > 0 then
+    if has_unborn then
+      update streams st set created_at = clock_timestamp()
+        where st.created_at is null and st.id = any(event_stream);
+    end if;
 
-  if has_unborn then
-    update streams st set created_at = clock_timestamp()
-      where st.created_at is null and st.id = any(event_stream);
-  end if;
+    perform pg_advisory_xact_lock(log_lock());
 
-  perform pg_advisory_xact_lock(log_lock());
+    select e.position + 1, e.recorded_at into base, last_recorded
+      from events e where e.position >= checkpoint order by e.position desc limit 1;
+    base := coalesce(base, checkpoint);
+    recorded := greatest(date_trunc('milliseconds', clock_timestamp()), last_recorded);
 
-  select e.position + 1, e.recorded_at into base, last_recorded
-    from events e where e.position >= checkpoint order by e.position desc limit 1;
-  base := coalesce(base, checkpoint);
-  recorded := greatest(date_trunc('milliseconds', clock_timestamp()), last_recorded);
+    insert into events (position, stream_id, "offset", stream_bytes, recorded_at, schema_version, bytes, ephemeral, id, type,
+                        correlation_id, partition_key, attributes, data, data_binary)
+      select base + u.relative, u.stream, u."offset", u.cumulative, recorded, u.version, u.bytes, false, u.id, u.type,
+             u.correlation, u.partition_key, u.attributes::json, u.data::json, u.data_binary
+      from unnest(
+             relative, event_stream, offsets, cumulative, e_version, e_bytes,
+             string_to_array(e_id, E'\x1e'), string_to_array(e_type, E'\x1e'),
+             string_to_array(e_correlation, E'\x1e', E'\x1f'), string_to_array(e_partition_key, E'\x1e', E'\x1f'),
+             string_to_array(e_attributes, E'\x1e'), string_to_array(e_data, E'\x1e', E'\x1f'), e_binary)
+        as u(relative, stream, "offset", cumulative, version, bytes, id, type, correlation, partition_key, attributes, data, data_binary)
+      where u.relative is not null;
 
-  insert into events (position, stream_id, "offset", stream_bytes, recorded_at, schema_version, bytes, ephemeral, id, type,
-                      correlation_id, partition_key, attributes, data, data_binary)
-    select base + u.relative, u.stream, u."offset", u.cumulative, recorded, u.version, u.bytes, false, u.id, u.type,
-           u.correlation, u.partition_key, u.attributes::json, u.data::json, u.data_binary
-    from unnest(
-           relative, event_stream, offsets, cumulative, e_version, e_bytes,
-           string_to_array(e_id, E'\x1e'), string_to_array(e_type, E'\x1e'),
-           string_to_array(e_correlation, E'\x1e', E'\x1f'), string_to_array(e_partition_key, E'\x1e', E'\x1f'),
-           string_to_array(e_attributes, E'\x1e'), string_to_array(e_data, E'\x1e', E'\x1f'), e_binary)
-      as u(relative, stream, "offset", cumulative, version, bytes, id, type, correlation, partition_key, attributes, data, data_binary)
-    where u.relative is not null;
-
-  if known_count > 0 then
-    insert into event_ids (id, stream_id, source, "offset", position, content_hash, recorded_at)
-      select u.id, s_id[u.s], u.source, u."offset", base + u.position, u.hash, recorded
-      from unnest(k_stream, string_to_array(k_id, E'\x1e'), string_to_array(k_source, E'\x1e'),
-                  k_offset, k_position, k_hash, k_fresh)
-        as u(s, id, source, "offset", position, hash, is_fresh)
-      where u.is_fresh
-      -- Only an id of the stream's earlier life can stand there.
-      on conflict (id, stream_id, source) do update
-        set "offset" = excluded."offset", position = excluded.position,
-            content_hash = excluded.content_hash, recorded_at = excluded.recorded_at;
+    if known_count > 0 then
+      insert into event_ids (id, stream_id, source, "offset", position, content_hash, recorded_at)
+        select u.id, s_id[u.s], u.source, u."offset", base + u.position, u.hash, recorded
+        from unnest(k_stream, string_to_array(k_id, E'\x1e'), string_to_array(k_source, E'\x1e'),
+                    k_offset, k_position, k_hash, k_fresh)
+          as u(s, id, source, "offset", position, hash, is_fresh)
+        where u.is_fresh
+        -- Only an id of the stream's earlier life can stand there.
+        on conflict (id, stream_id, source) do update
+          set "offset" = excluded."offset", position = excluded.position,
+              content_hash = excluded.content_hash, recorded_at = excluded.recorded_at;
+    end if;
   end if;
 
   if r_key is not null then
     insert into idempotency_keys (key, request_hash, offsets, duplicates, last_position, recorded_at)
       select u.key, u.hash, offsets[u.first : u.first + u.count - 1], duplicates[u.first : u.first + u.count - 1],
-             case when relative[u.first + u.count - 1] is not null then base + relative[u.first + u.count - 1]
-                  when positions[u.first + u.count - 1] < 0 then base - 1 - positions[u.first + u.count - 1]
-                  else positions[u.first + u.count - 1] end,
-             recorded
+             (select max(case when relative[n] is not null then base + relative[n]
+                              when positions[n] < 0 then base - 1 - positions[n]
+                              else positions[n] end)
+              from generate_series(u.first, u.first + u.count - 1) n),
+             coalesce(recorded, clock_timestamp())
       from unnest(keys, r_request_hash, r_first, r_count, status) as u(key, hash, first, count, code)
       where u.key is not null and u.code in (0, 1)
       order by u.key;
@@ -475,6 +479,9 @@ begin
   select * into s from streams st where st.purged_offset < st.first_offset order by st.id limit 1 for no key update skip locked;
   if not found then return 0; end if;
   upto := least(s.first_offset, s.purged_offset + p_limit);
+  -- Index probes only: fresh statistics lag behind a burst, and a join planned on them compares each id with each event.
+  perform set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+          set_config('enable_mergejoin', 'off', true), set_config('enable_material', 'off', true);
   delete from event_ids i using events e
     where e.stream_id = s.id and e."offset" >= s.purged_offset and e."offset" < upto
       and i.id = e.id and i.stream_id = s.id and i."offset" = e."offset";

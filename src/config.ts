@@ -61,7 +61,7 @@ export function readConfig(env: Environment): Config {
     return ms;
   };
 
-  const databaseUrl = env["DATABASE_URL"] === undefined || env["DATABASE_URL"] === "" ? null : env["DATABASE_URL"];
+  const databaseUrl = env.DATABASE_URL === undefined || env.DATABASE_URL === "" ? null : env.DATABASE_URL;
   if (databaseUrl !== null && !isDatabaseUrl(databaseUrl)) {
     // The value is not repeated: it holds a password.
     throw new ConfigError("DATABASE_URL must be a URL such as postgres://user:password@host:5432/database");

@@ -23,7 +23,7 @@ export function appendHandler({ appender, body, service, log, observeLatency }: 
   const verbose = log.isLevelEnabled("debug");
   return async ({ request, params, principal, requestId }) => {
     const started = performance.now();
-    const stream = readStreamName(params["name"] ?? "");
+    const stream = readStreamName(params.name ?? "");
     if (request.url.includes("?")) readQuery(request, []);
     if (!principal.canAppend(stream)) throw forbidden(`Appending to stream ${stream} is not allowed`);
     const { headers } = request;

@@ -37,6 +37,8 @@ export function createEdge(log: Log): Edge {
         requestId,
       });
     } catch (error) {
+      // Nobody reads the answer to a client that has left; what its leaving broke off is no failure.
+      if (request.signal.aborted) return new Response(null, { status: 499 });
       response = answerProblem(error, request, requestId(), log);
     }
     if (id !== null) response.headers.set("x-request-id", id);

@@ -90,7 +90,7 @@ function content(bytes: string | Uint8Array, mediaType: string, cacheControl: st
 /** The content, or 304 when the client has it (RFC 9110, section 13.1.2). */
 function answer({ body, headers }: Content, request: Request): Response {
   const known = request.headers.get("if-none-match")?.split(",") ?? [];
-  const isKnown = known.some((tag) => tag.trim() === "*" || tag.trim().replace(/^W\//, "") === headers["etag"]);
+  const isKnown = known.some((tag) => tag.trim() === "*" || tag.trim().replace(/^W\//, "") === headers.etag);
   return isKnown ? new Response(null, { status: 304, headers }) : new Response(body, { headers });
 }
 
@@ -116,7 +116,7 @@ export function docsHandlers(document: () => string): DocsHandlers {
     },
     page: ({ request }) => answer(html, request),
     async asset({ request, params }) {
-      const name = params["asset"] ?? "";
+      const name = params.asset ?? "";
       const asset = Object.hasOwn(docsAssets, name) ? docsAssets[name] : undefined;
       if (asset === undefined) throw new Problem("not-found", "The page has no such file");
       let reading = loaded.get(name);

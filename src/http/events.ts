@@ -55,7 +55,7 @@ const pageBudgetMs = 2_000;
 
 export function eventsHandler(dependencies: EventsDependencies, single: boolean): Handler {
   return async (exchange) => {
-    const stream = single ? readStreamName(exchange.params["name"] ?? "") : null;
+    const stream = single ? readStreamName(exchange.params.name ?? "") : null;
     const form = negotiate(exchange.request.headers.get("accept"), forms);
     if (form === "text/event-stream") return follow(dependencies, exchange, stream);
     const query = readQuery(exchange.request, stream === null ? ["stream", ...parameters] : parameters);
@@ -203,9 +203,9 @@ function eventStream(frames: Parameters<typeof encodeFrame>[0][]): Response {
 
 export function eventHandler({ reader }: EventsDependencies): Handler {
   return async ({ request, params, principal }) => {
-    const stream = readStreamName(params["name"] ?? "");
+    const stream = readStreamName(params.name ?? "");
     readQuery(request, []);
-    const text = params["offset"] ?? "";
+    const text = params.offset ?? "";
     if (!/^\d{1,19}$/.test(text)) throw invalidParameter("offset", "an offset is a whole number, the first is 0");
     const type = negotiate(request.headers.get("accept"), ["application/json", "application/cloudevents+json"]);
     const event = await readEvent(reader, principal, stream, Math.min(Number(text), Number.MAX_SAFE_INTEGER), text);

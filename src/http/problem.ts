@@ -32,7 +32,7 @@ export function problemResponse(problem: Problem, instance: string, headers: Rec
       ...(status === 503 ? { "retry-after": "1" } : {}),
       // What is left of the body is not read: the connection cannot serve another request.
       ...(status === 408 || status === 413 ? { connection: "close" } : {}),
-      ...(problem.code === "method-not-allowed" ? { allow: String(problem.fields["allow"]) } : {}),
+      ...(problem.code === "method-not-allowed" ? { allow: String(problem.fields.allow) } : {}),
       ...headers,
     },
   });

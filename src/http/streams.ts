@@ -30,7 +30,7 @@ export function streamsHandlers({ reads, writes, body, log, onControl }: Streams
   };
   const get: Handler = async ({ request, params, principal }) => {
     readQuery(request, []);
-    const found = await describeStream(reads, visible(principal, readStreamName(params["name"] ?? "")));
+    const found = await describeStream(reads, visible(principal, readStreamName(params.name ?? "")));
     return json(found.description, 200, { etag: `"${found.version}"` });
   };
   return {
@@ -52,7 +52,7 @@ export function streamsHandlers({ reads, writes, body, log, onControl }: Streams
       return json({ streams, next: next === null ? null : `/api/streams?${following}` });
     },
     async put({ request, params, principal, requestId }) {
-      const name = manageable(principal, readStreamName(params["name"] ?? ""));
+      const name = manageable(principal, readStreamName(params.name ?? ""));
       readQuery(request, []);
       const text = await body.text(request);
       let value: unknown;
@@ -71,7 +71,7 @@ export function streamsHandlers({ reads, writes, body, log, onControl }: Streams
       return json(description, isNew ? 201 : 200, { etag: `"${version}"` });
     },
     async remove({ request, params, principal, requestId }) {
-      const name = manageable(principal, readStreamName(params["name"] ?? ""));
+      const name = manageable(principal, readStreamName(params.name ?? ""));
       readQuery(request, []);
       const { position } = await deleteStream(writes, name);
       log.info({ requestId: requestId(), stream: name, position }, "stream deleted");

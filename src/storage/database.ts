@@ -53,7 +53,7 @@ export function createDatabase(options: DatabaseOptions): Database {
       keep_alive: 10,
       // First retry soon, then about every second: a restarted database is found again without a storm.
       backoff: (retries: number) => Math.min(1, 0.05 * 2 ** retries) * (0.5 + Math.random() / 2),
-      onnotice: (notice) => log.debug({ notice: notice["message"] }, "notice of the database"),
+      onnotice: (notice) => log.debug({ notice: notice.message }, "notice of the database"),
       connection: {
         application_name: `sluice ${role}`,
         search_path: searchPath(schema),

@@ -92,8 +92,9 @@ export function createWake({ connect, channel, onWake, log }: WakeOptions): Wake
       stopped = true;
       if (timer) clearTimeout(timer);
       if (pinger) clearInterval(pinger);
-      await sending;
-      await sql?.end({ timeout: 1 }).catch(() => {});
+      // A wake-up on a half-open connection gets no answer: ending the connection gives it up.
+      const ended = sql?.end({ timeout: 1 }).catch(() => {});
+      await Promise.all([sending, ended]);
     },
   };
 }

@@ -146,7 +146,7 @@ function parseOne(
   const record = value as Record<string, unknown>;
   // JSON format, section 2.2: an attribute that is null is not set.
   for (const name in record) if (record[name] === null && name !== "data") delete record[name];
-  if (strict && record["specversion"] !== "1.0")
+  if (strict && record.specversion !== "1.0")
     violations.push({ path: `${path}/specversion`, message: 'must be "1.0"' });
   const event = toEvent({ value: record, data }, path, context, index, violations);
   return violations.length > before ? null : event;
@@ -172,9 +172,9 @@ export function parseBinaryMode(
     }
     value[attribute] = decodeHeader(raw);
   }
-  if (value["specversion"] !== "1.0")
+  if (value.specversion !== "1.0")
     violations.push({ path: "/specversion", message: 'the header ce-specversion must be "1.0"' });
-  if (contentType !== null) value["datacontenttype"] = contentType;
+  if (contentType !== null) value.datacontenttype = contentType;
   let data: string | null = null;
   if (body.byteLength > 0) {
     if (contentType === null || isJson(contentType)) {
@@ -189,7 +189,7 @@ export function parseBinaryMode(
       if (walk.refusal !== null) violations.push({ path: "/data", message: walk.refusal });
       data = data.replace(/[\r\n]+\s*/g, " ");
     } else {
-      value["data_base64"] = Buffer.from(body).toString("base64");
+      value.data_base64 = Buffer.from(body).toString("base64");
     }
   }
   const event = toEvent({ value, data }, "", context, 0, violations);
@@ -221,8 +221,7 @@ function toEvent(
   const { value, data } = body;
   const before = violations.length;
   if (!checker.Check(value as unknown)) collectErrors(value, path, violations);
-  const source =
-    typeof value["source"] === "string" ? value["source"] : `/${context.service}/streams/${context.stream}`;
+  const source = typeof value.source === "string" ? value.source : `/${context.service}/streams/${context.stream}`;
   let attributes = `{"source":${JSON.stringify(source)}`;
   for (const name in value) {
     const item = value[name];
@@ -243,12 +242,12 @@ function toEvent(
     } else if (typeof item !== "object") attributes += `,"${name}":${JSON.stringify(item)}`;
   }
   attributes += "}";
-  const type = value["type"] as string;
+  const type = value.type as string;
   if (typeof type === "string" && type.startsWith("sluice.")) {
     violations.push({ path: `${path}/type`, message: "types that begin with sluice. are the service's own" });
   }
   let binary: Uint8Array | null = null;
-  const encoded = value["data_base64"];
+  const encoded = value.data_base64;
   if (typeof encoded === "string") {
     if (data !== null)
       violations.push({ path: `${path}/data_base64`, message: "stands beside data; an event has one of them" });

@@ -53,7 +53,7 @@ export function parseConfiguration(body: unknown): StreamConfiguration {
   const violations: Violation[] = [];
   const { replay = true, ...rest } = body as Record<string, unknown>;
   if (typeof replay !== "boolean") violations.push({ path: "/replay", message: "must be true or false" });
-  if (rest["type"] === "ephemeral" && "replay" in body && replay === true) {
+  if (rest.type === "ephemeral" && "replay" in body && replay === true) {
     violations.push({ path: "/replay", message: "an ephemeral stream forgets what is settled: it cannot be replayed" });
   }
   for (const [key, value] of Object.entries(rest)) {

@@ -55,8 +55,8 @@ export async function createServiceNode(options: ServiceNodeOptions): Promise<Se
     const log = openSync(logFile, "a");
     const spawned = Bun.spawn([process.execPath, main, "start"], {
       env: {
-        PATH: process.env["PATH"],
-        HOME: process.env["HOME"],
+        PATH: process.env.PATH,
+        HOME: process.env.HOME,
         PORT: String(port),
         DATABASE_URL: url.href,
         ...options.env,

@@ -65,7 +65,7 @@ test("a conflict names the ids at fault and not their neighbours", async () => {
     placed("g-2", "new"),
     placed("g-3"),
   ]);
-  expect(expectProblem(answer, 409, "event-id-conflict")["ids"]).toEqual(["g-2"]);
+  expect(expectProblem(answer, 409, "event-id-conflict").ids).toEqual(["g-2"]);
 });
 
 test("the order of attributes and the form of a default do not make other content", async () => {
@@ -129,7 +129,7 @@ test("a duplicate within one array is answered with its twin's offset", async ()
 
 test("an array that holds one id with two contents is refused whole", async () => {
   const answer = await append(service.url, "halves", [placed("h-1"), placed("h-1", "other")]);
-  expect(expectProblem(answer, 409, "event-id-conflict")["ids"]).toEqual(["h-1"]);
+  expect(expectProblem(answer, 409, "event-id-conflict").ids).toEqual(["h-1"]);
   expect(await readAll(service.url, "halves")).toEqual([]);
 });
 
@@ -152,7 +152,7 @@ test("the expected version is judged when an array holds a new event, and not wh
   expect(retried.status).toBe(200);
   expect(retried.body.events.map((event) => event.offset)).toEqual(["0", "1"]);
   const stale = await append(service.url, "judged", [...array, placed("v-3")], { "if-none-match": "*" });
-  expect(expectProblem(stale, 412, "wrong-expected-version")["actual"]).toBe("2");
+  expect(expectProblem(stale, 412, "wrong-expected-version").actual).toBe("2");
   const right = await append(service.url, "judged", [...array, placed("v-3")], { "if-match": '"2"' });
   expect(right.status).toBe(201);
   expect(right.body.events.map(({ offset, duplicate }) => [offset, duplicate])).toEqual([

@@ -66,7 +66,7 @@ test("another body, type of content or expected version under a key is refused",
     if (answer.status !== 409) expectProblem(answer, 422, "idempotency-key-reused");
   }
   const alone = await keyed(service.url, "reused", "k", { type: "B" });
-  expect(expectProblem(alone, 422, "idempotency-key-reused")["key"]).toBe("k");
+  expect(expectProblem(alone, 422, "idempotency-key-reused").key).toBe("k");
   expect(await readAll(service.url, "reused")).toHaveLength(1);
 });
 
@@ -137,7 +137,7 @@ test("a key whose request was refused can be used again", async () => {
 test("a key is 1 to 255 visible ASCII characters", async () => {
   for (const key of ["", "has space", "a".repeat(256), "ümlaut"]) {
     const answer = await keyed(service.url, "grammar", key, { type: "A" });
-    expect(expectProblem(answer, 400, "invalid-parameter")["parameter"]).toBe("Idempotency-Key");
+    expect(expectProblem(answer, 400, "invalid-parameter").parameter).toBe("Idempotency-Key");
   }
   expect((await keyed(service.url, "grammar", "~!".padEnd(255, "x"), { type: "A" })).status).toBe(201);
 });

@@ -37,7 +37,7 @@ describe("a body over the limit is refused with a problem", () => {
   const big = JSON.stringify({ type: "A", data: "x".repeat(maxBody) });
   test("when its length says so", async () => {
     const problem = expectProblem(await append(service.url, "raw", big), 413, "body-too-large");
-    expect(problem["maxBytes"]).toBe(maxBody);
+    expect(problem.maxBytes).toBe(maxBody);
   });
   test("when its chunks add up to it", async () => {
     async function* chunks() {
@@ -46,7 +46,7 @@ describe("a body over the limit is refused with a problem", () => {
     const response = await fetch(`${service.url}/api/streams/raw/events`, {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: chunks() as unknown as BodyInit,
+      body: chunks() as unknown as ReadableStream,
     });
     expect([response.status, response.headers.get("content-type")]).toEqual([413, "application/problem+json"]);
   });
@@ -123,8 +123,8 @@ describe("bytes that are no HTTP end their connection:", () => {
   const garbage: [name: string, statuses: number[], bytes: string][] = [
     ["binary", [400], "\x00\x01\x02\x16\x03garbage\r\n\r\n"],
     ["garbage behind a request", [200, 400], `${get}\r\n<<<>>>\r\n\r\n`],
-    ["two lengths", [400], head("Content-Length: 2\r\nContent-Length: 3") + "{}"],
-    ["a length and chunks", [400], head("Content-Length: 5\r\nTransfer-Encoding: chunked") + "0\r\n\r\n"],
+    ["two lengths", [400], `${head("Content-Length: 2\r\nContent-Length: 3")}{}`],
+    ["a length and chunks", [400], `${head("Content-Length: 5\r\nTransfer-Encoding: chunked")}0\r\n\r\n`],
     ["a negative length", [400], head("Content-Length: -5")],
     ["a length in letters", [400], head("Content-Length: five")],
     ["a chunk without a size", [400], `${chunked}zz\r\n{}\r\n0\r\n\r\n`],

@@ -107,7 +107,7 @@ describe("on a stream at version 1", () => {
     test(`${JSON.stringify(headers)} is a bad request that stores nothing`, async () => {
       const before = (await readAll(service.url, "two")).length;
       const problem = expectProblem(await append(service.url, "two", one, headers), 400, "invalid-parameter");
-      expect(problem["parameter"]).toMatch(/^If-(None-)?Match$/);
+      expect(problem.parameter).toMatch(/^If-(None-)?Match$/);
       expect(await readAll(service.url, "two")).toHaveLength(before);
     });
   }
@@ -149,7 +149,7 @@ test("the version of a deleted stream still counts for its name: nothing is judg
   await append(service.url, "again", [one, one]);
   await fetch(`${service.url}/api/streams/again`, { method: "DELETE" });
   const refused = await append(service.url, "again", one, { "if-none-match": "*" });
-  expect(expectProblem(refused, 412, "wrong-expected-version")["actual"]).toBe("1");
+  expect(expectProblem(refused, 412, "wrong-expected-version").actual).toBe("1");
   expect((await append(service.url, "again", one, { "if-match": '"1"' })).status).toBe(201);
 });
 

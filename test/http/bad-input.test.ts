@@ -279,7 +279,7 @@ test("a query parameter that an append does not have is refused, and so is a URL
       headers: { "content-type": "application/json" },
       body: '{"type":"A"}',
     });
-  expect(expectProblem(await post("expected=3"), 400, "invalid-parameter")["parameter"]).toBe("expected");
+  expect(expectProblem(await post("expected=3"), 400, "invalid-parameter").parameter).toBe("expected");
   expectProblem(await post("%00=%zz"), 400, "invalid-parameter");
   expectProblem(await post(`x=${"y".repeat(9_000)}`), 414, "uri-too-long");
 });

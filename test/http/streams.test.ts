@@ -46,19 +46,15 @@ test("a configured stream is created once and then reconfigured", async () => {
   });
   expect(created.headers.get("etag")).toBe('"-1"');
   const changed = await put("configured", { replay: true, type: "persistent", delivery: "at-least-once" });
-  expect([changed.status, changed.body["replay"], changed.body["createdAt"]]).toEqual([
-    200,
-    true,
-    created.body["createdAt"],
-  ]);
+  expect([changed.status, changed.body.replay, changed.body.createdAt]).toEqual([200, true, created.body.createdAt]);
   expect((await describeStream("configured")).body).toEqual(changed.body);
 });
 
 test("an empty body configures the defaults, and a stream made by an append has them too", async () => {
-  expect((await put("empty-body", "")).body["replay"]).toBe(true);
+  expect((await put("empty-body", "")).body.replay).toBe(true);
   await append(service.url, "by-append", { type: "A" });
   const answer = await put("by-append");
-  expect([answer.status, answer.body["length"]]).toEqual([200, "1"]);
+  expect([answer.status, answer.body.length]).toEqual([200, "1"]);
 });
 
 describe("a configuration that is not valid is refused, and the path says where:", () => {
@@ -85,7 +81,7 @@ describe("a configuration that is not valid is refused, and the path says where:
   for (const [path, body] of wrong) {
     test(`${path} of ${JSON.stringify(body)}`, async () => {
       const problem = expectProblem(await put("refused", body), 422, "invalid-configuration");
-      expect((problem["errors"] as { path: string }[]).map((error) => error.path)).toContain(path);
+      expect((problem.errors as { path: string }[]).map((error) => error.path)).toContain(path);
       expectProblem(await describeStream("refused"), 404, "stream-not-found");
     });
   }
@@ -107,13 +103,13 @@ test("a description tells length, offsets, times and bytes", async () => {
     length: "3",
     firstOffset: "0",
     lastOffset: "2",
-    firstTime: events[0]?.["recordedtime"] as string,
-    lastTime: events[2]?.["recordedtime"] as string,
+    firstTime: events[0]?.recordedtime as string,
+    lastTime: events[2]?.recordedtime as string,
   });
   expect(headers.get("etag")).toBe('"2"');
   // 36 of the id, 1 of the type, the attributes, and 2 bytes for each of the letters between the quotes.
   const attributes = '{"source":"/sluice/streams/described"}'.length;
-  expect(Number(body["bytes"]) - Number(before["bytes"])).toBe(36 + 1 + attributes + 202);
+  expect(Number(body.bytes) - Number(before.bytes)).toBe(36 + 1 + attributes + 202);
 });
 
 test("HEAD tells whether there is a stream, and its version", async () => {
@@ -128,8 +124,8 @@ test("names that mean something elsewhere are names like any other", async () =>
   for (const name of ["null", "NULL", "...", "-", ":", "_", "constructor", "x".repeat(200)]) {
     const appended = await append(service.url, name, { type: "A", id: "1" });
     expect([name, appended.status]).toEqual([name, 201]);
-    expect([name, (await describeStream(name)).body["length"]]).toEqual([name, "1"]);
-    expect((await readAll(service.url, name))[0]?.["stream"]).toBe(name);
+    expect([name, (await describeStream(name)).body.length]).toEqual([name, "1"]);
+    expect((await readAll(service.url, name))[0]?.stream).toBe(name);
   }
 });
 
@@ -145,8 +141,8 @@ describe("the list", () => {
 
   test("of a prefix holds what begins with it, described, in the order of names", async () => {
     const { body } = await list("prefix=list.");
-    expect(body.streams.map((stream) => stream["name"])).toEqual(names);
-    expect(body.streams.map((stream) => stream["length"])).toEqual(names.map((_, i) => String(i + 1)));
+    expect(body.streams.map((stream) => stream.name)).toEqual(names);
+    expect(body.streams.map((stream) => stream.length)).toEqual(names.map((_, i) => String(i + 1)));
     expect(body.next).toBeNull();
     expect(body.streams[3]).toEqual((await describeStream("list.03")).body);
   });
@@ -158,7 +154,7 @@ describe("the list", () => {
       expect(pages).toBeLessThan(5);
       const page: List = (await send<List>(service.url + next)).body;
       expect(page.streams.length).toBe(pages < 3 ? 7 : 5);
-      seen.push(...page.streams.map((stream) => stream["name"]));
+      seen.push(...page.streams.map((stream) => stream.name));
       next = page.next;
     }
     expect(seen).toEqual(["list", ...names]);
@@ -174,8 +170,8 @@ describe("the list", () => {
     await append(service.url, "hidden-control", { type: "A" });
     await remove("hidden-control");
     const { body } = await list("limit=1000");
-    expect(body.streams.map((stream) => stream["name"])).toContain("list.00");
-    expect(body.streams.map((stream) => stream["name"])).not.toContain("$control");
+    expect(body.streams.map((stream) => stream.name)).toContain("list.00");
+    expect(body.streams.map((stream) => stream.name)).not.toContain("$control");
     expectProblem(await send(`${service.url}/api/streams/%24control`), 400, "invalid-stream-name");
   });
 
@@ -200,7 +196,7 @@ describe("a deleted stream", () => {
     expect((await send<List>(`${service.url}/api/streams?prefix=gone`)).body.streams).toEqual([]);
     expectProblem(await remove("gone"), 404, "stream-not-found");
     const all = await send<{ events: Envelope[] }>(`${service.url}/api/events?limit=1000`);
-    const names = all.body.events.map((event) => event["stream"]);
+    const names = all.body.events.map((event) => event.stream);
     expect(names).toContain("headed");
     expect(names).not.toContain("gone");
   });
@@ -216,8 +212,8 @@ describe("a deleted stream", () => {
     expect(Number(after.body.lastPosition)).toBe(Number(before.body.lastPosition) + 2);
     const rows = await sql`
       select type, data from events e where position = ${Number(before.body.lastPosition) + 1}`;
-    expect(rows[0]?.["type"]).toBe("sluice.stream-deleted");
-    expect(rows[0]?.["data"]).toEqual({ stream: "recorded", from: "0", to: "1" });
+    expect(rows[0]?.type).toBe("sluice.stream-deleted");
+    expect(rows[0]?.data).toEqual({ stream: "recorded", from: "0", to: "1" });
   });
 
   test("can be used again: offsets go on, length and bytes begin anew", async () => {
@@ -233,10 +229,10 @@ describe("a deleted stream", () => {
       length: "1",
       firstOffset: "2",
       lastOffset: "2",
-      firstTime: body["lastTime"] as string,
+      firstTime: body.lastTime as string,
     });
-    expect(Number(body["bytes"])).toBeLessThan(200);
-    expect((await readAll(service.url, "reused")).map((event) => event["type"])).toEqual(["C"]);
+    expect(Number(body.bytes)).toBeLessThan(200);
+    expect((await readAll(service.url, "reused")).map((event) => event.type)).toEqual(["C"]);
     await remove("reused");
     expect((await append(service.url, "reused", { type: "D" })).body.firstOffset).toBe("3");
   });
@@ -250,7 +246,7 @@ describe("a deleted stream", () => {
       await remove("forgotten");
     }
     await put("forgotten");
-    expect((await describeStream("forgotten")).body["replay"]).toBe(true);
+    expect((await describeStream("forgotten")).body.replay).toBe(true);
   });
 
   test("is purged from the disk in the background, and its new life is not", async () => {
@@ -272,7 +268,7 @@ describe("a deleted stream", () => {
         select (select count(*) from events e where e.stream_id = s.id)::int as events,
                (select count(*) from event_ids i where i.stream_id = s.id)::int as ids
         from streams s where name = 'purged'`;
-      return row?.["events"] === 2 && row["ids"] === 1;
+      return row?.events === 2 && row.ids === 1;
     });
     expect((await readAll(service.url, "purged")).map((event) => event.offset)).toEqual(["2500", "2501"]);
     expect((await append(service.url, "purged", { type: "New", id: "id-0-0" })).status).toBe(200);

@@ -33,9 +33,9 @@ test("many new streams, in opposing orders of name, are appended to without dead
   expect(await logDefects(sql)).toEqual([]);
   const rows =
     await sql`select count(*)::int as n from events e join streams s on s.id = e.stream_id where s.name like 'new-%' group by s.id`;
-  expect(rows.map((row) => row["n"])).toEqual(Array<number>(120).fill(2 * 2 * rounds));
+  expect(rows.map((row) => row.n)).toEqual(Array<number>(120).fill(2 * 2 * rounds));
   const stats = await sql`select deadlocks::int from pg_stat_database where datname = current_database()`;
-  expect(stats[0]?.["deadlocks"]).toBe(0);
+  expect(stats[0]?.deadlocks).toBe(0);
 });
 
 test("each acknowledged event stands where the answer said", async () => {
@@ -49,11 +49,11 @@ test("each acknowledged event stands where the answer said", async () => {
   );
   const rows =
     await sql`select s.name, e.id, e."offset", e.position from events e join streams s on s.id = e.stream_id where s.name like 'stated-%'`;
-  const places = new Map(rows.map((row) => [row["id"] as string, row]));
+  const places = new Map(rows.map((row) => [row.id as string, row]));
   expect(places.size).toBe(160);
   for (const { body } of answers) {
-    for (const event of body.events) expect(places.get(event.id)?.["offset"]).toBe(event.offset);
-    expect(String(places.get(body.events[1]?.id as string)?.["position"])).toBe(body.lastPosition);
+    for (const event of body.events) expect(places.get(event.id)?.offset).toBe(event.offset);
+    expect(String(places.get(body.events[1]?.id as string)?.position)).toBe(body.lastPosition);
   }
 });
 
@@ -67,7 +67,7 @@ test("of writers of two services at one expected version exactly one wins each r
     expect(answers.filter((answer) => answer.status === 201)).toHaveLength(1);
     for (const answer of answers) {
       if (answer.status !== 201) {
-        expect(expectProblem(answer, 412, "wrong-expected-version")["actual"]).toBe(String(round));
+        expect(expectProblem(answer, 412, "wrong-expected-version").actual).toBe(String(round));
       }
     }
   }
@@ -99,5 +99,5 @@ test("recorded times never run backwards along positions, also when a clock of t
   const [ahead] = await sql`select recorded_at from events order by position desc limit 1`;
   for (const service of services) await append(service.url, "clock", { type: "A" });
   const rows = await sql`select recorded_at from events order by position desc limit 2`;
-  expect(rows.map((row) => row["recorded_at"])).toEqual([ahead?.["recorded_at"], ahead?.["recorded_at"]]);
+  expect(rows.map((row) => row.recorded_at)).toEqual([ahead?.recorded_at, ahead?.recorded_at]);
 });

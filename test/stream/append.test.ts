@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import type postgres from "postgres";
 import { Problem } from "../../src/base/errors.ts";
 import { createLog } from "../../src/base/log.ts";
-import { createPool, type Pool, type Sql } from "../../src/storage/pool.ts";
+import { createPool, type Pool } from "../../src/storage/pool.ts";
 import { type Appender, type AppenderOptions, createAppender } from "../../src/stream/append.ts";
 import type { AppendRequest } from "../../src/stream/append-request.ts";
 import type { StoredEvent } from "../../src/stream/event.ts";
@@ -93,7 +93,7 @@ test("data that only the database refuses fails its own request and none of its 
   expect(outcomes).toEqual(Array.from({ length: 24 }, (_, i) => (guilty.has(i) ? "internal-error" : "stored")));
   const rows = await sql`
     select e.data from events e join streams s on s.id = e.stream_id where s.name like 'neighbours-%' and e.data is not null`;
-  expect(rows.map((row) => row["data"]).sort((a, b) => a - b)).toEqual(
+  expect(rows.map((row) => row.data).sort((a, b) => a - b)).toEqual(
     Array.from({ length: 24 }, (_, i) => i).filter((i) => !guilty.has(i)),
   );
   expect(await logDefects(sql)).toEqual([]);
@@ -103,9 +103,11 @@ test("data that only the database refuses fails its own request and none of its 
 test("a batch of nothing but bad requests fails them all and leaves no trace", async () => {
   const appends = appender();
   const bad = () => appends.append(request("all-bad", { events: [newEvent({ data: "\\" })] }));
-  expect(await Promise.all([problemOf(bad()), problemOf(bad()), problemOf(bad())])).toEqual(
-    Array(3).fill("internal-error"),
-  );
+  expect(await Promise.all([problemOf(bad()), problemOf(bad()), problemOf(bad())])).toEqual([
+    "internal-error",
+    "internal-error",
+    "internal-error",
+  ]);
   expect(await sql`select from streams where name = 'all-bad'`).toHaveLength(0);
 });
 
@@ -244,8 +246,8 @@ test("after a stop nothing is taken, and what was taken is finished", async () =
 test("an older open transaction does not stop appends, nor does it see them", async () => {
   const appends = appender();
   await appends.append(request("older"));
-  const reading = sql.begin("isolation level repeatable read", async (tx: Sql) => {
-    const count = async () => (await tx`select count(*)::int as n from events`)[0]?.["n"] as number;
+  const reading = sql.begin("isolation level repeatable read", async (tx) => {
+    const count = async () => (await tx`select count(*)::int as n from events`)[0]?.n as number;
     const before = await count();
     for (let i = 0; i < 20; i++) await appends.append(request(i % 2 ? "older" : `older-new-${i}`));
     return [before, await count()];

@@ -21,8 +21,12 @@ async function indexes(): Promise<{ leaf: string; valid: boolean }[]> {
 }
 
 test("every partition gets a payload index, which a predicate uses", async () => {
-  const leaves = await sql`select from pg_class where relname ~ '^events_(persistent|ephemeral)_[0-9]+$' and relkind = 'r'`;
-  await until("all partitions are indexed", async () => (await indexes()).filter((index) => index.valid).length === leaves.length);
+  const leaves =
+    await sql`select from pg_class where relname ~ '^events_(persistent|ephemeral)_[0-9]+$' and relkind = 'r'`;
+  await until(
+    "all partitions are indexed",
+    async () => (await indexes()).filter((index) => index.valid).length === leaves.length,
+  );
   const plan = await sql.begin(async (tx) => {
     await tx`set local enable_seqscan = off`;
     return tx`explain select position from events_persistent_0 e where e.data::jsonb @@ '$.orderId == "o-7"'`;
@@ -38,6 +42,8 @@ test("reads filtered by a predicate find the same with the index", async () => {
     body: JSON.stringify(events),
   });
   const where = encodeURIComponent('$.orderId == "o-7"');
-  const read = (await (await fetch(`${service.url}/api/streams/orders/events?where=${where}`)).json()) as { events: { offset: string }[] };
+  const read = (await (await fetch(`${service.url}/api/streams/orders/events?where=${where}`)).json()) as {
+    events: { offset: string }[];
+  };
   expect(read.events.map((event) => event.offset)).toEqual(["7"]);
 });

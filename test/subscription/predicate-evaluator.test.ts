@@ -5,7 +5,13 @@ import { createPredicateEvaluator } from "../../src/subscription/predicate-evalu
 import { storedEvent } from "../support/events.ts";
 import { until } from "../support/until.ts";
 
-type Asked = { where: string; after: number; upTo: number; answer: (satisfying: Set<number>) => void; fail: () => void };
+type Asked = {
+  where: string;
+  after: number;
+  upTo: number;
+  answer: (satisfying: Set<number>) => void;
+  fail: () => void;
+};
 
 function rig(maxWaitingBytes = 1_000_000) {
   const asked: Asked[] = [];

@@ -35,7 +35,7 @@ export function append<Body = AppendAnswer>(
   return send<Body>(`${base}/api/streams/${stream}/events`, {
     method: "POST",
     headers: { "content-type": "application/json", ...headers },
-    body: typeof body === "string" || body instanceof Uint8Array ? (body as BodyInit) : JSON.stringify(body),
+    body: typeof body === "string" || body instanceof Uint8Array ? body : JSON.stringify(body),
   });
 }
 
@@ -64,6 +64,6 @@ export function expectProblem(answer: Answer<unknown>, status: number, code: str
   expect(problem.status).toBe(status);
   expect(problem.title).toBeString();
   expect(problem.detail).toBeString();
-  expect(problem["instance"]).toBeString();
+  expect(problem.instance).toBeString();
   return problem;
 }

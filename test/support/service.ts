@@ -7,7 +7,7 @@ export type Service = App & { databaseUrl: string };
 
 /** A service in this process on a database of its own (or the given one) and a free port. The caller stops it. */
 export async function startService(env: Record<string, string> = {}): Promise<Service> {
-  const databaseUrl = env["DATABASE_URL"] ?? (await createTestDatabase());
+  const databaseUrl = env.DATABASE_URL ?? (await createTestDatabase());
   const app = await startApp(
     readConfig({ PORT: "0", LOG_LEVEL: "silent", SHUTDOWN_TIMEOUT: "2s", ...env, DATABASE_URL: databaseUrl }),
   );
@@ -24,7 +24,7 @@ export type ServiceProcess = {
 /** A service as a process of its own; resolves when it is ready. */
 export async function spawnService(env: Record<string, string>): Promise<ServiceProcess> {
   const child = Bun.spawn([process.execPath, new URL("../../src/main.ts", import.meta.url).pathname, "start"], {
-    env: { PATH: process.env["PATH"], HOME: process.env["HOME"], PORT: "0", ...env },
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, PORT: "0", ...env },
     stdout: "pipe",
     stderr: "inherit",
   });
