@@ -12,7 +12,7 @@ let databases = 0;
 let creating: Promise<unknown> = Promise.resolve();
 
 /** The shared Postgres, with a migrated template database. It listens on TCP, so that proxies can stand before it. */
-export function sharedPostgres(): Promise<Embedded> {
+function sharedPostgres(): Promise<Embedded> {
   shared ??= start();
   return shared;
 }
