@@ -195,7 +195,8 @@ begin
 
     if keys[r] is not null then
       select i.* into remembered from idempotency_keys i where i.key = keys[r];
-      if found then
+      -- What a deleted life of the stream answered is forgotten with it.
+      if found and remembered.offsets[1] >= s_born[s] then
         if remembered.request_hash <> r_request_hash[r] then
           status[r] := 4;
         else
@@ -208,7 +209,7 @@ begin
       end if;
     end if;
 
-    -- Judge first, assign after: a refused request leaves no trace.
+    -- Judge first, assign after: a refused request leaves no event and no visible stream.
     verdict := 0;
     fresh := r_count[r];
     if known_count > 0 then
@@ -224,7 +225,7 @@ begin
       end loop;
     end if;
     if verdict = 0 and fresh > 0 and r_expected[r] is not null and not (
-         s_last[s] = r_expected[r] or (r_expected[r] = -2 and s_last[s] >= 0)) then
+         s_last[s] = r_expected[r] or (r_expected[r] = -2 and s_last[s] >= s_born[s])) then
       verdict := 2;
     end if;
     if verdict <> 0 then
@@ -307,7 +308,10 @@ begin
              coalesce(recorded, clock_timestamp())
       from unnest(keys, r_request_hash, r_first, r_count, status) as u(key, hash, first, count, code)
       where u.key is not null and u.code in (0, 1)
-      order by u.key;
+      order by u.key
+      on conflict (key) do update
+        set request_hash = excluded.request_hash, offsets = excluded.offsets, duplicates = excluded.duplicates,
+            last_position = excluded.last_position, recorded_at = excluded.recorded_at;
   end if;
 end $function$;
 

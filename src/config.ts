@@ -69,8 +69,8 @@ export function readConfig(env: Environment): Config {
   const schema = text(
     "DATABASE_SCHEMA",
     "event_streaming",
-    /^[a-z_][a-z0-9_]{0,62}$/,
-    "a lower-case identifier of Postgres",
+    /^[a-z_][a-z0-9_]{0,55}$/,
+    "a lower-case identifier of at most 56 characters",
   );
   try {
     quoteSchema(schema);

@@ -9,7 +9,7 @@
 -- neither can occur in an attribute or in JSON, and splitting is several times cheaper than parsing array literals.
 -- r_expected: null = any version, -1 = nothing was ever appended, -2 = something was, else the last offset.
 -- status: 0 stored, 1 nothing but duplicates, 2 wrong version, 3 id with other content, 4 key with another request,
--- 5 answer of the key's first request, 6 archived or otherwise not writable.
+-- 5 answer of the key's first request.
 -- duplicates: of a request of status 3, the events at fault.
 -- relative: the event's place behind base, null where nothing is stored; positions: where a duplicate stands, as
 -- -1 - relative when that is in this batch.
@@ -96,7 +96,8 @@ begin
 
     if keys[r] is not null then
       select i.* into remembered from idempotency_keys i where i.key = keys[r];
-      if found then
+      -- What a deleted life of the stream answered is forgotten with it.
+      if found and remembered.offsets[1] >= s_born[s] then
         if remembered.request_hash <> r_request_hash[r] then
           status[r] := 4;
         else
@@ -109,7 +110,7 @@ begin
       end if;
     end if;
 
-    -- Judge first, assign after: a refused request leaves no trace.
+    -- Judge first, assign after: a refused request leaves no event and no visible stream.
     verdict := 0;
     fresh := r_count[r];
     if known_count > 0 then
@@ -125,7 +126,7 @@ begin
       end loop;
     end if;
     if verdict = 0 and fresh > 0 and r_expected[r] is not null and not (
-         s_last[s] = r_expected[r] or (r_expected[r] = -2 and s_last[s] >= 0)) then
+         s_last[s] = r_expected[r] or (r_expected[r] = -2 and s_last[s] >= s_born[s])) then
       verdict := 2;
     end if;
     if verdict <> 0 then
@@ -208,6 +209,9 @@ begin
              coalesce(recorded, clock_timestamp())
       from unnest(keys, r_request_hash, r_first, r_count, status) as u(key, hash, first, count, code)
       where u.key is not null and u.code in (0, 1)
-      order by u.key;
+      order by u.key
+      on conflict (key) do update
+        set request_hash = excluded.request_hash, offsets = excluded.offsets, duplicates = excluded.duplicates,
+            last_position = excluded.last_position, recorded_at = excluded.recorded_at;
   end if;
 end $$;

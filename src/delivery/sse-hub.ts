@@ -164,8 +164,8 @@ function describe(error: unknown, where: string | null): Record<string, unknown>
   const problem =
     error instanceof Problem
       ? error
-      : isPathError(error)
-        ? invalidFilter(where ?? "", classify(error).message)
+      : where !== null && isPathError(error)
+        ? invalidFilter(where, classify(error).message)
         : internalError(error);
   return problemObject(problem, "about:blank");
 }

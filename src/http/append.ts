@@ -29,12 +29,9 @@ export function appendHandler({ appender, body, service, log, observeLatency }: 
     const { headers } = request;
     const given = readIdempotencyKey(headers);
     const key = given === null ? null : scopeKey(principal.name, stream, given);
-    const context: ParseContext = { stream, service, idempotencyKey: key };
     const expected = readExpected(headers);
     const contentType = headers.get("content-type");
     const bytes = await body.bytes(request);
-    const events = readEvents(headers, contentType, bytes, context);
-    refuseContradictions(stream, events);
     const idempotency: AppendRequest["idempotency"] =
       key === null
         ? null
@@ -49,6 +46,15 @@ export function appendHandler({ appender, body, service, log, observeLatency }: 
               bytes,
             ]),
           };
+    // Ids follow from the key and the request: when the key is forgotten, the same request is still recognised, and
+    // another one is another.
+    const context: ParseContext = {
+      stream,
+      service,
+      idempotencyKey: idempotency === null ? null : `${idempotency.key}\n${idempotency.requestHash}`,
+    };
+    const events = readEvents(headers, contentType, bytes, context);
+    refuseContradictions(stream, events);
     const appended = await appender.append({ stream, events, expected, idempotency });
     observeLatency((performance.now() - started) / 1_000);
     if (verbose) {

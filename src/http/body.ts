@@ -31,14 +31,11 @@ export function createBodyReader({ maxBytes, timeoutMs }: BodyLimits): BodyReade
 
   function expire(): void {
     const now = Date.now();
-    let passed = 0;
-    for (; passed < waiting.length; passed++) {
-      const entry = waiting[passed] as Waiting;
-      if (entry.reject === null) continue;
+    waiting = waiting.filter((entry) => entry.reject !== null);
+    for (const entry of waiting) {
       if (entry.deadline > now) break;
-      entry.reject(new Problem("request-timeout", `The body did not arrive within ${timeoutMs} ms`));
+      entry.reject?.(new Problem("request-timeout", `The body did not arrive within ${timeoutMs} ms`));
     }
-    waiting = waiting.slice(passed);
   }
 
   function inTime<T>(body: Promise<T>): Promise<T> {

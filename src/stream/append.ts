@@ -172,17 +172,23 @@ export function createAppender(options: AppenderOptions): Appender {
     append(request) {
       if (stopped) return Promise.reject(shuttingDown());
       if (waitingBytes > options.maxWaitingBytes) {
+        counters.failed++;
         return Promise.reject(overloaded("Too many appends are waiting for the database"));
       }
       const key = request.idempotency?.key;
-      if (key !== undefined && running.has(key)) return Promise.reject(idempotencyKeyInUse(clientKey(key)));
+      if (key !== undefined && running.has(key)) {
+        counters.refused++;
+        return Promise.reject(idempotencyKeyInUse(clientKey(key)));
+      }
       if (key !== undefined) running.add(key);
       let bytes = 256;
       for (const event of request.events) bytes += event.bytes;
       waitingBytes += bytes;
       counters.requests++;
       return new Promise((resolve, reject) => {
+        let settled = false;
         const done = () => {
+          settled = true;
           waitingBytes -= bytes;
           if (key !== undefined) running.delete(key);
         };
@@ -191,10 +197,12 @@ export function createAppender(options: AppenderOptions): Appender {
           bytes,
           count: request.events.length,
           resolve(appended) {
+            if (settled) return;
             done();
             resolve(appended);
           },
           reject(problem) {
+            if (settled) return;
             done();
             if (problem.status >= 500) counters.failed++;
             else counters.refused++;

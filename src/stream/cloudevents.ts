@@ -24,7 +24,7 @@ export const EventInput = Type.Object(
     dataschema: Type.Optional(text(1_024, "A URI of the schema of the data")),
     subject: Type.Optional(text(1_024, "What the event is about, within the source")),
     schemaversion: Type.Optional(
-      Type.Union([Type.Integer({ minimum: 1, maximum: 2147483647 }), Type.String({ pattern: "^[1-9][0-9]{0,8}$" })], {
+      Type.Union([Type.Integer({ minimum: 1, maximum: 999_999_999 }), Type.String({ pattern: "^[1-9][0-9]{0,8}$" })], {
         description: "Version of the type's schema. Default: 1",
       }),
     ),

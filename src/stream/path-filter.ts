@@ -30,7 +30,7 @@ export async function checkPath(pool: Pool, where: string): Promise<void> {
 
 /** Whether a failure comes from the path itself, and would come again. */
 export function isPathError(error: unknown): boolean {
-  return /^(22|42|0A)/.test(classify(error).code);
+  return /^(22...|42601|0A000)$/.test(classify(error).code);
 }
 
 /** `invalid-filter` for a failure that comes from the path; every other failure as it is. */

@@ -71,8 +71,8 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
     }) as Promise<number>;
   }
 
-  async function moveCheckpoint(): Promise<void> {
-    for (let more = true; more; ) {
+  async function moveCheckpoint(signal: AbortSignal): Promise<void> {
+    for (let more = true; more && !signal.aborted; ) {
       more = await pool.run(async (sql) => {
         const rows = await sql<
           { more: boolean }[]

@@ -1,5 +1,5 @@
 // The live set: groups of equal followers, to whom the tail's batches are passed on as they come.
-import { type StoredEvent, sizeOf } from "../stream/event.ts";
+import { removalOf, type StoredEvent, sizeOf } from "../stream/event.ts";
 import type { Cursor } from "../stream/resolve.ts";
 import { createMatcher, selectionKey } from "../stream/selection.ts";
 import type { TailBatch } from "../stream/tail.ts";
@@ -138,7 +138,8 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
         group.matches(event) &&
         (satisfying === null || satisfying.has(event.position)),
     );
-    if (gap !== null) for (const member of group.members) tell(member, gap.to);
+    const removed = gap !== null && batch.events.some((event) => removalOf(event)?.stream === group.stream);
+    if (gap !== null) for (const member of group.members) tell(member, gap.to, removed);
     group.cursor = reached;
     if (matching.length === 0 && !group.bounded) return;
     let shared: Uint8Array | null = null;
@@ -161,10 +162,12 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
   }
 
   /** Tells a live follower of the offsets up to `to` that it will not get; one that still reads pages learns it from them. */
-  function tell(member: Member, to: number): void {
+  function tell(member: Member, to: number, removed: boolean): void {
     const { offset } = standsAt(member);
-    if (member.held !== null) drop(member);
-    else if (to > offset) member.request.outlet.onGap(offset + 1, to);
+    // What lies between a member that still reads and its group is no gap: its pages hold it, unless it was just removed.
+    if (member.held !== null) {
+      if (removed) drop(member);
+    } else if (to > offset) member.request.outlet.onGap(offset + 1, to);
   }
 
   function hold(member: Member, events: readonly StoredEvent[]): void {

@@ -180,9 +180,9 @@ test("a schema version is a number or its text", async () => {
   const events = await roundTrip([
     { type: "A", schemaversion: 2 },
     { type: "A", schemaversion: "3" },
-    { type: "A", schemaversion: 2147483647 },
+    { type: "A", schemaversion: 999999999 },
   ]);
-  expect(events.map((event) => event.schemaversion)).toEqual(["2", "3", "2147483647"]);
+  expect(events.map((event) => event.schemaversion)).toEqual(["2", "3", "999999999"]);
 });
 
 test("data that is null is data, and absent data is none", async () => {

@@ -4,7 +4,7 @@ import type postgres from "postgres";
 import { createLog } from "../../src/base/log.ts";
 import { createPool } from "../../src/storage/pool.ts";
 import { createUpkeep } from "../../src/stream/upkeep.ts";
-import { type Answer, type AppendAnswer, append, expectProblem, readAll } from "../support/client.ts";
+import { type Answer, type AppendAnswer, append, expectProblem, readAll, send } from "../support/client.ts";
 import { type Service, startService } from "../support/service.ts";
 import { openSql } from "../support/sql.ts";
 import { until } from "../support/until.ts";
@@ -164,4 +164,20 @@ test("expired keys are forgotten, yet ids derived from them are still known", as
   expect(late.status).toBe(200);
   expect(late.body.events).toEqual(first.body.events.map((event) => ({ ...event, duplicate: true })));
   expect(await readAll(service.url, "expired")).toHaveLength(2);
+});
+
+test("a deleted stream forgets the answers to its keys: the same request is stored anew", async () => {
+  const key = { "idempotency-key": "refill" };
+  expect((await append(service.url, "refilled", { type: "A" }, key)).status).toBe(201);
+  await send(`${service.url}/api/streams/refilled`, { method: "DELETE" });
+  const again = await append(service.url, "refilled", { type: "A" }, key);
+  expect([again.status, again.body.firstOffset, again.body.events[0]?.duplicate]).toEqual([201, "1", false]);
+  expect((await readAll(service.url, "refilled")).map((event) => event.offset)).toEqual(["1"]);
+  expect((await append(service.url, "refilled", { type: "A" }, key)).body).toEqual(again.body);
+});
+
+test("If-Match: * asks for the stream's present life", async () => {
+  await append(service.url, "lives", { type: "A" });
+  await send(`${service.url}/api/streams/lives`, { method: "DELETE" });
+  expect((await append(service.url, "lives", { type: "B" }, { "if-match": "*" })).status).toBe(412);
 });

@@ -96,7 +96,7 @@ describe("an event of the wrong shape is invalid, and the path says where:", () 
     ["/schemaversion", { type: "A", schemaversion: 0 }],
     ["/schemaversion", { type: "A", schemaversion: 1.5 }],
     ["/schemaversion", { type: "A", schemaversion: "01" }],
-    ["/schemaversion", { type: "A", schemaversion: 2147483648 }],
+    ["/schemaversion", { type: "A", schemaversion: 1_000_000_000 }],
     ["/partitionkey", { type: "A", partitionkey: "" }],
     ["/correlationid", { type: "A", correlationid: "x".repeat(257) }],
     ["/data_base64", { type: "A", data_base64: "not base64!" }],

@@ -67,7 +67,7 @@ const exponent = fc.oneof(
   fc.nat(400),
   fc.constantFrom(7_000, 9_990, 15_990, 16_000, 16_383, 16_400, 131_000, 132_000, 2_147_483_648, 1e20),
 );
-const numberText = fc
+const plainNumber = fc
   .tuple(
     fc.constantFrom("", "-"),
     fc.oneof(
@@ -80,6 +80,11 @@ const numberText = fc
   .map(
     ([sign, whole, fraction, e]) => sign + whole + (fraction ? `.${fraction}` : "") + (e ? e[0] + BigInt(e[1]) : ""),
   );
+// Neither the digits nor the exponent alone are out of range, but together they may be.
+const edgeNumber = fc
+  .tuple(fc.integer({ min: 5_000, max: 9_900 }), fc.integer({ min: 5_000, max: 9_900 }), fc.constantFrom("-", "+", ""))
+  .map(([length, power, sign]) => `0.${"5".repeat(length)}e${sign}${power}`);
+const numberText = fc.oneof({ weight: 15, arbitrary: plainNumber }, { weight: 1, arbitrary: edgeNumber });
 
 const { value: jsonText } = fc.letrec<{ value: string; list: string; object: string }>((tie) => ({
   value: fc.oneof(

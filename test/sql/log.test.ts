@@ -1,0 +1,126 @@
+// The functions of the log, called as they are.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import type postgres from "postgres";
+import { callLogAppend } from "../../src/stream/log-append.ts";
+import { newEvent } from "../support/new-event.ts";
+import { createTestDatabase } from "../support/postgres.ts";
+import { logDefects, openSql } from "../support/sql.ts";
+
+let sql: postgres.Sql;
+beforeAll(async () => {
+  sql = openSql(await createTestDatabase(), 2);
+  await sql`select log_partition_add(false, 1000)`;
+});
+afterAll(() => sql.end());
+
+const store = (stream: string, count = 1) =>
+  callLogAppend(sql, [
+    { stream, events: Array.from({ length: count }, () => newEvent()), expected: "any", idempotency: null },
+  ]);
+
+test("a partition is added while a reader's transaction is open, and appends go on meanwhile", async () => {
+  await sql.begin("isolation level repeatable read", async (tx) => {
+    await tx`select count(*) from events`;
+    await sql.begin(async (other) => {
+      await other`set local lock_timeout = '500ms'`;
+      await other`select log_partition_add(false, 1000), log_partition_add(true, 1000)`;
+    });
+    await store("beside-a-reader");
+  });
+  const ends = await sql`select log_partition_end(false)::int as persistent, log_partition_end(true)::int as ephemeral`;
+  expect(ends[0]).toEqual({ persistent: 2_000, ephemeral: 1_000 });
+});
+
+test("an added partition has the indexes and constraints of the first one", async () => {
+  const definitions = async (from: number) => {
+    const leaf = `events_persistent_${from}`;
+    const rows = await sql<{ definition: string }[]>`
+      select indexdef as definition from pg_indexes where tablename = ${leaf}
+      union all select pg_get_constraintdef(oid) from pg_constraint where conrelid = ${leaf}::regclass order by 1`;
+    return rows.map((row) => row.definition.replaceAll(leaf, "leaf"));
+  };
+  expect(await definitions(1_000)).toEqual(await definitions(0));
+  expect((await definitions(1_000)).length).toBeGreaterThan(4);
+});
+
+test("an append beyond the last partition fails with the error that is recognised, and leaves no trace", async () => {
+  const before = await sql`select max(position) as head from events`;
+  const failed = await store("beyond", 2_500).then(
+    () => null,
+    (error: unknown) => error as { code: string; message: string },
+  );
+  expect(failed?.code).toBe("23514");
+  expect(failed?.message).toContain("no partition of relation");
+  expect(await sql`select max(position) as head from events`).toEqual(before);
+  expect(await sql`select from streams where name = 'beyond'`).toHaveLength(0);
+});
+
+test("the first position at or after a time is found, whatever is missing between", async () => {
+  for (let i = 0; i < 30; i++) await store(`timed-${i % 3}`, 1 + (i % 4));
+  await sql`update events set recorded_at = '2026-01-01T00:00:00Z'::timestamptz + (position / 3) * interval '1 second'`;
+  await sql`delete from events where position % 7 in (2, 3)`;
+  const rows = await sql<
+    { position: string; recorded_at: Date }[]
+  >`select position, recorded_at from events order by position`;
+  const head = Number(rows.at(-1)?.position);
+  for (let second = -1; second <= head / 3 + 2; second++) {
+    for (const ms of [0, 1]) {
+      const time = new Date(Date.UTC(2026, 0, 1, 0, 0, second, ms));
+      const [found] = await sql`select log_position_at(${time}, ${head})::int as position`;
+      const expected = rows.find((row) => row.recorded_at >= time);
+      // A missing position before the first event of the time is as good as the event's own.
+      const after = rows.findLast((row) => row.recorded_at < time);
+      const position = found?.position as number;
+      expect(position).toBeGreaterThan(Number(after?.position ?? -1));
+      expect(position).toBeLessThanOrEqual(expected ? Number(expected.position) : head + 1);
+    }
+  }
+});
+
+test("control records and appends take turns in one order", async () => {
+  const clean = openSql(await createTestDatabase(), 6);
+  await clean`select log_partition_add(false, 10000)`;
+  const append = (stream: string) =>
+    callLogAppend(clean, [{ stream, events: [newEvent(), newEvent()], expected: "any", idempotency: null }]);
+  await Promise.all(
+    Array.from({ length: 60 }, (_, i) =>
+      i % 3 === 0 ? clean`select log_control('sluice.test', '{"n":1}')` : append(`turns-${i % 4}`),
+    ),
+  );
+  expect(await logDefects(clean)).toEqual([]);
+  const [count] = await clean`select count(*)::int as n from events`;
+  expect(count?.n).toBe(20 + 2 * 40);
+  await clean.end();
+});
+
+test("two schemas of one database have logs of their own, and locks of their own", async () => {
+  const [own] = await sql`select log_lock() as key`;
+  const [other] = await sql.begin(async (tx) => {
+    await tx`create schema other_log`;
+    await tx`create function other_log.log_lock() returns bigint language sql stable as
+      'select event_streaming.log_lock()'`;
+    return tx`select set_config('search_path', 'other_log', true), event_streaming.log_lock() as key`;
+  });
+  expect(other?.key).toBeString();
+  expect(other?.key).not.toBe(own?.key);
+});
+
+test("an id of a deleted life is unknown at once, and the purge leaves the same id of the new life", async () => {
+  const storeId = async (data: string) => {
+    const event = newEvent({ id: "same", data });
+    const request = { stream: "lives", events: [event, newEvent()], expected: "any", idempotency: null } as const;
+    const { status, offsets, duplicates } = await callLogAppend(sql, [request]);
+    return [status, offsets, duplicates];
+  };
+  expect(await storeId("1")).toEqual(["{0}", "{0,1}", "{f,f}"]);
+  expect(await sql`select first_offset::int, last_offset::int from stream_delete('lives')`).toEqual([
+    expect.objectContaining({ first_offset: 0, last_offset: 1 }),
+  ]);
+  expect(await storeId("2")).toEqual(["{0}", "{2,3}", "{f,f}"]);
+  const purged = await sql<{ gone: number }[]>`select stream_purge(1) as gone from generate_series(1, 4)`;
+  expect(purged.map((row) => row.gone)).toEqual([1, 1, 0, 0]);
+  expect(await storeId("2")).toEqual(["{0}", "{2,4}", "{t,f}"]);
+  const left = await sql`
+    select e."offset"::int from events e join streams s on s.id = e.stream_id where s.name = 'lives' order by 1`;
+  expect(left.map((row) => row.offset)).toEqual([2, 3, 4]);
+});
