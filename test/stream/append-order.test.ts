@@ -6,6 +6,7 @@ import { createPool } from "../../src/storage/pool.ts";
 import { createAppender } from "../../src/stream/append.ts";
 import { append, expectProblem, send } from "../support/client.ts";
 import { newEvent } from "../support/new-event.ts";
+import { createTestDatabase } from "../support/postgres.ts";
 import { type Service, startService } from "../support/service.ts";
 import { logDefects, openSql } from "../support/sql.ts";
 
@@ -105,9 +106,12 @@ test("recorded times never run backwards along positions, also when a clock of t
 });
 
 test("appenders that meet on the same, on other and on new streams never wait in a circle nor collide", async () => {
+  const databaseUrl = await createTestDatabase();
+  const log = openSql(databaseUrl);
+  await log`select log_partition_add(false, 100000)`;
   const errors: unknown[] = [];
   const appenders = Array.from({ length: 4 }, () => {
-    const connections = openSql(services[0].databaseUrl, 2);
+    const connections = openSql(databaseUrl, 2);
     const pool = createPool({ connect: () => connections, size: 2, timeLimitMs: 20_000 });
     const appender = createAppender({
       pool: {
@@ -146,5 +150,6 @@ test("appenders that meet on the same, on other and on new streams never wait in
   }
   expect(errors).toEqual([]);
   await Promise.all(appenders.map(({ stop }) => stop()));
-  expect(await logDefects(sql)).toEqual([]);
+  expect(await logDefects(log)).toEqual([]);
+  await log.end();
 });
