@@ -11,8 +11,7 @@ let used = 0;
  * within one (section 6.2, method 1), so index entries of a batch stand side by side.
  */
 export function uuidv7(nowMs: number = Date.now()): string {
-  // Within a second the clock may step back and ids still ascend; behind a real jump they follow it.
-  if (nowMs > lastMs || nowMs < lastMs - 1_000) {
+  if (nowMs > lastMs) {
     lastMs = nowMs;
     sequence = 0;
   } else if (++sequence > 0xfff) {
