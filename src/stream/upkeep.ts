@@ -3,6 +3,7 @@ import type { Log } from "../base/log.ts";
 import { type Loop, startLoop } from "../base/loop.ts";
 import { classify } from "../storage/pg-errors.ts";
 import type { Pool, Sql } from "../storage/pool.ts";
+import { readHead } from "./resolve.ts";
 
 export type UpkeepOptions = {
   pool: Pool;
@@ -48,11 +49,12 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
     return Number(rows[0]?.upper ?? 0);
   }
 
-  async function extend(): Promise<void> {
+  /** Makes room behind the head, or behind `last` where this process has not heard of that event yet. */
+  async function extend(last = -1): Promise<void> {
     const room = Math.max(partitionsAhead * partitionSize, minRoom);
     for (const ephemeral of families) {
       let upper = await pool.run((sql) => partitionEnd(sql, ephemeral));
-      while (upper < head() + 1 + room) {
+      while (upper < Math.max(last, head()) + 1 + room) {
         upper = await pool.run((sql) => addPartition(sql, ephemeral, upper));
         log.info({ ephemeral, upTo: upper }, "partition added");
       }
@@ -116,12 +118,16 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
       purge = startLoop("purge", everyMs, purgeDeleted, log);
       loops.push(
         purge,
-        startLoop("partitions", everyMs, extend, log),
+        startLoop("partitions", everyMs, () => extend(), log),
         startLoop("checkpoint", everyMs, moveCheckpoint, log),
         startLoop("idempotency keys", keysEveryMs, forgetKeys, log),
       );
     },
-    wakePartitions: () => extend().catch((error: unknown) => log.warn({ err: error }, "partitions could not be added")),
+    wakePartitions: () =>
+      pool
+        .run((sql) => readHead(sql, head()))
+        .then(extend)
+        .catch((error: unknown) => log.warn({ err: error }, "partitions could not be added")),
     wakePurge: () => purge?.wake(),
     partitionRoom: () => end - head() - 1,
     async stop() {
