@@ -95,6 +95,7 @@ create table streams (
   constraint streams_name_key UNIQUE (name)
 ) with (fillfactor=70);
 CREATE INDEX streams_to_purge ON streams USING btree (id) WHERE purged_offset < first_offset;
+CREATE INDEX streams_unborn ON streams USING btree (id) WHERE created_at IS NULL AND born_offset = 0 AND NOT internal;
 
 create view stream_heads as
  SELECT s.id,
@@ -155,6 +156,10 @@ begin
       from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n) join streams st using (name)
       order by st.id for no key update of st
     ) l;
+  -- A row without an event was removed in between: begin anew, and make it again.
+  if cardinality(s_id) is distinct from cardinality(string_to_array(p_streams, E'\x1e')) then
+    raise serialization_failure using message = 'a stream was removed meanwhile';
+  end if;
 
   select l.checkpoint_position into checkpoint from log l;
 
@@ -443,8 +448,12 @@ AS $function$
 declare
   s streams;
 begin
-  insert into streams (name) values (p_name) on conflict (name) do nothing;
-  select * into s from streams st where st.name = p_name for no key update;
+  -- A row without an event may be removed between the two.
+  loop
+    insert into streams (name) values (p_name) on conflict (name) do nothing;
+    select * into s from streams st where st.name = p_name for no key update;
+    exit when found;
+  end loop;
   update streams st set replay = p_replay, created_at = coalesce(st.created_at, date_trunc('milliseconds', clock_timestamp())) where st.id = s.id;
   return s.created_at is null;
 end $function$;
@@ -470,6 +479,21 @@ begin
         checkpoint_bytes = head.bytes + head.first_bytes, checkpoint_position = head.last_position
     where s.id = head.id;
   return next;
+end $function$;
+
+CREATE OR REPLACE FUNCTION stream_forget_unborn(p_limit integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  gone int;
+begin
+  delete from streams where id in (
+    select s.id from streams s
+    where s.created_at is null and s.born_offset = 0 and not s.internal
+    order by s.id limit p_limit for no key update skip locked);
+  get diagnostics gone = row_count;
+  return gone;
 end $function$;
 
 CREATE OR REPLACE FUNCTION stream_purge(p_limit integer)

@@ -56,6 +56,10 @@ begin
       from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n) join streams st using (name)
       order by st.id for no key update of st
     ) l;
+  -- A row without an event was removed in between: begin anew, and make it again.
+  if cardinality(s_id) is distinct from cardinality(string_to_array(p_streams, E'\x1e')) then
+    raise serialization_failure using message = 'a stream was removed meanwhile';
+  end if;
 
   select l.checkpoint_position into checkpoint from log l;
 

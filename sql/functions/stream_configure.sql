@@ -4,8 +4,12 @@ language plpgsql as $$
 declare
   s streams;
 begin
-  insert into streams (name) values (p_name) on conflict (name) do nothing;
-  select * into s from streams st where st.name = p_name for no key update;
+  -- A row without an event may be removed between the two.
+  loop
+    insert into streams (name) values (p_name) on conflict (name) do nothing;
+    select * into s from streams st where st.name = p_name for no key update;
+    exit when found;
+  end loop;
   update streams st set replay = p_replay, created_at = coalesce(st.created_at, date_trunc('milliseconds', clock_timestamp())) where st.id = s.id;
   return s.created_at is null;
 end $$;

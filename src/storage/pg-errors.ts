@@ -54,3 +54,8 @@ export function isOutage(error: unknown): boolean {
   const { kind } = classify(error);
   return kind === "unavailable" || kind === "unknown" || kind === "retry";
 }
+
+/** Whether the server cancelled a statement, as it does at its time limit. */
+export function isTooSlow(error: unknown): boolean {
+  return classify(error).code === "57014";
+}

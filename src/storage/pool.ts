@@ -9,8 +9,9 @@ export type Fragment = postgres.PendingQuery<postgres.Row[]>;
 
 export type Pool = {
   /**
-   * Runs the task with the pool's connections. Rejects with `StalledConnection` when it takes longer than the pool's
-   * time limit: the server cancels a long statement before that, so the connection must be dead, and all are replaced.
+   * Runs the task, one statement or a few short ones, with the pool's connections. Rejects with `StalledConnection`
+   * when it takes longer than the pool's time limit: the server cancels a long statement before that, so the connection
+   * must be dead, and all are replaced.
    */
   run: <T>(task: (sql: Sql) => Promise<T>, signal?: AbortSignal) => Promise<T>;
   stop: () => Promise<void>;
@@ -55,7 +56,7 @@ export function createPool({ connect, size, timeLimitMs }: PoolOptions): Pool {
         }
       }, signal),
     async stop() {
-      await sql.end({ timeout: 5 }).catch(() => {});
+      await Promise.all([sql.end({ timeout: 5 }).catch(() => {}), ...retired]);
     },
   };
 }

@@ -1,6 +1,7 @@
 // Reads pages of the log, by position, forward or backward, filtered.
 import type { Principal } from "../base/principal.ts";
 import { arrayLiteral, separator, textList } from "../storage/lists.ts";
+import { isTooSlow } from "../storage/pg-errors.ts";
 import type { Fragment, Pool, Sql } from "../storage/pool.ts";
 import type { StoredEvent } from "./event.ts";
 import { isUnfiltered, type Selection } from "./selection.ts";
@@ -72,6 +73,8 @@ function fromRow(row: EventRow): StoredEvent {
 /** Bytes of events in one page, where the request names none. */
 const pageBytes = 2_000_000;
 const firstWindow = 20_000;
+// A payload predicate can cost anything on each event; a window that proves quick is soon a wide one.
+const firstPayloadWindow = 100;
 const maxWindow = 50_000_000;
 // A statement of about this length keeps a filtered scan responsive without many round trips.
 const slowWindowMs = 250;
@@ -89,7 +92,8 @@ export async function readPage(pool: Pool, request: PageRequest): Promise<Page> 
   const events: StoredEvent[] = [];
   let { cursor } = request;
   let bytesLeft = request.maxBytes ?? pageBytes;
-  let window = windowed ? firstWindow : Number.POSITIVE_INFINITY;
+  let window =
+    request.selection.where !== null ? firstPayloadWindow : windowed ? firstWindow : Number.POSITIVE_INFINITY;
   const left = () => (forward ? bound - cursor : cursor - bound);
 
   while (left() > 0 && events.length < limit && bytesLeft > 0) {
@@ -98,7 +102,15 @@ export async function readPage(pool: Pool, request: PageRequest): Promise<Page> 
     const end = forward ? cursor + width : cursor - width;
     const started = performance.now();
     const wanted = limit - events.length;
-    const rows = await pool.run((sql) => selectRows(sql, request, cursor, end, wanted, bytesLeft), request.signal);
+    let rows: EventRow[];
+    try {
+      rows = await pool.run((sql) => selectRows(sql, request, cursor, end, wanted, bytesLeft), request.signal);
+    } catch (error) {
+      // More than the time limit allows for: the same in smaller pieces, or the reader would never get beyond this place.
+      if (!isTooSlow(error) || width === 1) throw error;
+      window = Math.max(Math.floor(width / 8), 1);
+      continue;
+    }
     for (const row of rows) {
       if (!request.principal.canRead(row.stream)) continue;
       events.push(fromRow(row));
@@ -109,7 +121,7 @@ export async function readPage(pool: Pool, request: PageRequest): Promise<Page> 
     cursor = reachedBy(rows, wanted) ?? end;
     const tookMs = performance.now() - started;
     if (tookMs < quickWindowMs) window = Math.min(window * 4, maxWindow);
-    else if (tookMs > slowWindowMs) window = Math.max(Math.floor(window / 2), 1_000);
+    else if (tookMs > slowWindowMs) window = Math.max(Math.floor(window / 2), 1);
     if (performance.now() > deadline) break;
   }
   return { events, reached: cursor, done: left() <= 0 };

@@ -50,6 +50,7 @@ export function createTail(options: TailOptions): Tail {
   let known = -1;
   let checkHead = false;
   const waiting = new Map<number, StoredEvent[]>();
+  let waitingBytes = 0;
   const listeners = new Set<(batch: TailBatch) => void>();
   let reading: Promise<void> | null = null;
   let timer: ReturnType<typeof setTimeout> | null = null;
@@ -94,16 +95,30 @@ export function createTail(options: TailOptions): Tail {
     bytes = kept.reduce((sum, e) => sum + sizeOf(e), 0);
   }
 
+  /** Keeps a batch until the hole before it is closed; what is too much to keep is read from the log again. */
+  function keep(first: number, batch: StoredEvent[]): void {
+    const size = batch.reduce((sum, event) => sum + sizeOf(event), 0);
+    if (waitingBytes + size <= options.ringBytes) {
+      waiting.set(first, batch);
+      waitingBytes += size;
+    } else fill();
+  }
+
+  function release(first: number, batch: StoredEvent[]): void {
+    waiting.delete(first);
+    waitingBytes -= batch.reduce((sum, event) => sum + sizeOf(event), 0);
+  }
+
   /** Passes on what waits for this place in the log; of a batch that was read in part meanwhile, the rest. */
   function drainWaiting(): void {
     for (const [first, batch] of waiting) {
       if (first > head) continue;
-      waiting.delete(first);
+      release(first, batch);
       const rest = batch.filter((event) => event.position > head);
       if (rest.length > 0) accept({ after: head, upTo: (rest.at(-1) as StoredEvent).position, events: rest });
     }
     for (let next = waiting.get(head + 1); next !== undefined; next = waiting.get(head + 1)) {
-      waiting.delete(head + 1);
+      release(head + 1, next);
       accept({ after: head, upTo: (next.at(-1) as StoredEvent).position, events: next });
     }
   }
@@ -192,8 +207,8 @@ export function createTail(options: TailOptions): Tail {
         accept({ after: head, upTo: (batch.at(-1) as StoredEvent).position, events: batch });
         if (waiting.size > 0) drainWaiting();
       } else if (first.position > head) {
-        waiting.set(first.position, batch);
         known = Math.max(known, (batch.at(-1) as StoredEvent).position);
+        keep(first.position, batch);
       }
       // Batches of this process are answered in any order: most holes close by themselves in a moment.
       if (waiting.size > 0 && holeTimer === null) holeTimer = setTimeout(lookIntoHole, holeMs);

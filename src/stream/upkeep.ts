@@ -1,4 +1,4 @@
-// The log's background duties: partitions ahead, the checkpoint of stream ends, the purge of what was deleted or expired.
+// The log's background duties: partitions ahead, the checkpoint of stream ends, the removal of what was deleted, expired or never came to be.
 import type { Log } from "../base/log.ts";
 import { type Loop, startLoop } from "../base/loop.ts";
 import { classify } from "../storage/pg-errors.ts";
@@ -34,6 +34,7 @@ const checkpointSpan = 100_000;
 const purgeRows = 2_000;
 const everyMs = 5_000;
 const keysEveryMs = 60_000;
+const unbornEveryMs = 60_000;
 // ATTACH waits for nobody: if it cannot have its lock at once, it tries again in a moment.
 const lockTimeoutMs = 1_000;
 const families = [false, true];
@@ -93,6 +94,15 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
     }
   }
 
+  async function forgetUnborn(signal: AbortSignal): Promise<void> {
+    for (let gone = 1; gone > 0 && !signal.aborted; ) {
+      gone = await pool.run(async (sql) => {
+        const rows = await sql<{ gone: number }[]>`select stream_forget_unborn(${purgeRows}) as gone`;
+        return rows[0]?.gone ?? 0;
+      });
+    }
+  }
+
   async function forgetKeys(signal: AbortSignal): Promise<void> {
     const before = new Date(Date.now() - options.idempotencyKeysMs);
     for (let gone = 1; gone > 0 && !signal.aborted; ) {
@@ -120,6 +130,7 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
         purge,
         startLoop("partitions", everyMs, () => extend(), log),
         startLoop("checkpoint", everyMs, moveCheckpoint, log),
+        startLoop("unborn streams", unbornEveryMs, forgetUnborn, log),
         startLoop("idempotency keys", keysEveryMs, forgetKeys, log),
       );
     },

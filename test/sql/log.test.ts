@@ -5,6 +5,7 @@ import { callLogAppend } from "../../src/stream/log-append.ts";
 import { newEvent } from "../support/new-event.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { logDefects, openSql } from "../support/sql.ts";
+import { until } from "../support/until.ts";
 
 let sql: postgres.Sql;
 beforeAll(async () => {
@@ -123,3 +124,83 @@ test("an id of a deleted life is unknown at once, and the purge leaves the same 
     select e."offset"::int from events e join streams s on s.id = e.stream_id where s.name = 'lives' order by 1`;
   expect(left.map((row) => row.offset)).toEqual([2, 3, 4]);
 });
+
+test("names that refused appends left behind are removed, streams that exist or existed are not", async () => {
+  await store("kept");
+  await store("kept-deleted");
+  await sql`select stream_delete('kept-deleted')`;
+  await sql`select stream_configure('kept-empty', true)`;
+  await sql`select stream_configure('left-empty', true)`;
+  await sql`select stream_delete('left-empty')`;
+  const refused = ["left-1", "left-2"].map((stream) => ({
+    stream,
+    events: [newEvent()],
+    expected: 5,
+    idempotency: null,
+  }));
+  const answer = await callLogAppend(sql, refused);
+  expect(answer.status).toBe("{2,2}");
+  const names = async () => {
+    const rows = await sql<{ name: string }[]>`select name from streams where name ~ '^(kept|left)' order by name`;
+    return rows.map((row) => row.name);
+  };
+  expect(await names()).toEqual(["kept", "kept-deleted", "kept-empty", "left-1", "left-2", "left-empty"]);
+  expect([...(await sql`select stream_forget_unborn(2) as gone`)]).toEqual([{ gone: 2 }]);
+  expect([...(await sql`select stream_forget_unborn(10) as gone`)]).toEqual([{ gone: 1 }]);
+  expect(await names()).toEqual(["kept", "kept-deleted", "kept-empty"]);
+  await store("kept-deleted");
+  const [head] = await sql`select last_offset::int from stream_heads where name = 'kept-deleted'`;
+  expect(head?.last_offset).toBe(1);
+});
+
+test("an append that waits for a name which is removed meanwhile begins anew", async () => {
+  const expected = 5;
+  const refused = () => callLogAppend(sql, [{ stream: "fleeting", events: [newEvent()], expected, idempotency: null }]);
+  await refused();
+  let waiting: Promise<unknown> = Promise.resolve();
+  await sql.begin(async (tx) => {
+    await tx`select stream_forget_unborn(10)`;
+    waiting = store("fleeting").catch((error: { code: string }) => error.code);
+    await until("it waits for the row", async () => {
+      const rows = await tx`select from pg_locks where not granted`;
+      return rows.length > 0;
+    });
+  });
+  expect(await waiting).toBe("40001");
+  await store("fleeting");
+});
+
+test("appends and configurations of names that come and go succeed while the removal runs", async () => {
+  const own = openSql(await createTestDatabase(), 5);
+  await own`select log_partition_add(false, 1000)`;
+  let running = true;
+  const removing = (async () => {
+    while (running) await own`select stream_forget_unborn(10)`;
+  })();
+  const insist = async (stream: string, expected: number | "any") => {
+    for (;;) {
+      try {
+        return await callLogAppend(own, [{ stream, events: [newEvent()], expected, idempotency: null }]);
+      } catch (error) {
+        if ((error as { code: string }).code !== "40001") throw error;
+      }
+    }
+  };
+  await Promise.all(
+    [0, 1].map(async () => {
+      for (let n = 0; n < 150; n++) {
+        const stream = `contested-${n}`;
+        expect((await insist(stream, 7)).status).toMatch(/^\{[02]\}$/);
+        if (n % 3 === 0) await own`select stream_configure(${stream}, false)`;
+        expect((await insist(stream, "any")).status).toBe("{0}");
+      }
+    }),
+  );
+  running = false;
+  await removing;
+  const [streams] = await own`select count(*)::int as found, count(*) filter (where not replay)::int as configured
+                              from streams where name like 'contested-%' and created_at is not null`;
+  expect([streams?.found, streams?.configured]).toEqual([150, 50]);
+  expect(await logDefects(own)).toEqual([]);
+  await own.end();
+}, 30_000);

@@ -2,7 +2,7 @@
 import { afterEach, expect, test } from "bun:test";
 import fc from "fast-check";
 import { createLog } from "../../src/base/log.ts";
-import { controlStream, type StoredEvent } from "../../src/stream/event.ts";
+import { controlStream, type StoredEvent, sizeOf } from "../../src/stream/event.ts";
 import { createTail, type Tail, type TailBatch, type TailOptions } from "../../src/stream/tail.ts";
 import { storedEvent } from "../support/events.ts";
 import { until } from "../support/until.ts";
@@ -82,6 +82,24 @@ test("a hole that does not close by itself is read, and nothing but the hole", a
   await until("the hole is read", () => tail.head() === 5);
   expect(positions()).toEqual(range(0, 5));
   expect(reads).toEqual([[-1, 2]]);
+});
+
+test("what waits before a hole is bounded; the rest is read from the log again", async () => {
+  const { tail, log, positions, reads } = await start({ ringBytes: 5 * sizeOf(storedEvent({ position: 0 })) });
+  log.push(...events(0, 29));
+  for (let first = 10; first < 30; first += 2) tail.offer(events(first, first + 1));
+  await until("the tail has arrived", () => tail.head() === 29);
+  expect(positions()).toEqual(range(0, 29));
+  // Two batches of two fit: they were kept, everything else was read.
+  expect(reads).toEqual([
+    [-1, 9],
+    [13, 29],
+  ]);
+  log.push(...events(30, 33));
+  tail.offer(events(32, 33));
+  tail.offer(events(30, 31));
+  expect(tail.head()).toBe(33);
+  expect(reads.length).toBe(2);
 });
 
 test("a page that ends within a batch which is offered meanwhile does not stop the tail", async () => {

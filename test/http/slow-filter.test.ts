@@ -1,0 +1,49 @@
+// A payload predicate that is slow on every event: pages take fewer events instead of running into the time limit.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { append, type Envelope, send } from "../support/client.ts";
+import { type Service, startService } from "../support/service.ts";
+import { openSql } from "../support/sql.ts";
+
+const total = 30;
+const limitMs = 1_000;
+// Compares each number with each: a million comparisons an event.
+const numbers = Array.from({ length: 1_000 }, (_, i) => i);
+const where = encodeURIComponent("exists($.numbers[*] ? (@ + 0.5 == $.numbers[*])) || $.last == true");
+
+let service: Service;
+beforeAll(async () => {
+  service = await startService({ DATABASE_TIMEOUT: `${limitMs}ms` });
+  const events = Array.from({ length: total }, (_, n) => ({ type: "T", data: { n, numbers, last: n === total - 1 } }));
+  expect((await append(service.url, "slow", events)).status).toBe(201);
+});
+afterAll(() => service.stop());
+
+test("the predicate is too slow for all events in one statement", async () => {
+  const sql = openSql(service.databaseUrl, 1);
+  await sql`select set_config('statement_timeout', ${String(limitMs)}, false)`;
+  const path = decodeURIComponent(where);
+  const all = sql`select count(*) from events e where e.data::jsonb @@ ${path}::text::jsonpath`.execute();
+  await expect(all.then()).rejects.toThrow("statement timeout");
+  await sql.end();
+});
+
+test("pages find what matches all the same", async () => {
+  const found: string[] = [];
+  for (let next: string | null = `/api/streams/slow/events?where=${where}`; next !== null; ) {
+    const page: { events: Envelope[]; next: string | null } = (
+      await send<{ events: Envelope[]; next: string | null }>(service.url + next)
+    ).body;
+    found.push(...page.events.map((event) => event.offset));
+    next = page.next;
+  }
+  expect(found).toEqual([String(total - 1)]);
+}, 60_000);
+
+test("and so does a follower", async () => {
+  const response = await fetch(`${service.url}/api/streams/slow/events?from=beginning&limit=1&where=${where}`, {
+    headers: { accept: "text/event-stream" },
+  });
+  const text = await response.text();
+  expect(text).toContain(`id: ${total - 1}\ndata: {`);
+  expect(text).toContain("event: sluice.end");
+}, 60_000);
