@@ -5,10 +5,11 @@ language plpgsql as $$
 declare
   gone int;
 begin
-  delete from streams where id in (
+  -- An array, because a subquery that locks is run once for that, but as often as the planner likes within a join.
+  delete from streams where id = any(array(
     select s.id from streams s
     where s.created_at is null and s.born_offset = 0 and not s.internal
-    order by s.id limit p_limit for no key update skip locked);
+    order by s.id limit p_limit for no key update skip locked));
   get diagnostics gone = row_count;
   return gone;
 end $$;
