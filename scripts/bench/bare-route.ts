@@ -1,6 +1,6 @@
 // The yardstick of appends: a bare Elysia route that validates the same body and answers about the same bytes.
 import { Elysia } from "elysia";
-import { EventInput } from "../../src/stream/cloudevents.ts";
+import { EventInput } from "../../src/stream/event-input.ts";
 
 const app = new Elysia()
   .post(

@@ -76,9 +76,13 @@ export function problemObject(problem: Problem, instance: string): Record<string
 
 export const malformedBody = (detail: string) => new Problem("malformed-body", detail);
 export const invalidStreamName = (name: string) =>
-  new Problem("invalid-stream-name", "A stream name has 1 to 200 characters of A-Z a-z 0-9 . _ - :", {
-    stream: name.slice(0, 250),
-  });
+  new Problem(
+    "invalid-stream-name",
+    "A stream name has 1 to 200 characters of A-Z a-z 0-9 . _ - : and is not . or ..",
+    {
+      stream: name.slice(0, 250),
+    },
+  );
 export const invalidParameter = (parameter: string, detail: string) =>
   new Problem("invalid-parameter", detail, { parameter });
 export const invalidPlace = (parameter: string, place: string, detail: string) =>

@@ -55,8 +55,8 @@ export function sizeOf(event: StoredEvent): number {
   return 300 + event.attributes.length + (event.data?.length ?? 0) + (event.binary?.byteLength ?? 0);
 }
 
-/** Names of streams: 1 to 200 of `A-Z a-z 0-9 . _ - :`. */
-export const streamName = /^[A-Za-z0-9._:-]{1,200}$/;
+/** Names of streams: 1 to 200 of `A-Z a-z 0-9 . _ - :`, but for `.` and `..`, which no URL can carry (WHATWG URL, 4.4). */
+export const streamName = /^(?!\.{1,2}$)[A-Za-z0-9._:-]{1,200}$/;
 
 /**
  * The envelope (CloudEvents 1.0 JSON format, section 3) on one line, joined from the stored texts and kept, so that an

@@ -1,5 +1,6 @@
 // The grammar of places: where a read begins and ends.
 import { invalidPlace } from "../base/errors.ts";
+import { isDateTime } from "../base/rfc3339.ts";
 
 /** A place as a user writes it, in `from`, `to` and `after`. */
 export type Place =
@@ -10,7 +11,6 @@ export type Place =
   | { kind: "time"; at: Date; text: string }
   | { kind: "event"; id: string };
 
-const time = /^(\d{4}-\d{2}-\d{2})[Tt]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?([Zz]|[+-]\d{2}:\d{2})$/;
 // No event is recorded outside of these, and not every database can express what lies beyond.
 const firstTimeMs = 0;
 const lastTimeMs = Date.UTC(9999, 0);
@@ -26,8 +26,7 @@ export function parsePlace(parameter: string, text: string): Place {
   if (text.startsWith("time:")) {
     const given = text.slice(5).replace(/ (\d{2}:\d{2})$/, "+$1");
     const ms = Date.parse(given);
-    const date = time.exec(given)?.[1];
-    if (date === undefined || Number.isNaN(ms) || !isDate(date)) {
+    if (Number.isNaN(ms) || !isDateTime(given)) {
       throw invalidPlace(parameter, text, "time: is followed by an RFC 3339 time such as 2026-11-21T10:00:00Z");
     }
     return { kind: "time", at: new Date(Math.min(Math.max(ms, firstTimeMs), lastTimeMs)), text: given };
@@ -45,11 +44,6 @@ export function parsePlace(parameter: string, text: string): Place {
 export function parseCursor(text: string): number | null {
   if (text === "-1") return -1;
   return /^\d{1,19}$/.test(text) ? toNumber(text) : null;
-}
-
-/** Whether there is such a day: `Date` takes the 30th of February for the 2nd of March. */
-function isDate(date: string): boolean {
-  return new Date(`${date}T00:00:00Z`).toISOString().startsWith(date);
 }
 
 // Beyond 2^53 no position can be: it is clamped, and lies beyond the head as written.

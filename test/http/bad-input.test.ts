@@ -90,6 +90,7 @@ describe("an event of the wrong shape is invalid, and the path says where:", () 
     ["/time", { type: "A", time: "yesterday" }],
     ["/time", { type: "A", time: "2026-11-21" }],
     ["/time", { type: "A", time: "2026-13-01T00:00:00Z" }],
+    ["/time", { type: "A", time: "2026-02-31T00:00:00Z" }],
     ["/time", { type: "A", time: "2026-11-21T10:00:00" }],
     ["/time", { type: "A", time: 5 }],
     ["/specversion", { type: "A", specversion: "0.3" }],
@@ -238,6 +239,11 @@ test("headers of the binary mode are checked as attributes are", async () => {
   await refusedAt("/schemaversion", "x", { ...binary, "ce-schemaversion": "0" });
   await refused(400, "malformed-body", "{not json", { ...binary, "content-type": "application/json" });
   await refused(400, "malformed-body", Uint8Array.from([0xff]), { ...binary, "content-type": "application/json" });
+});
+
+test("a name that no URL path can carry is refused where it can be written", async () => {
+  for (const name of [".", ".."])
+    expectProblem(await send(`${service.url}/api/events?stream=${name}`), 400, "invalid-stream-name");
 });
 
 describe("a name outside the grammar is refused:", () => {

@@ -2,8 +2,9 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { Problem } from "../../src/base/errors.ts";
-import { type ParseContext, parseJsonBody } from "../../src/stream/cloudevents.ts";
+import { parseJsonBody } from "../../src/stream/cloudevents.ts";
 import { envelope, type NewEvent } from "../../src/stream/event.ts";
+import type { ParseContext } from "../../src/stream/event-input.ts";
 
 const context: ParseContext = { stream: "s", service: "sluice", idempotencyKey: null };
 const parse = (body: unknown, key: string | null = null) =>

@@ -1,5 +1,5 @@
 // The schemas of events: as producers write them, as readers get them, and the answers around them.
-import { EventInput, EventsInput } from "../../stream/cloudevents.ts";
+import { EventInput, EventsInput } from "../../stream/event-input.ts";
 import { eventExamples } from "./event-examples.ts";
 import { component, type Schema } from "./operation.ts";
 

@@ -1,13 +1,14 @@
 // The schemas of streams, of problems and of the service's health.
 import { catalogue, type ProblemCode } from "../../base/errors.ts";
+import { streamName } from "../../stream/event.ts";
 import type { StreamConfiguration, StreamDescription } from "../../stream/streams.ts";
 import { cursor, decimal, eventSchemas } from "./event-schemas.ts";
 import { component, problemType, type Schema } from "./operation.ts";
 
 const StreamName: Schema = {
   type: "string",
-  pattern: "^[A-Za-z0-9._:-]{1,200}$",
-  description: "1 to 200 of A-Z a-z 0-9 . _ - :",
+  pattern: streamName.source,
+  description: "1 to 200 of A-Z a-z 0-9 . _ - :, but not . or .. alone",
   examples: ["orders"],
 };
 
