@@ -6,16 +6,8 @@ import type { SseHub } from "../delivery/sse-hub.ts";
 import { envelope } from "../stream/event.ts";
 import { type FollowStart, resolveFollow } from "../stream/follow-start.ts";
 import { parseCursor } from "../stream/place.ts";
-import {
-  countRange,
-  cursorNumber,
-  type LogReader,
-  type Range,
-  type ReadQuery,
-  readEvent,
-  readRangePage,
-  resolveRange,
-} from "../stream/read.ts";
+import { type LogReader, type Range, type ReadQuery, resolveRange } from "../stream/range.ts";
+import { countRange, cursorNumber, readEvent, readRangePage } from "../stream/read.ts";
 import { replayLines } from "../stream/replay.ts";
 import { negotiate } from "./accept.ts";
 import type { Exchange, Handler } from "./context.ts";

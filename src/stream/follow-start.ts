@@ -4,7 +4,7 @@ import type { Principal } from "../base/principal.ts";
 import type { Sql } from "../storage/pool.ts";
 import { checkPath } from "./path-filter.ts";
 import type { Place } from "./place.ts";
-import { cursorBehind, type LogReader, lastPosition, requireRead } from "./read.ts";
+import { cursorBehind, type LogReader, lastPosition, requireRead } from "./range.ts";
 import { type Cursor, cursorBefore, cursorBeforeOffset, positionOf, readHead, unknownEvent } from "./resolve.ts";
 import type { Selection } from "./selection.ts";
 import { readLogId, readStreamHeads, type StreamHead } from "./stream-head.ts";

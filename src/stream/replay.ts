@@ -3,7 +3,8 @@ import type { Log } from "../base/log.ts";
 import { isOutage } from "../storage/pg-errors.ts";
 import { envelope } from "./event.ts";
 import type { Page } from "./page.ts";
-import { type LogReader, type Range, readRangePage } from "./read.ts";
+import type { LogReader, Range } from "./range.ts";
+import { readRangePage } from "./read.ts";
 
 const firstPage = 100;
 const pageEvents = 1_000;
