@@ -31,7 +31,7 @@ const bad: [name: string, ...values: string[]][] = [
   ["STORAGE", "disk", "Memory"],
   ["DATA_DIR", "x".repeat(1_001)],
   ["EMBEDDED_TCP", "yes", "1", "TRUE"],
-  ["DATABASE_SCHEMA", "Upper", "1st", "a-b", 'a"b', "x".repeat(64), "pg_own", "information_schema"],
+  ["DATABASE_SCHEMA", "Upper", "1st", "a-b", 'a"b', "x".repeat(57), "x".repeat(64), "pg_own", "information_schema"],
   ["AUTO_MIGRATE", "on"],
   ["SERVICE_NAME", "Shop", "a b", "-a", "x".repeat(64), "a/b"],
   ["LOG_LEVEL", "loud", "INFO"],

@@ -164,6 +164,10 @@ test("expired keys are forgotten, yet ids derived from them are still known", as
   expect(late.status).toBe(200);
   expect(late.body.events).toEqual(first.body.events.map((event) => ({ ...event, duplicate: true })));
   expect(await readAll(service.url, "expired")).toHaveLength(2);
+  // Its key means nothing any more: under it another request is another one, and no conflict of ids.
+  await sql`delete from idempotency_keys where key like '%expired%'`;
+  const changed = await keyed(service.url, "expired", "k", [{ type: "A" }, { type: "C" }]);
+  expect([changed.status, changed.body.events.map((event) => event.duplicate)]).toEqual([201, [false, false]]);
 });
 
 test("a deleted stream forgets the answers to its keys: the same request is stored anew", async () => {

@@ -138,6 +138,9 @@ describe("bounded", () => {
     expect(offsets(stream)).toEqual([2, 3, 4, 5]);
     expect(named(stream, "sluice.progress").at(-1)?.data).toEqual({ sent: "4", total: "4" });
     expect(named(stream, "sluice.end")).toEqual([{ id: "end:5", data: { reason: "to" } }]);
+    const limited = await follow("/api/streams/bounded/events?from=0&types=T2,T5,T7&limit=2&progress=true");
+    await limited.until("it has ended", () => limited.ended());
+    expect(named(limited, "sluice.progress").at(-1)?.data).toEqual({ sent: "2", total: "2" });
     const waiting = await follow("/api/streams/bounded/events?to=11");
     await waiting.until("it is live", () => named(waiting, "sluice.caught-up").length === 1);
     await append(

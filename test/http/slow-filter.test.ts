@@ -40,10 +40,15 @@ test("pages find what matches all the same", async () => {
 }, 60_000);
 
 test("and so does a follower", async () => {
-  const response = await fetch(`${service.url}/api/streams/slow/events?from=beginning&limit=1&where=${where}`, {
-    headers: { accept: "text/event-stream" },
-  });
+  const response = await fetch(
+    `${service.url}/api/streams/slow/events?from=beginning&limit=1&progress=true&where=${where}`,
+    {
+      headers: { accept: "text/event-stream" },
+    },
+  );
   const text = await response.text();
   expect(text).toContain(`id: ${total - 1}\ndata: {`);
   expect(text).toContain("event: sluice.end");
+  // How many there are could not be counted in time: there is no progress to tell.
+  expect(text).not.toContain("sluice.progress");
 }, 60_000);
