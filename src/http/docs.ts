@@ -1,10 +1,10 @@
 // /openapi.json and /docs: the document, and a page for it whose files all come from this service.
-import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { Problem } from "../base/errors.ts";
 import type { Handler } from "./context.ts";
+import { answerContent, type Content, createContent } from "./page-content.ts";
 
 const script = `SwaggerUIBundle({
   url: "/openapi.json",
@@ -45,61 +45,32 @@ const page = `<!doctype html>
 
 type Asset = { mediaType: string; text?: string };
 
-/** The files of the page; those without a text stand in the package swagger-ui-dist. */
+const textStyle = `:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+body { max-width: 46rem; margin: 3rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; line-height: 1.25; }
+pre { padding: 1rem; overflow-x: auto; border: 1px solid #8886; border-radius: 6px; font-size: 0.85rem; }
+td, th { padding: 0.3rem 1.2rem 0.3rem 0; text-align: left; vertical-align: top; }
+a { color: #2f6feb; }
+`;
+
+/** The files of the pages; those without a text stand in the package swagger-ui-dist. */
 export const docsAssets: Record<string, Asset> = {
   "swagger-ui-bundle.js": { mediaType: "text/javascript; charset=utf-8" },
   "swagger-ui.css": { mediaType: "text/css; charset=utf-8" },
   "favicon-32x32.png": { mediaType: "image/png" },
   "page.js": { mediaType: "text/javascript; charset=utf-8", text: script },
   "page.css": { mediaType: "text/css; charset=utf-8", text: style },
+  "text.css": { mediaType: "text/css; charset=utf-8", text: textStyle },
 };
 
-// No inline script or style, nothing evaluated, nothing from or to another host.
-const policy = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "img-src 'self' data:",
-  "connect-src 'self'",
-  "font-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-].join("; ");
-
 const hourSeconds = 3_600;
-
-type Content = { body: Uint8Array<ArrayBuffer>; headers: Record<string, string> };
-
-function content(bytes: string | Uint8Array, mediaType: string, cacheControl: string): Content {
-  const body = new Uint8Array(Buffer.from(bytes));
-  const etag = `"${createHash("sha256").update(body).digest("base64url").slice(0, 27)}"`;
-  return {
-    body,
-    headers: {
-      "content-type": mediaType,
-      "cache-control": cacheControl,
-      etag,
-      "content-security-policy": policy,
-      "x-content-type-options": "nosniff",
-      "referrer-policy": "no-referrer",
-    },
-  };
-}
-
-/** The content, or 304 when the client has it (RFC 9110, section 13.1.2). */
-function answer({ body, headers }: Content, request: Request): Response {
-  const known = request.headers.get("if-none-match")?.split(",") ?? [];
-  const isKnown = known.some((tag) => tag.trim() === "*" || tag.trim().replace(/^W\//, "") === headers.etag);
-  return isKnown ? new Response(null, { status: 304, headers }) : new Response(body, { headers });
-}
 
 // The way to a package's files that every runtime goes alike.
 const require = createRequire(import.meta.url);
 
 async function load(name: string, { mediaType, text }: Asset): Promise<Content> {
   const bytes = text ?? (await readFile(join(dirname(require.resolve("swagger-ui-dist/package.json")), name)));
-  return content(bytes, mediaType, `public, max-age=${hourSeconds}`);
+  return createContent(bytes, mediaType, `public, max-age=${hourSeconds}`);
 }
 
 export type DocsHandlers = { document: Handler; page: Handler; asset: Handler };
@@ -107,14 +78,14 @@ export type DocsHandlers = { document: Handler; page: Handler; asset: Handler };
 /** `document` returns the text of the OpenAPI document; it is called at the first request for it. */
 export function docsHandlers(document: () => string): DocsHandlers {
   let described: Content | null = null;
-  const html = content(page, "text/html; charset=utf-8", "no-cache");
+  const html = createContent(page, "text/html; charset=utf-8", "no-cache");
   const loaded = new Map<string, Promise<Content>>();
   return {
     document({ request }) {
-      described ??= content(document(), "application/json", "no-cache");
-      return answer(described, request);
+      described ??= createContent(document(), "application/json", "no-cache");
+      return answerContent(described, request);
     },
-    page: ({ request }) => answer(html, request),
+    page: ({ request }) => answerContent(html, request),
     async asset({ request, params }) {
       const name = params.asset ?? "";
       const asset = Object.hasOwn(docsAssets, name) ? docsAssets[name] : undefined;
@@ -125,7 +96,7 @@ export function docsHandlers(document: () => string): DocsHandlers {
         loaded.set(name, reading);
         reading.catch(() => loaded.delete(name));
       }
-      return answer(await reading, request);
+      return answerContent(await reading, request);
     },
   };
 }

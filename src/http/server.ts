@@ -10,6 +10,7 @@ import { type EventsDependencies, eventHandler, eventsHandler } from "./events.t
 import { openApiDocument, printDocument } from "./openapi/document.ts";
 import { type Handlers, registerOperations } from "./openapi/operations.ts";
 import { type OperationsDependencies, operationsHandlers } from "./operations.ts";
+import { problemPageHandlers } from "./problem-pages.ts";
 import { type StreamsDependencies, streamsHandlers } from "./streams.ts";
 
 export type ServerDependencies = {
@@ -24,6 +25,7 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
   const streams = streamsHandlers(dependencies.streams);
   const operations = operationsHandlers(dependencies.operations);
   const docs = docsHandlers(document);
+  const problems = problemPageHandlers();
   return {
     "POST /api/streams/:name/events": appendHandler(dependencies.append),
     "GET /api/streams/:name/events": eventsHandler(dependencies.events, true),
@@ -40,6 +42,8 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
     "GET /openapi.json": docs.document,
     "GET /docs": docs.page,
     "GET /docs/:asset": docs.asset,
+    "GET /problems": problems.index,
+    "GET /problems/:code": problems.page,
   };
 }
 

@@ -51,7 +51,7 @@ test("the service serves the document that its routes make", async () => {
 
 test("each documented operation has a route", async () => {
   for (const { method, path } of documented) {
-    const url = `${service.url}${path.replace("{name}", "nothing").replace("{offset}", "0").replace("{asset}", "page.js")}`;
+    const url = `${service.url}${path.replace("{name}", "nothing").replace("{offset}", "0").replace("{asset}", "page.js").replace("{code}", "overloaded")}`;
     const response = await fetch(url, { method, ...(method === "PUT" ? { body: "{}" } : {}) });
     const { type = "" } =
       /json/.test(response.headers.get("content-type") ?? "") && method !== "HEAD"

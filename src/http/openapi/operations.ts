@@ -4,7 +4,7 @@ import type { Edge, Handler } from "../context.ts";
 import { appendEvents } from "./append.ts";
 import type { Operation } from "./operation.ts";
 import { readEvent, readLog, readStream } from "./read.ts";
-import { docs, docsAsset, livez, metrics, openApi, readyz } from "./service.ts";
+import { docs, docsAsset, livez, metrics, openApi, problemIndex, problemPage, readyz } from "./service.ts";
 import { deleteStream, getStream, headStream, listStreams, putStream } from "./streams.ts";
 
 /** The operations by method and path; in this order they stand in the document. */
@@ -24,6 +24,8 @@ export const operations = {
   "GET /openapi.json": openApi,
   "GET /docs": docs,
   "GET /docs/:asset": docsAsset,
+  "GET /problems": problemIndex,
+  "GET /problems/:code": problemPage,
 } satisfies Record<string, Operation>;
 
 /** A handler for each operation: one without the other does not compile. */

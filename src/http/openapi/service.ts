@@ -1,4 +1,5 @@
 // The documents of what probes, scrapers and people ask the service itself.
+import { catalogue } from "../../base/errors.ts";
 import { docsAssets } from "../docs.ts";
 import { component, type Operation, problems, type ResponseObject } from "./operation.ts";
 
@@ -7,6 +8,8 @@ const page = (mediaType: string, description: string): ResponseObject => ({
   headers: { ETag: component("headers", "EntityTag") },
   content: { [mediaType]: { schema: { type: "string" } } },
 });
+
+const notModified: ResponseObject = { description: "If-None-Match names the content that there is." };
 
 const readiness = (description: string, ok: boolean): ResponseObject => ({
   description,
@@ -29,8 +32,6 @@ const readiness = (description: string, ok: boolean): ResponseObject => ({
     },
   },
 });
-
-const notModified: ResponseObject = { description: "If-None-Match names the content that there is." };
 
 export const livez: Operation = {
   operationId: "livez",
@@ -136,4 +137,29 @@ export const docsAsset: Operation = {
     "304": notModified,
     ...problems("not-found", "internal-error"),
   },
+};
+
+export const problemIndex: Operation = {
+  operationId: "problemIndex",
+  summary: "All problems",
+  description: "A page that lists the types of problems.",
+  tags: ["Operations"],
+  responses: { "200": page("text/html", "The page."), "304": notModified },
+};
+
+export const problemPage: Operation = {
+  operationId: "problemPage",
+  summary: "What a problem means",
+  description: "A page for people: what a problem's `type` means, and what helps.",
+  tags: ["Operations"],
+  parameters: [
+    {
+      name: "code",
+      in: "path",
+      required: true,
+      description: "The problem's code, the last part of its `type`",
+      schema: { type: "string", enum: Object.keys(catalogue) },
+    },
+  ],
+  responses: { "200": page("text/html", "The page."), "304": notModified, ...problems("not-found") },
 };

@@ -1,0 +1,134 @@
+// What each problem means to whoever meets it, and what helps.
+import type { ProblemCode } from "../base/errors.ts";
+
+export type Guidance = { meaning: string; remedy: string };
+
+export const guide: Record<ProblemCode, Guidance> = {
+  "malformed-body": {
+    meaning: "The body is not JSON, is not UTF-8, or broke off before its end. Nothing was stored.",
+    remedy: "Send the body as the detail says. A shell may have eaten quotes: put the JSON in single quotes or a file.",
+  },
+  "invalid-stream-name": {
+    meaning: "The name of a stream has 1 to 200 characters of A-Z a-z 0-9 . _ - and :, and is not . or .. alone.",
+    remedy: "Use such a name; other characters are refused also when they are percent-encoded.",
+  },
+  "invalid-parameter": {
+    meaning: "A query parameter or a header is unknown, is given twice, or has a value outside its bounds.",
+    remedy: "The member parameter names it, and the detail says what it takes.",
+  },
+  "invalid-place": {
+    meaning:
+      "A place is beginning, latest, a number, time: with an RFC 3339 time, or event: with an id; this is none, or names an event that is not there.",
+    remedy: "Write the place as one of these. In a URL the + of a time's offset is %2B.",
+  },
+  "invalid-filter": {
+    meaning: "The value of where is not a JSON path predicate that Postgres can evaluate over the data.",
+    remedy:
+      "Write a predicate such as $.amount > 100, or exists($.amount) to ask whether something is there. With curl, -G and --data-urlencode encode it.",
+  },
+  forbidden: {
+    meaning: "Who asks may not do this.",
+    remedy: "Ask as somebody who may.",
+  },
+  "replay-forbidden": {
+    meaning: "The stream is configured with replay: false: its history is not handed out, only what comes live.",
+    remedy: "Follow the stream from latest, or configure it with replay: true.",
+  },
+  "not-found": {
+    meaning: "The service has nothing at this path.",
+    remedy: "/docs shows all paths.",
+  },
+  "stream-not-found": {
+    meaning: "Nothing was ever appended to the stream and it was not created, or it was deleted.",
+    remedy: "Append to it or create it. Following a stream waits for its first event instead.",
+  },
+  "event-not-found": {
+    meaning: "The stream has not come as far as this offset.",
+    remedy: "The member offset is what was asked for; the stream's lastOffset is the last there is.",
+  },
+  "method-not-allowed": {
+    meaning: "The resource is there and does not have this method.",
+    remedy: "Allow, in the answer's headers, lists the methods that it has.",
+  },
+  "not-acceptable": {
+    meaning: "Accept asks for media types in which the resource cannot be had.",
+    remedy: "The member offers lists what can be had; leaving Accept out gives JSON.",
+  },
+  "request-timeout": {
+    meaning: "The body did not arrive in time. Nothing was stored.",
+    remedy: "Send the request again; if the connection is slow, send fewer events at once.",
+  },
+  "event-id-conflict": {
+    meaning:
+      "The stream already holds an event of this id and source with other content. Nothing of the request was stored.",
+    remedy: "The member ids names the events. Give new content a new id; a true repetition has the same content.",
+  },
+  "idempotency-key-in-use": {
+    meaning: "A request with this Idempotency-Key is being worked on at this moment.",
+    remedy: "Wait and send the same request again: it gets the first one's answer.",
+  },
+  "cursor-beyond-head": {
+    meaning:
+      "The reader stands behind the last event that there is. The log is another one than it read before, such as one restored from a backup, or the number is wrong.",
+    remedy: "Compare logId with the one seen before. If it is another, begin anew; else correct the number.",
+  },
+  "event-removed": {
+    meaning: "The event was there and has been removed, with its stream or by its retention.",
+    remedy: "The member firstOffset is the first offset that can still be read.",
+  },
+  "wrong-expected-version": {
+    meaning: "The stream is not at the version that If-Match or If-None-Match expects. Nothing was stored.",
+    remedy: "Read what came since, decide anew, and append with the version in the member actual.",
+  },
+  "body-too-large": {
+    meaning: "The body has more bytes than the service takes at once. Nothing was stored.",
+    remedy: "Send fewer events at once, or put large content elsewhere and its address in the event.",
+  },
+  "uri-too-long": {
+    meaning: "The URL has more characters than the service reads.",
+    remedy: "Shorten the filter, or read more and filter where it is read.",
+  },
+  "unsupported-media-type": {
+    meaning: "The body's Content-Type is not one in which events are taken, or the body is compressed.",
+    remedy:
+      "Send application/json, application/cloudevents+json or application/cloudevents-batch+json, or any content with ce-* headers; without Content-Encoding.",
+  },
+  "invalid-event": {
+    meaning: "At least one event is not as it must be. Nothing of the request was stored.",
+    remedy: "The member errors lists every place, as a JSON Pointer, and what is wrong there.",
+  },
+  "empty-append": {
+    meaning: "The array has no events.",
+    remedy: "Send at least one.",
+  },
+  "invalid-configuration": {
+    meaning: "The stream's configuration has an unknown key, or a value that this version cannot honour.",
+    remedy: "The member errors lists every place and what it takes.",
+  },
+  "idempotency-key-reused": {
+    meaning: "This Idempotency-Key was used for another request.",
+    remedy: "Give every request a key of its own, and the same key only to its repetition.",
+  },
+  "internal-error": {
+    meaning: "The service failed in a way that it did not foresee. A request that changes something may have done so.",
+    remedy: "The log of the service has the cause under the request's id, which is the member instance.",
+  },
+  overloaded: {
+    meaning: "More requests are waiting for the database than the service keeps. This one was not begun.",
+    remedy: "Send it again after the time in Retry-After, and less at once.",
+  },
+  "storage-unavailable": {
+    meaning: "The database does not answer or cannot serve now. The request changed nothing.",
+    remedy: "Send it again after the time in Retry-After. /readyz says what is wrong.",
+  },
+  "outcome-unknown": {
+    meaning:
+      "The connection to the database broke while the request was being worked on: it was done or it was not, and nobody knows.",
+    remedy:
+      "Send the same request again. With ids of your own, an Idempotency-Key or an expected version, it is not done twice.",
+  },
+  "shutting-down": {
+    meaning: "This process is about to end and takes no new requests. This one was not begun.",
+    remedy: "Send it again: another process, or the next one, answers it.",
+  },
+};
