@@ -14,6 +14,18 @@ const time = (description: string): Schema => ({ type: "string", format: "date-t
 
 const required = ["specversion", "id", "type", "source", "time"];
 
+/**
+ * Attributes that are in no list, by their names. Not as `additionalProperties`: generated types would hold every member
+ * against those, `data` too.
+ */
+function attributes(schema: Schema): Schema {
+  return {
+    propertyNames: { pattern: "^(?:data_base64|[a-z0-9]{1,64})$" },
+    patternProperties: { "^(?!data$)[a-z0-9]+$": schema },
+    additionalProperties: true,
+  };
+}
+
 const Event: Schema = {
   type: "object",
   description:
@@ -40,7 +52,7 @@ const Event: Schema = {
     data_base64: text("Binary data in Base64, instead of data"),
   },
   required: [...required, "stream", "offset", "position", "recordedtime", "schemaversion"],
-  additionalProperties: { type: ["string", "boolean", "integer"] },
+  ...attributes({ type: ["string", "boolean", "integer"] }),
   examples: [eventExamples[0]],
 };
 
@@ -102,7 +114,11 @@ export const eventSchemas: Record<string, Schema> = {
   Event,
   Events,
   EventPage,
-  EventInput: { description: "An event as a producer writes it; only the type is required.", ...EventInput },
+  EventInput: {
+    description: "An event as a producer writes it; only the type is required.",
+    ...EventInput,
+    ...attributes(EventInput.additionalProperties as Schema),
+  },
   EventsInput: {
     description: "One event, or several that are appended all or none.",
     anyOf: [

@@ -1,0 +1,63 @@
+// A client whose types are generated from the document compiles, and its compiler finds wrong uses.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import openapiTypescript, { astToString } from "openapi-typescript";
+import ts from "typescript";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "sluice-client-"));
+  const document = new URL("../../openapi.json", import.meta.url);
+  await writeFile(join(folder, "sluice.ts"), astToString(await openapiTypescript(document)));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+/** What the strict compiler says of a program that uses the types. */
+async function compile(name: string, program: string): Promise<string[]> {
+  const file = join(folder, `${name}.ts`);
+  await writeFile(file, `import type { components, operations, paths } from "./sluice.ts";\n${program}`);
+  const compiled = ts.createProgram([file], {
+    strict: true,
+    noEmit: true,
+    allowImportingTsExtensions: true,
+    module: ts.ModuleKind.ESNext,
+    moduleResolution: ts.ModuleResolutionKind.Bundler,
+    target: ts.ScriptTarget.ESNext,
+    types: [],
+  });
+  return ts.getPreEmitDiagnostics(compiled).map((found) => ts.flattenDiagnosticMessageText(found.messageText, "\n"));
+}
+
+const client = `
+type Append = paths["/api/streams/{name}/events"]["post"];
+type Body = NonNullable<Append["requestBody"]>["content"]["application/json"];
+type Appended = Append["responses"]["201"]["content"]["application/json"];
+type Page = operations["readStream"]["responses"]["200"]["content"]["application/json"];
+type Problem = components["schemas"]["Problem"];
+
+export async function append(base: string, stream: string, body: Body): Promise<Appended> {
+  const answer = await fetch(\`\${base}/api/streams/\${stream}/events\`, { method: "POST", body: JSON.stringify(body) });
+  if (!answer.ok) throw new Error(((await answer.json()) as Problem).title);
+  return (await answer.json()) as Appended;
+}
+
+export async function read(url: string): Promise<string[]> {
+  const page = (await (await fetch(url)).json()) as Page;
+  return page.events.map((event) => event.id + event.offset);
+}
+`;
+
+test("a client made of the types compiles", async () => {
+  const use = `append("", "orders", { type: "Placed", data: { total: 1 } }).then((a) => a.events[0]?.offset.length);`;
+  expect(await compile("right", client + use)).toEqual([]);
+}, 60_000);
+
+test("an event without a type, or with a number for an id, does not", async () => {
+  const found = await compile(
+    "wrong",
+    `${client}append("", "s", { data: 1 });\nappend("", "s", { type: "A", id: 7 });`,
+  );
+  expect(found).toHaveLength(2);
+}, 60_000);
