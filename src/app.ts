@@ -190,6 +190,7 @@ async function startParts(config: Config, log: Log, stops: (() => Promise<void> 
         checkHealth({ pool: reads, isDraining: () => draining, partitionRoom: upkeep.partitionRoom, tail: tailState }),
       metrics: metrics.render,
     },
+    corsOrigins: config.corsOrigins,
     log,
   });
   const listening = listen(server, {

@@ -31,6 +31,7 @@ export type Config = {
   idempotencyKeysMs: number;
   shutdownMs: number;
   ginIndex: boolean;
+  corsOrigins: string[];
 };
 
 type Environment = Record<string, string | undefined>;
@@ -52,6 +53,15 @@ export function readConfig(env: Environment): Config {
     text(name, fallback, new RegExp(`^(?:${choices.join("|")})$`), `one of ${choices.join(", ")}`) as Choice;
   const flag = (name: string, fallback: boolean) =>
     choice(name, fallback ? "true" : "false", ["true", "false"]) === "true";
+  const origins = (name: string) => {
+    const given = (env[name] ?? "").split(",").map((part) => part.trim());
+    const listed = given.filter((part) => part !== "");
+    for (const origin of listed) {
+      if (!URL.canParse(origin) || new URL(origin).origin !== origin)
+        throw new ConfigError(`${name} must be origins such as https://app.example.com, not ${JSON.stringify(origin)}`);
+    }
+    return listed;
+  };
   const duration = (name: string, fallback: string, minMs: number, maxMs: number) => {
     const value = text(name, fallback, /^\d{1,9}(ms|s|m|h|d)$/, "a duration such as 500ms, 30s, 5m, 24h or 7d");
     const unit = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }[value.replace(/^\d+/, "")] as number;
@@ -108,6 +118,7 @@ export function readConfig(env: Environment): Config {
     idempotencyKeysMs: duration("IDEMPOTENCY_WINDOW", "24h", 1_000, 2_592_000_000),
     shutdownMs: duration("SHUTDOWN_TIMEOUT", "20s", 100, 600_000),
     ginIndex: flag("GIN_INDEX", false),
+    corsOrigins: origins("CORS_ORIGINS"),
   };
 }
 

@@ -2,6 +2,7 @@
 import { uuidv7 } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import { everyone, type Principal } from "../base/principal.ts";
+import type { Cors } from "./cors.ts";
 import { problemResponse, toProblem } from "./problem.ts";
 
 export type Exchange = {
@@ -16,8 +17,8 @@ export type Handler = (exchange: Exchange) => Response | Promise<Response>;
 
 export type Edge = (handler: Handler) => (context: { request: Request; params?: unknown }) => Promise<Response>;
 
-/** Wraps handlers: names each request, finds who asks, and answers whatever is thrown as a problem. */
-export function createEdge(log: Log): Edge {
+/** Wraps handlers: names each request, finds who asks, and answers whatever is thrown as a problem, to other origins too. */
+export function createEdge(log: Log, cors: Cors): Edge {
   const verbose = log.isLevelEnabled("debug");
   return (handler) => async (context) => {
     const { request } = context;
@@ -28,6 +29,8 @@ export function createEdge(log: Log): Edge {
       id ??= uuidv7();
       return id;
     };
+    const preflight = cors.preflight(request);
+    if (preflight !== null) return preflight;
     let response: Response;
     try {
       response = await handler({
@@ -42,6 +45,7 @@ export function createEdge(log: Log): Edge {
       response = answerProblem(error, request, requestId(), log);
     }
     if (id !== null) response.headers.set("x-request-id", id);
+    cors.expose(request, response.headers);
     if (verbose)
       log.debug(
         { requestId: requestId(), method: request.method, url: request.url, status: response.status },

@@ -5,6 +5,7 @@ import { uuidv7 } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import { type AppendDependencies, appendHandler } from "./append.ts";
 import { answerProblem, createEdge } from "./context.ts";
+import { createCors } from "./cors.ts";
 import { docsHandlers } from "./docs.ts";
 import { type EventsDependencies, eventHandler, eventsHandler } from "./events.ts";
 import { openApiDocument, printDocument } from "./openapi/document.ts";
@@ -18,6 +19,8 @@ export type ServerDependencies = {
   events: EventsDependencies;
   streams: StreamsDependencies;
   operations: OperationsDependencies;
+  /** Origins whose pages may use the service from a browser. */
+  corsOrigins: readonly string[];
   log: Log;
 };
 
@@ -49,7 +52,8 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
 
 export function createServer(dependencies: ServerDependencies) {
   const { log } = dependencies;
-  const edge = createEdge(log);
+  const cors = createCors(dependencies.corsOrigins);
+  const edge = createEdge(log, cors);
   const app = new Elysia({ name: "sluice" });
   const document = () => printDocument(openApiDocument(app.routes));
   const allowed = registerOperations(app, handlersOf(dependencies, document), edge);
@@ -67,7 +71,9 @@ export function createServer(dependencies: ServerDependencies) {
   app.onError(({ error, code, request }) => {
     const problem =
       code === "NOT_FOUND" ? new Problem("not-found", "There is no such resource; /docs shows what there is") : error;
-    return answerProblem(problem, request, uuidv7(), log);
+    const response = answerProblem(problem, request, uuidv7(), log);
+    cors.expose(request, response.headers);
+    return response;
   });
   return app;
 }
