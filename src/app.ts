@@ -191,6 +191,7 @@ async function startParts(config: Config, log: Log, stops: (() => Promise<void> 
       metrics: metrics.render,
     },
     corsOrigins: config.corsOrigins,
+    development: config.development,
     log,
   });
   const listening = listen(server, {

@@ -32,6 +32,7 @@ export type Config = {
   shutdownMs: number;
   ginIndex: boolean;
   corsOrigins: string[];
+  development: boolean;
 };
 
 type Environment = Record<string, string | undefined>;
@@ -119,6 +120,7 @@ export function readConfig(env: Environment): Config {
     shutdownMs: duration("SHUTDOWN_TIMEOUT", "20s", 100, 600_000),
     ginIndex: flag("GIN_INDEX", false),
     corsOrigins: origins("CORS_ORIGINS"),
+    development: env.NODE_ENV !== "production",
   };
 }
 

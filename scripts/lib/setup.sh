@@ -34,6 +34,13 @@ hand_on_npm_settings() {
   if [[ $registry == http* ]]; then export NPM_CONFIG_REGISTRY=${NPM_CONFIG_REGISTRY:-$registry}; fi
 }
 
+# install_debian_package name: false where it cannot be installed, which is everywhere but as root on Debian and its kin.
+install_debian_package() {
+  [[ $(id -u) == 0 ]] && has apt-get || return 1
+  say "installing the Debian package $1"
+  { apt-get update && apt-get install -y --no-install-recommends "$1"; } >/dev/null 2>&1 </dev/null
+}
+
 # run_quietly "what failed" command…: shows the command's output only when it fails.
 run_quietly() {
   local what=$1 output

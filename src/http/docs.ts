@@ -43,7 +43,12 @@ const page = `<!doctype html>
 </html>
 `;
 
-type Asset = { mediaType: string; text?: string };
+type Asset = {
+  mediaType: string;
+  text?: string;
+  /** A page to try things with, which stands in the folder docs: not served in production. */
+  development?: true;
+};
 
 const textStyle = `:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
 body { max-width: 46rem; margin: 3rem auto; padding: 0 1rem; }
@@ -53,7 +58,7 @@ td, th { padding: 0.3rem 1.2rem 0.3rem 0; text-align: left; vertical-align: top;
 a { color: #2f6feb; }
 `;
 
-/** The files of the pages; those without a text stand in the package swagger-ui-dist. */
+/** The files of the pages; those without a text stand in the package swagger-ui-dist, or in the folder docs. */
 export const docsAssets: Record<string, Asset> = {
   "swagger-ui-bundle.js": { mediaType: "text/javascript; charset=utf-8" },
   "swagger-ui.css": { mediaType: "text/css; charset=utf-8" },
@@ -61,6 +66,9 @@ export const docsAssets: Record<string, Asset> = {
   "page.js": { mediaType: "text/javascript; charset=utf-8", text: script },
   "page.css": { mediaType: "text/css; charset=utf-8", text: style },
   "text.css": { mediaType: "text/css; charset=utf-8", text: textStyle },
+  "follow.html": { mediaType: "text/html; charset=utf-8", development: true },
+  "follow.js": { mediaType: "text/javascript; charset=utf-8", development: true },
+  "follow.css": { mediaType: "text/css; charset=utf-8", development: true },
 };
 
 const hourSeconds = 3_600;
@@ -68,7 +76,11 @@ const hourSeconds = 3_600;
 // The way to a package's files that every runtime goes alike.
 const require = createRequire(import.meta.url);
 
-async function load(name: string, { mediaType, text }: Asset): Promise<Content> {
+async function load(name: string, { mediaType, text, development }: Asset): Promise<Content> {
+  if (development) {
+    const bytes = await readFile(new URL(`../../docs/${name}`, import.meta.url));
+    return createContent(bytes, mediaType, "no-cache");
+  }
   const bytes = text ?? (await readFile(join(dirname(require.resolve("swagger-ui-dist/package.json")), name)));
   return createContent(bytes, mediaType, `public, max-age=${hourSeconds}`);
 }
@@ -76,7 +88,7 @@ async function load(name: string, { mediaType, text }: Asset): Promise<Content> 
 export type DocsHandlers = { document: Handler; page: Handler; asset: Handler };
 
 /** `document` returns the text of the OpenAPI document; it is called at the first request for it. */
-export function docsHandlers(document: () => string): DocsHandlers {
+export function docsHandlers(document: () => string, development: boolean): DocsHandlers {
   let described: Content | null = null;
   const html = createContent(page, "text/html; charset=utf-8", "no-cache");
   const loaded = new Map<string, Promise<Content>>();
@@ -89,7 +101,8 @@ export function docsHandlers(document: () => string): DocsHandlers {
     async asset({ request, params }) {
       const name = params.asset ?? "";
       const asset = Object.hasOwn(docsAssets, name) ? docsAssets[name] : undefined;
-      if (asset === undefined) throw new Problem("not-found", "The page has no such file");
+      if (asset === undefined || (asset.development && !development))
+        throw new Problem("not-found", "The page has no such file");
       let reading = loaded.get(name);
       if (reading === undefined) {
         reading = load(name, asset);

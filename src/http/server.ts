@@ -21,13 +21,15 @@ export type ServerDependencies = {
   operations: OperationsDependencies;
   /** Origins whose pages may use the service from a browser. */
   corsOrigins: readonly string[];
+  /** Serves the pages to try things with. */
+  development: boolean;
   log: Log;
 };
 
 function handlersOf(dependencies: ServerDependencies, document: () => string): Handlers {
   const streams = streamsHandlers(dependencies.streams);
   const operations = operationsHandlers(dependencies.operations);
-  const docs = docsHandlers(document);
+  const docs = docsHandlers(document, dependencies.development);
   const problems = problemPageHandlers();
   return {
     "POST /api/streams/:name/events": appendHandler(dependencies.append),
