@@ -1,4 +1,4 @@
-// Binds the application to a port: the one file that knows the runtime.
+// Binds the application to a port: the one file that knows the runtimes, Bun and Deno.
 import type { Elysia } from "elysia";
 
 export type Listening = {
@@ -10,26 +10,53 @@ export type Listening = {
 export type ListenOptions = {
   host: string;
   port: number;
-  /** Seconds without a byte after which a connection is closed; above the heartbeat of event streams. */
+  /** Seconds without a byte after which a connection is closed; above the heartbeat of event streams. Deno has none. */
   idleTimeoutSeconds: number;
 };
 
+type Application = { fetch: Elysia["fetch"] } & Pick<Elysia, "listen">;
+type Bound = { port: number; stop: Listening["stop"] };
+
+/** What is used of Deno (docs.deno.com/api/deno/http-server). */
+type DenoRuntime = {
+  serve: (
+    options: { hostname: string; port: number; signal: AbortSignal; onListen: () => void },
+    handler: (request: Request) => Response | Promise<Response>,
+  ) => { addr: { port: number }; shutdown: () => Promise<void>; finished: Promise<void> };
+};
+
 /** Throws when the address is taken or not of this machine. */
-export function listen(app: { fetch: Elysia["fetch"] } & Pick<Elysia, "listen">, options: ListenOptions): Listening {
-  const started = app.listen({
+export function listen(app: Application, options: ListenOptions): Listening {
+  const { Deno } = globalThis as { Deno?: DenoRuntime };
+  const { port, stop } = Deno === undefined ? listenOnBun(app, options) : listenOnDeno(Deno, app, options);
+  const host = options.host.includes(":") ? `[${options.host}]` : options.host;
+  return { url: `http://${host}:${port}`, stop };
+}
+
+function listenOnBun(app: Application, options: ListenOptions): Bound {
+  const { server } = app.listen({
     hostname: options.host,
     port: options.port,
     idleTimeout: options.idleTimeoutSeconds,
     // The runtime's own refusal is no problem+json. Bodies are bounded where they are read; unread ones are not kept.
     maxRequestBodySize: Number.MAX_SAFE_INTEGER,
   });
-  const server = started.server;
   if (server === null) throw new Error("the server did not start");
-  const host = options.host.includes(":") ? `[${options.host}]` : options.host;
+  return { port: server.port as number, stop: async (abandoned) => server.stop(abandoned) };
+}
+
+function listenOnDeno(deno: DenoRuntime, app: Application, options: ListenOptions): Bound {
+  const abort = new AbortController();
+  const server = deno.serve(
+    { hostname: options.host, port: options.port, signal: abort.signal, onListen() {} },
+    app.fetch,
+  );
   return {
-    url: `http://${host}:${server.port}`,
+    port: server.addr.port,
     async stop(abandoned) {
-      await server.stop(abandoned);
+      if (abandoned) abort.abort();
+      else await server.shutdown();
+      await server.finished;
     },
   };
 }

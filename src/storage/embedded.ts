@@ -84,7 +84,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
   });
   const logCheck = setInterval(() => void rotateServerLog(folder.logFile).catch(() => undefined), logCheckMs);
   logCheck.unref();
-  log.info({ dataDir: folder.path, pid: current.postmaster.pid, takenOver }, "Embedded Postgres is ready");
+  log.info({ dataDir: folder.path, postgresPid: current.postmaster.pid, takenOver }, "Embedded Postgres is ready");
 
   let stopping: Promise<void> | undefined;
   return {

@@ -3,6 +3,8 @@ import { type App, startApp } from "../../src/app.ts";
 import { readConfig } from "../../src/config.ts";
 import { createTestDatabase } from "./postgres.ts";
 
+const root = new URL("../../", import.meta.url).pathname;
+
 export type Service = App & { databaseUrl: string };
 
 /** A service in this process on a database of its own (or the given one) and a free port. The caller stops it. */
@@ -21,9 +23,18 @@ export type ServiceProcess = {
   exited: Promise<number>;
 };
 
-/** A service as a process of its own; resolves when it is ready. */
-export async function spawnService(env: Record<string, string>): Promise<ServiceProcess> {
-  const child = Bun.spawn([process.execPath, new URL("../../src/main.ts", import.meta.url).pathname, "start"], {
+/** How to run a program of this project on Deno, from the package of that name. */
+export function denoCommand(): string[] {
+  const found = [...new Bun.Glob("node_modules/@deno/*/deno").scanSync(root)];
+  return [`${root}${found[0]}`, "run", "--allow-all", "--node-modules-dir=manual"];
+}
+
+/** A service as a process of its own, on this runtime or the given one; resolves when it is ready. */
+export async function spawnService(
+  env: Record<string, string>,
+  command: readonly string[] = [process.execPath],
+): Promise<ServiceProcess> {
+  const child = Bun.spawn([...command, `${root}src/main.ts`, "start"], {
     env: { PATH: process.env.PATH, HOME: process.env.HOME, PORT: "0", ...env },
     stdout: "pipe",
     stderr: "inherit",

@@ -81,7 +81,7 @@ async function takeOver(found: Postmaster, plan: Plan, log: StartLog, signal: Ab
     return { postmaster, exited: watchExit(postmaster, signal), takenOver: true };
   }
   if (postmaster) {
-    log.info({ pid: postmaster.pid }, "Stopping a Postgres that was left behind");
+    log.info({ postgresPid: postmaster.pid }, "Stopping a Postgres that was left behind");
     await stopPostmaster(postmaster);
   }
   return undefined;
@@ -124,7 +124,7 @@ export async function keepRunning(
       return undefined;
     });
     report(running);
-    if (running) log.info({ pid: running.postmaster.pid }, "Postgres runs again");
+    if (running) log.info({ postgresPid: running.postmaster.pid }, "Postgres runs again");
   }
 }
 
