@@ -1,16 +1,16 @@
 // Wires the parts together: starts them in order, and stops them in the reverse order.
 
-import { createLog, type Log } from "./base/log.ts";
-import { everyone } from "./base/principal.ts";
+import type { Log } from "./base/log.ts";
 import { createSemaphore } from "./base/semaphore.ts";
 import type { Config } from "./config.ts";
 import { createSseHub } from "./delivery/sse-hub.ts";
 import { createBodyReader } from "./http/body.ts";
-import { type Listening, listen } from "./http/listen.ts";
+import { listen } from "./http/listen.ts";
 import { createServer } from "./http/server.ts";
 import { checkHealth } from "./ops/health.ts";
 import { watchLoopLag } from "./ops/loop-lag.ts";
-import { createMetrics } from "./ops/metrics.ts";
+import { createMetrics, renderMetrics } from "./ops/metrics.ts";
+import type { ProcessMetrics } from "./ops/workers/messages.ts";
 import { type Connection, createDatabase, type Database } from "./storage/database.ts";
 import { startEmbedded } from "./storage/embedded.ts";
 import { assertCurrent, migrate } from "./storage/migrate.ts";
@@ -26,7 +26,10 @@ import { createFollowers } from "./subscription/follow.ts";
 
 export type App = {
   url: string;
-  log: Log;
+  /** The last position when it started. */
+  head: number;
+  /** What this process measured. */
+  measure: () => Promise<ProcessMetrics>;
   /** Drains: no new requests, event streams told to come back, appends finished; then stops everything. */
   stop: () => Promise<void>;
 };
@@ -34,44 +37,39 @@ export type App = {
 const appendsInFlight = 2;
 const followersReading = 4;
 
-/** Opens the database that the configuration names: a server, or the embedded Postgres. The caller stops both. */
-export async function openDatabase(
+/** Finds the database that the configuration names: a server, or the embedded Postgres, which is started. */
+export async function provideDatabase(
   config: Config,
   log: Log,
-): Promise<{ database: Database; stop: () => Promise<void> }> {
-  let connection: Connection;
-  let stopEmbedded = async () => {};
-  if (config.databaseUrl !== null) connection = config.databaseUrl;
-  else {
-    const embedded = await startEmbedded({
-      ...(config.storage === "memory" ? {} : { dataDir: config.dataDir }),
-      tcp: config.embeddedTcp,
-      log,
-    });
-    connection = embedded.connection;
-    stopEmbedded = () => embedded.stop();
-    log.info({ dataDir: embedded.dataDir, takenOver: embedded.takenOver }, "embedded Postgres is up");
-  }
-  const database = createDatabase({
-    connection,
-    schema: config.schema,
-    poolSize: config.poolSize,
-    commandTimeoutMs: config.commandTimeoutMs,
-    appendsInFlight,
+): Promise<{ connection: Connection; stop: () => Promise<void> }> {
+  if (config.databaseUrl !== null) return { connection: config.databaseUrl, stop: async () => {} };
+  const embedded = await startEmbedded({
+    ...(config.storage === "memory" ? {} : { dataDir: config.dataDir }),
+    tcp: config.embeddedTcp,
+    // Each worker has its pools, two connections for wake-ups and one for an index; some are left for people.
+    maxConnections: Math.max(100, config.workers * (config.poolSize + appendsInFlight + 3) + 20),
     log,
   });
-  return {
-    database,
-    async stop() {
-      await database.stop();
-      await stopEmbedded();
-    },
-  };
+  log.info({ dataDir: embedded.dataDir, takenOver: embedded.takenOver }, "embedded Postgres is up");
+  return { connection: embedded.connection, stop: () => embedded.stop() };
 }
 
+/** Connections to a database, as the configuration wants them. The caller stops it. */
+export function openDatabase(config: Config, connection: Connection, log: Log): Database {
+  const { schema, poolSize, commandTimeoutMs } = config;
+  return createDatabase({ connection, schema, poolSize, commandTimeoutMs, appendsInFlight, log });
+}
+
+/** The place of a service among the workers of one port. */
+export type WorkerPlace = {
+  connection: Connection;
+  port: number;
+  /** What all workers measured. */
+  collect: () => Promise<ProcessMetrics[]>;
+};
+
 /** Starts the service; everything that was started is stopped again when a later part fails. */
-export async function startApp(config: Config): Promise<App> {
-  const log = createLog(config.logLevel, config.serviceName);
+export async function startApp(config: Config, log: Log, place: WorkerPlace | null = null): Promise<App> {
   const stops: (() => Promise<void> | void)[] = [];
   const stopAll = async () => {
     for (const stop of stops.splice(0).reverse()) {
@@ -79,17 +77,29 @@ export async function startApp(config: Config): Promise<App> {
     }
   };
   try {
-    const listening = await startParts(config, log, stops);
-    return { url: listening.url, log, stop: stopAll };
+    let connection = place?.connection;
+    if (connection === undefined) {
+      const provided = await provideDatabase(config, log);
+      stops.push(provided.stop);
+      connection = provided.connection;
+    }
+    const started = await startParts(config, connection, log, stops, place);
+    return { ...started, stop: stopAll };
   } catch (error) {
     await stopAll();
     throw error;
   }
 }
 
-async function startParts(config: Config, log: Log, stops: (() => Promise<void> | void)[]): Promise<Listening> {
-  const { database, stop } = await openDatabase(config, log);
-  stops.push(stop);
+async function startParts(
+  config: Config,
+  connection: Connection,
+  log: Log,
+  stops: (() => Promise<void> | void)[],
+  place: WorkerPlace | null,
+): Promise<Pick<App, "url" | "head" | "measure">> {
+  const database = openDatabase(config, connection, log);
+  stops.push(database.stop);
   await prepareSchema(config, database, log);
 
   const { reads, appends } = database;
@@ -188,7 +198,7 @@ async function startParts(config: Config, log: Log, stops: (() => Promise<void> 
     operations: {
       checks: () =>
         checkHealth({ pool: reads, isDraining: () => draining, partitionRoom: upkeep.partitionRoom, tail: tailState }),
-      metrics: metrics.render,
+      metrics: async () => renderMetrics(place === null ? [await metrics.measure()] : await place.collect()),
     },
     corsOrigins: config.corsOrigins,
     development: config.development,
@@ -196,7 +206,8 @@ async function startParts(config: Config, log: Log, stops: (() => Promise<void> 
   });
   const listening = listen(server, {
     host: config.host,
-    port: config.port,
+    port: place?.port ?? config.port,
+    shared: place !== null,
     idleTimeoutSeconds: Math.min(255, Math.ceil((config.heartbeatMs * 3) / 1_000) + 10),
   });
   stops.push(async () => {
@@ -207,8 +218,7 @@ async function startParts(config: Config, log: Log, stops: (() => Promise<void> 
     await listening.stop(false);
     clearTimeout(late);
   });
-  log.info({ principal: everyone.name, schema: config.schema, head: tail.head() }, `Sluice ready on ${listening.url}`);
-  return listening;
+  return { url: listening.url, head: tail.head(), measure: metrics.measure };
 }
 
 async function prepareSchema(config: Config, database: Database, log: Log): Promise<void> {

@@ -7,6 +7,8 @@ export class ConfigError extends Error {}
 export type Config = {
   host: string;
   port: number;
+  /** Processes that serve the port. */
+  workers: number;
   databaseUrl: string | null;
   storage: "embedded" | "memory";
   dataDir: string;
@@ -91,6 +93,7 @@ export function readConfig(env: Environment): Config {
   return {
     host: text("HOST", "127.0.0.1", /^[\w.:-]{1,253}$/, "a host name or an address"),
     port: number("PORT", 8080, 0, 65_535),
+    workers: number("WORKERS", 1, 1, 64),
     databaseUrl,
     storage: choice("STORAGE", "embedded", ["embedded", "memory"]),
     dataDir: text("DATA_DIR", ".data", /^[^\0]{1,1000}$/, "a folder"),

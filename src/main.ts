@@ -1,9 +1,13 @@
 // The command line: starts the service, migrates, or verifies generated files.
 import { readFile, writeFile } from "node:fs/promises";
-import { openDatabase, startApp } from "./app.ts";
-import { createLog } from "./base/log.ts";
+import { fileURLToPath } from "node:url";
+import { openDatabase, provideDatabase, startApp } from "./app.ts";
+import { createLog, type Log } from "./base/log.ts";
 import { type Config, ConfigError, readConfig } from "./config.ts";
 import { describeOperations } from "./http/openapi/document.ts";
+import { superviseWorkers } from "./ops/workers/supervise.ts";
+import { openWorkerChannel } from "./ops/workers/worker.ts";
+import type { Connection } from "./storage/database.ts";
 import { migrate, status } from "./storage/migrate.ts";
 import { dumpSchema } from "./storage/schema-dump.ts";
 
@@ -21,26 +25,76 @@ function configured(): Config {
   }
 }
 
-async function start(): Promise<void> {
-  const app = await startApp(configured());
+/** Stops on the signals that ask for it, or when told; ends the process. */
+function stopOnSignal(stop: () => Promise<void>, log: Log): () => void {
   let stopping = false;
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.on(signal, () => {
-      if (stopping) return;
-      stopping = true;
-      void app.stop().then(() => process.exit(0));
-    });
-  }
+  const begin = () => {
+    if (stopping) return;
+    stopping = true;
+    void stop().then(() => process.exit(0));
+  };
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, begin);
   // A defect in one request must not end the others; it is logged, loudly.
-  process.on("unhandledRejection", (error) => app.log.error({ err: error }, "unhandled rejection"));
-  process.on("uncaughtException", (error) => app.log.error({ err: error }, "uncaught exception"));
+  process.on("unhandledRejection", (error) => log.error({ err: error }, "unhandled rejection"));
+  process.on("uncaughtException", (error) => log.error({ err: error }, "uncaught exception"));
+  return begin;
+}
+
+async function start(): Promise<void> {
+  const config = configured();
+  const log = createLog(config.logLevel, config.serviceName);
+  const { schema, workers } = config;
+  if (workers > 1) return startWorkers(config, log);
+  const app = await startApp(config, log);
+  stopOnSignal(app.stop, log);
+  log.info({ schema, head: app.head }, `Sluice ready on ${app.url}`);
+}
+
+async function startWorkers(config: Config, log: Log): Promise<void> {
+  const { schema, workers, host, port, shutdownMs } = config;
+  const provided = await provideDatabase(config, log);
+  try {
+    const supervised = await superviseWorkers({
+      workers,
+      program: { file: fileURLToPath(import.meta.url), args: ["worker"] },
+      connection: provided.connection,
+      host,
+      port,
+      stopWithinMs: shutdownMs + 5_000,
+      log,
+    });
+    stopOnSignal(async () => {
+      await supervised.stop();
+      await provided.stop();
+    }, log);
+    log.info({ schema, workers }, `Sluice ready on ${supervised.url}`);
+  } catch (error) {
+    await provided.stop();
+    throw error;
+  }
+}
+
+/** One of several processes on a port, told by its supervisor what to do. */
+async function work(): Promise<void> {
+  const config = configured();
+  const channel = openWorkerChannel<Connection>();
+  const { worker, connection, port } = await channel.assignment;
+  const log = createLog(config.logLevel, config.serviceName).child({ worker });
+  const app = await startApp(config, log, { connection, port, collect: channel.collect });
+  channel.onMeasure(app.measure);
+  channel.onStop(stopOnSignal(app.stop, log));
+  log.info({ head: app.head }, "worker ready");
+  channel.started(app.url);
 }
 
 async function migrateByHand(onlyStatus: boolean): Promise<void> {
   const config = configured();
   const log = createLog("warn", config.serviceName);
-  const { database, stop } = await openDatabase(config, log);
-  const sql = database.connect({ statement_timeout: "0", idle_in_transaction_session_timeout: "0" });
+  const provided = await provideDatabase(config, log);
+  const sql = openDatabase(config, provided.connection, log).connect({
+    statement_timeout: "0",
+    idle_in_transaction_session_timeout: "0",
+  });
   try {
     if (onlyStatus) {
       const found = await status(sql, { schema: config.schema });
@@ -53,7 +107,7 @@ async function migrateByHand(onlyStatus: boolean): Promise<void> {
     }
   } finally {
     await sql.end({ timeout: 1 });
-    await stop();
+    await provided.stop();
   }
 }
 
@@ -61,8 +115,8 @@ async function migrateByHand(onlyStatus: boolean): Promise<void> {
 async function goldenFile(write: boolean): Promise<void> {
   const config = readConfig({ STORAGE: "memory" });
   const log = createLog("warn", config.serviceName);
-  const { database, stop } = await openDatabase(config, log);
-  const sql = database.connect();
+  const provided = await provideDatabase(config, log);
+  const sql = openDatabase(config, provided.connection, log).connect();
   try {
     await migrate(sql, { schema: config.schema, log });
     const dump = await dumpSchema(sql, config.schema);
@@ -75,7 +129,7 @@ async function goldenFile(write: boolean): Promise<void> {
     }
   } finally {
     await sql.end({ timeout: 1 });
-    await stop();
+    await provided.stop();
   }
 }
 
@@ -94,6 +148,7 @@ async function goldenOpenApi(write: boolean): Promise<void> {
 const [command = "start", option] = process.argv.slice(2);
 try {
   if (command === "start" && option === undefined) await start();
+  else if (command === "worker" && option === undefined) await work();
   else if (command === "migrate" && (option === undefined || option === "--status"))
     await migrateByHand(option === "--status");
   else if (command === "schema" && (option === "--check" || option === "--write"))

@@ -50,6 +50,7 @@ const bad: [name: string, ...values: string[]][] = [
   ["IDEMPOTENCY_WINDOW", "999ms", "31d"],
   ["SHUTDOWN_TIMEOUT", "99ms", "11m"],
   ["GIN_INDEX", "maybe"],
+  ["WORKERS", "0", "65", "many"],
   ["CORS_ORIGINS", "*", "app.example.com", "https://app.example.com/", "https://a.example https://b.example", "null"],
 ];
 

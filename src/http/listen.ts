@@ -12,6 +12,8 @@ export type ListenOptions = {
   port: number;
   /** Seconds without a byte after which a connection is closed; above the heartbeat of event streams. Deno has none. */
   idleTimeoutSeconds: number;
+  /** Several processes listen on the port, and the system spreads connections over them. */
+  shared: boolean;
 };
 
 type Application = { fetch: Elysia["fetch"] } & Pick<Elysia, "listen">;
@@ -20,7 +22,7 @@ type Bound = { port: number; stop: Listening["stop"] };
 /** What is used of Deno (docs.deno.com/api/deno/http-server). */
 type DenoRuntime = {
   serve: (
-    options: { hostname: string; port: number; signal: AbortSignal; onListen: () => void },
+    options: { hostname: string; port: number; reusePort: boolean; signal: AbortSignal; onListen: () => void },
     handler: (request: Request) => Response | Promise<Response>,
   ) => { addr: { port: number }; shutdown: () => Promise<void>; finished: Promise<void> };
 };
@@ -38,6 +40,7 @@ function listenOnBun(app: Application, options: ListenOptions): Bound {
     hostname: options.host,
     port: options.port,
     idleTimeout: options.idleTimeoutSeconds,
+    reusePort: options.shared,
     // The runtime's own refusal is no problem+json. Bodies are bounded where they are read; unread ones are not kept.
     maxRequestBodySize: Number.MAX_SAFE_INTEGER,
   });
@@ -48,7 +51,7 @@ function listenOnBun(app: Application, options: ListenOptions): Bound {
 function listenOnDeno(deno: DenoRuntime, app: Application, options: ListenOptions): Bound {
   const abort = new AbortController();
   const server = deno.serve(
-    { hostname: options.host, port: options.port, signal: abort.signal, onListen() {} },
+    { hostname: options.host, port: options.port, reusePort: options.shared, signal: abort.signal, onListen() {} },
     app.fetch,
   );
   return {

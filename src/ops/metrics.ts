@@ -1,5 +1,6 @@
-// The metrics of this process, in the text format of Prometheus.
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+// The metrics of this process, or of all that serve one port, in the text format of Prometheus.
+import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { ProcessMetrics } from "./workers/messages.ts";
 
 export type MetricsSources = {
   appends: () => {
@@ -17,8 +18,15 @@ export type MetricsSources = {
 
 export type Metrics = {
   observeAppend: (seconds: number) => void;
-  render: () => Promise<{ contentType: string; text: string }>;
+  /** What this process measured. */
+  measure: () => Promise<ProcessMetrics>;
 };
+
+/** The text that Prometheus scrapes: of several processes one figure for each metric, by its way of aggregation. */
+export async function renderMetrics(processes: ProcessMetrics[]): Promise<{ contentType: string; text: string }> {
+  const registry = AggregatorRegistry.aggregate(processes);
+  return { contentType: registry.contentType, text: await registry.metrics() };
+}
 
 export function createMetrics(sources: MetricsSources): Metrics {
   const registry = new Registry();
@@ -35,10 +43,11 @@ export function createMetrics(sources: MetricsSources): Metrics {
       },
     });
   };
-  const gauge = (name: string, help: string, read: () => number) => {
+  const gauge = (name: string, help: string, read: () => number, aggregator: "sum" | "max" = "sum") => {
     new Gauge({
       name,
       help,
+      aggregator,
       registers: [registry],
       collect() {
         this.set(read());
@@ -72,12 +81,11 @@ export function createMetrics(sources: MetricsSources): Metrics {
     "Event streams that read history or fell behind.",
     () => eventStreams().catchingUp,
   );
-  gauge("sluice_tail_position", "The last position that the tail has passed on.", () => tail().head);
-  gauge("sluice_tail_lag_events", "Positions known to be committed but not yet passed on.", () => tail().lag);
-  gauge("sluice_event_loop_lag_seconds", "How late the last timer of this process came.", () =>
-    sources.eventLoopLagSeconds(),
-  );
-  gauge("sluice_process_resident_memory_bytes", "Resident memory of this process.", () => process.memoryUsage().rss);
+  gauge("sluice_tail_position", "The last position that the tail has passed on.", () => tail().head, "max");
+  gauge("sluice_tail_lag_events", "Positions known to be committed but not yet passed on.", () => tail().lag, "max");
+  gauge("sluice_event_loop_lag_seconds", "How late the last timer came.", sources.eventLoopLagSeconds, "max");
+  gauge("sluice_process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage().rss);
+  gauge("sluice_workers", "Processes that serve.", () => 1);
   const latency = new Histogram({
     name: "sluice_append_duration_seconds",
     help: "From the arrival of an append to its answer, for those that were stored.",
@@ -86,6 +94,6 @@ export function createMetrics(sources: MetricsSources): Metrics {
   });
   return {
     observeAppend: (seconds) => latency.observe(seconds),
-    render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+    measure: () => registry.getMetricsAsJSON(),
   };
 }

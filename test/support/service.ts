@@ -1,5 +1,6 @@
 // Services for tests: in this process, or as a process of its own that can be killed.
 import { type App, startApp } from "../../src/app.ts";
+import { createLog } from "../../src/base/log.ts";
 import { readConfig } from "../../src/config.ts";
 import { createTestDatabase } from "./postgres.ts";
 
@@ -10,9 +11,14 @@ export type Service = App & { databaseUrl: string };
 /** A service in this process on a database of its own (or the given one) and a free port. The caller stops it. */
 export async function startService(env: Record<string, string> = {}): Promise<Service> {
   const databaseUrl = env.DATABASE_URL ?? (await createTestDatabase());
-  const app = await startApp(
-    readConfig({ PORT: "0", LOG_LEVEL: "silent", SHUTDOWN_TIMEOUT: "2s", ...env, DATABASE_URL: databaseUrl }),
-  );
+  const config = readConfig({
+    PORT: "0",
+    LOG_LEVEL: "silent",
+    SHUTDOWN_TIMEOUT: "2s",
+    ...env,
+    DATABASE_URL: databaseUrl,
+  });
+  const app = await startApp(config, createLog(config.logLevel, config.serviceName));
   return { ...app, databaseUrl };
 }
 
@@ -26,7 +32,7 @@ export type ServiceProcess = {
 /** How to run a program of this project on Deno, from the package of that name. */
 export function denoCommand(): string[] {
   const found = [...new Bun.Glob("node_modules/@deno/*/deno").scanSync(root)];
-  return [`${root}${found[0]}`, "run", "--allow-all", "--node-modules-dir=manual"];
+  return [`${root}${found[0]}`, "run", "--allow-all", "--unstable-net", "--node-modules-dir=manual"];
 }
 
 /** A service as a process of its own, on this runtime or the given one; resolves when it is ready. */
