@@ -11,7 +11,8 @@ import type { Connection } from "./storage/database.ts";
 import { migrate, status } from "./storage/migrate.ts";
 import { dumpSchema } from "./storage/schema-dump.ts";
 
-const usage = `usage: main.ts start | migrate [--status] | schema --check|--write | openapi --check|--write`;
+const usage = `usage: main.ts start | health | migrate [--status] | schema --check|--write | openapi --check|--write`;
+const healthWithinMs = 4_000;
 const goldenSchema = new URL("../sql/schema.sql", import.meta.url);
 const goldenDocument = new URL("../openapi.json", import.meta.url);
 
@@ -87,6 +88,15 @@ async function work(): Promise<void> {
   channel.started(app.url);
 }
 
+/** For a container's health check: whether the service of this configuration can serve. */
+async function health(): Promise<void> {
+  const { host, port } = configured();
+  const reached = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "[::1]" : host.includes(":") ? `[${host}]` : host;
+  const answer = await fetch(`http://${reached}:${port}/readyz`, { signal: AbortSignal.timeout(healthWithinMs) });
+  console.log(await answer.text());
+  process.exit(answer.ok ? 0 : 1);
+}
+
 async function migrateByHand(onlyStatus: boolean): Promise<void> {
   const config = configured();
   const log = createLog("warn", config.serviceName);
@@ -149,6 +159,7 @@ const [command = "start", option] = process.argv.slice(2);
 try {
   if (command === "start" && option === undefined) await start();
   else if (command === "worker" && option === undefined) await work();
+  else if (command === "health" && option === undefined) await health();
   else if (command === "migrate" && (option === undefined || option === "--status"))
     await migrateByHand(option === "--status");
   else if (command === "schema" && (option === "--check" || option === "--write"))
