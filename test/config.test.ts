@@ -182,3 +182,23 @@ test("a database that is not there, and a port that is taken, end the start with
   expect(gone.err).toMatch(/no_such_database/);
   expect(taken.err).toMatch(new RegExp(`${nobody.port}|in use`));
 });
+
+test("every variable that is read is documented, and no other", async () => {
+  const read = new Set<string>();
+  const env = new Proxy<Record<string, string | undefined>>(
+    {},
+    {
+      get(_, name) {
+        read.add(String(name));
+        return undefined;
+      },
+    },
+  );
+  readConfig(env);
+  const table = await Bun.file(new URL("../docs/configuration.md", import.meta.url)).text();
+  const documented = table
+    .split("\n")
+    .filter((line) => line.startsWith("| `"))
+    .flatMap((line) => [...(line.split("|")[1] as string).matchAll(/`([A-Z_]+)`/g)].map((match) => match[1] as string));
+  expect(documented.sort()).toEqual([...read].sort());
+});
