@@ -19,7 +19,7 @@ import { createAppender } from "./stream/append.ts";
 import { readTail } from "./stream/page.ts";
 import { startPayloadIndex } from "./stream/payload-index.ts";
 import { readHead } from "./stream/resolve.ts";
-import { readStreamIds } from "./stream/stream-head.ts";
+import { readStreamStarts } from "./stream/stream-head.ts";
 import { createTail } from "./stream/tail.ts";
 import { createUpkeep } from "./stream/upkeep.ts";
 import { createFollowers } from "./subscription/follow.ts";
@@ -152,7 +152,7 @@ async function startParts(
     tail,
     pool: reads,
     catchUps: createSemaphore(followersReading),
-    streamIds: (names) => reads.run((sql) => readStreamIds(sql, names)),
+    streamStarts: (names) => reads.run((sql) => readStreamStarts(sql, names)),
     log,
   });
   stops.push(followers.stop);

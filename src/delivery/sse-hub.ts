@@ -17,6 +17,7 @@ export type SseRequest = {
   principal: Principal;
   start: Cursor;
   historyEnd: number;
+  logHead: number;
   upTo: UpTo | null;
   limit: number | null;
   /** How many events a bounded replay has; progress frames are sent when it is given. */
@@ -81,7 +82,8 @@ export function createSseHub(options: SseHubOptions): SseHub {
       sink.write(
         encodeFrame({
           retryMs: options.retryMs * (0.5 + Math.random()),
-          id: idOf(start),
+          // Who leaves before it reads of the gap is told of it when it comes back.
+          id: request.gap === null ? idOf(start) : request.gap.from - 1,
           event: "sluice.ready",
           data: {
             stream: request.ready.stream,
@@ -101,6 +103,7 @@ export function createSseHub(options: SseHubOptions): SseHub {
         principal: request.principal,
         start,
         historyEnd: request.historyEnd,
+        logHead: request.logHead,
         upTo: request.upTo,
         limit: request.limit,
         outlet: {

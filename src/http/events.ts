@@ -173,6 +173,7 @@ async function follow(dependencies: EventsDependencies, exchange: Exchange, stre
     principal,
     start: start.start,
     historyEnd: start.historyEnd,
+    logHead: start.logHead,
     upTo: start.upTo,
     limit,
     total,

@@ -22,6 +22,8 @@ export type FollowQuery = {
 export type FollowStart = {
   start: Cursor;
   historyEnd: number;
+  /** The head of the log. */
+  logHead: number;
   upTo: { kind: keyof Cursor; value: number } | null;
   head: number;
   logId: string;
@@ -59,6 +61,7 @@ async function startSingle(
   const last: Cursor = { position: Math.max(head, stream?.lastPosition ?? -1), offset: stream?.lastOffset ?? -1 };
   const common = {
     historyEnd: -1,
+    logHead: head,
     head: last.offset,
     logId,
     reset: false,
@@ -117,7 +120,15 @@ async function startLog(
           kind: "position",
           value: to.kind === "number" ? to.value : await lastPosition(sql, to, head, "to", streamIds),
         };
-  const common = { upTo, head, logId, gap: null, streamIds, historyEnd: await historyEnd(sql, streams, head) };
+  const common = {
+    upTo,
+    head,
+    logHead: head,
+    logId,
+    gap: null,
+    streamIds,
+    historyEnd: await historyEnd(sql, streams, head),
+  };
   const at = (position: number): Cursor => ({ position, offset: position });
   if (after !== null) return { ...common, start: at(Math.min(after, head)), reset: after > head };
   if (from === null || from.kind === "latest") return { ...common, start: at(head), reset: false };

@@ -38,11 +38,20 @@ export function toFilterProblem(where: string | null, error: unknown): unknown {
   return where !== null && isPathError(error) ? invalidFilter(where, classify(error).message) : error;
 }
 
-/** The positions in (after, upTo] whose data satisfies the path. */
-export async function matchPositions(pool: Pool, where: string, after: number, upTo: number): Promise<Set<number>> {
+/** Which positions of a piece of the log are still there, and which of them satisfy a path. */
+export type Evaluated = { present: Set<number>; satisfying: Set<number> };
+
+/** Evaluates a path over the data of the positions in (after, upTo]. */
+export async function evaluatePath(pool: Pool, where: string, after: number, upTo: number): Promise<Evaluated> {
   const rows = await pool.run(
-    (sql) => sql<{ position: string }[]>`
-      select e.position from events e where e.position > ${after} and e.position <= ${upTo} and ${predicate(sql, where)}`,
+    (sql) => sql<{ position: string; satisfies: boolean | null }[]>`
+      select e.position, ${predicate(sql, where)} as satisfies
+      from events e where e.position > ${after} and e.position <= ${upTo}`,
   );
-  return new Set(rows.map((row) => Number(row.position)));
+  const evaluated: Evaluated = { present: new Set(), satisfying: new Set() };
+  for (const row of rows) {
+    evaluated.present.add(Number(row.position));
+    if (row.satisfies === true) evaluated.satisfying.add(Number(row.position));
+  }
+  return evaluated;
 }

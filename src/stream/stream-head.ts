@@ -73,11 +73,14 @@ export async function readLogId(sql: Sql): Promise<string> {
   return rows[0]?.log_id as string;
 }
 
-/** The ids of the named streams; names that never were are left out. */
-export async function readStreamIds(sql: Sql, names: readonly string[]): Promise<number[]> {
-  const rows = await sql<{ id: string }[]>`
-    select id from streams where name = any(${nameList(names)}::text[]) and not internal order by id`;
-  return rows.map((row) => Number(row.id));
+/** Which stream a name stands for, and the first offset that can be read of it. */
+export type StreamStart = { id: number; firstOffset: number };
+
+/** The starts of the named streams; names that never were are left out. */
+export async function readStreamStarts(sql: Sql, names: readonly string[]): Promise<StreamStart[]> {
+  const rows = await sql<{ id: string; first_offset: string }[]>`
+    select id, first_offset from streams where name = any(${nameList(names)}::text[]) and not internal order by id`;
+  return rows.map((row) => ({ id: Number(row.id), firstOffset: Number(row.first_offset) }));
 }
 
 // Quoted, or a stream of the name "null" would be none.

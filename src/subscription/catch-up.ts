@@ -6,7 +6,7 @@ import type { Pool } from "../storage/pool.ts";
 import { readPage } from "../stream/page.ts";
 import { isPathError } from "../stream/path-filter.ts";
 import { isUnfiltered } from "../stream/selection.ts";
-import { readFirstOffset, readLastOffsetUpTo } from "../stream/stream-head.ts";
+import { readFirstOffset, readLastOffsetUpTo, type StreamStart } from "../stream/stream-head.ts";
 import type { Tail } from "../stream/tail.ts";
 import { capped, isReached, type Member, walk } from "./follower.ts";
 import type { LiveGroups } from "./live-groups.ts";
@@ -16,7 +16,7 @@ export type CatchUpOptions = {
   pool: Pool;
   /** Bounds the pages that all followers together read from the database at once. */
   catchUps: Semaphore;
-  streamIds: (names: readonly string[]) => Promise<number[]>;
+  streamStarts: (names: readonly string[]) => Promise<StreamStart[]>;
   live: LiveGroups;
   log: Log;
 };
@@ -34,7 +34,7 @@ export function createCatchUp(options: CatchUpOptions): (member: Member) => Prom
   const isReading = (member: Member) => member.state === "catching-up" || member.state === "behind";
 
   async function catchUp(member: Member): Promise<void> {
-    const { selection, upTo, historyEnd } = member.request;
+    const { selection, upTo, historyEnd, logHead } = member.request;
     const { signal } = member.abort;
     let delayMs = retryMs;
     while (isReading(member)) {
@@ -43,9 +43,11 @@ export function createCatchUp(options: CatchUpOptions): (member: Member) => Prom
         if (!isReading(member)) return;
         const { position } = member.cursor;
         if (isReached(upTo, member.cursor)) return live.end(member, "to", capped(upTo, member.cursor));
-        // The ring cannot tell which events of streams without replay are history.
-        if (position < historyEnd || tail.since(position, 0) === null)
-          await fromDatabase(member, Math.max(tail.head(), historyEnd));
+        // The ring cannot tell which events of streams without replay are history, nor what was deleted before the
+        // follower came if the tail has yet to hear of it.
+        const isAhead = tail.head() < logHead && position < logHead;
+        if (position < historyEnd || isAhead || tail.since(position, 0) === null)
+          await fromDatabase(member, Math.max(tail.head(), historyEnd, logHead));
         // A live follower may fall behind again at once: that begins another round, so this one must not look at its state.
         else if (selection.where === null ? fromRing(member) : await holding(member)) return;
         delayMs = retryMs;
@@ -112,13 +114,13 @@ export function createCatchUp(options: CatchUpOptions): (member: Member) => Prom
   async function fromDatabase(member: Member, committed: number): Promise<void> {
     const { request, abort, cursor } = member;
     const { selection, principal, historyEnd, upTo, outlet } = request;
-    const streamIds = selection.streams === null ? null : await options.streamIds(selection.streams);
+    const starts = selection.streams === null ? null : await options.streamStarts(selection.streams);
     const bound = Math.min(committed, upTo?.kind === "position" ? upTo.value : Number.MAX_SAFE_INTEGER);
     const page = await catchUps.run(
       () =>
         readPage(pool, {
           selection,
-          streamIds,
+          streamIds: starts?.map((start) => start.id) ?? null,
           principal,
           direction: "forward",
           cursor: cursor.position,
@@ -133,14 +135,15 @@ export function createCatchUp(options: CatchUpOptions): (member: Member) => Prom
     );
     let { offset } = cursor;
     let gapTo = -1;
-    const streamId = member.group.stream === null ? undefined : streamIds?.[0];
-    if (streamId !== undefined) {
-      const firstOffset = await pool.run((sql) => readFirstOffset(sql, streamId), abort.signal);
-      const firstRead = page.events[0]?.offset ?? Number.POSITIVE_INFINITY;
-      if (firstOffset > offset + 1 && firstRead >= firstOffset) gapTo = firstOffset - 1;
+    const start = member.group.stream === null ? undefined : starts?.[0];
+    if (start !== undefined) {
       const last = isUnfiltered(selection)
         ? (page.events.at(-1)?.offset ?? -1)
-        : await pool.run((sql) => readLastOffsetUpTo(sql, streamId, page.reached), abort.signal);
+        : await pool.run((sql) => readLastOffsetUpTo(sql, start.id, page.reached), abort.signal);
+      const firstOffset = await pool.run((sql) => readFirstOffset(sql, start.id), abort.signal);
+      // Something was removed between the statements, and which of them saw it is not known: once more.
+      if (firstOffset !== start.firstOffset) return;
+      if (firstOffset > offset + 1) gapTo = firstOffset - 1;
       offset = Math.max(offset, gapTo, last);
     }
     if (!isReading(member)) return;

@@ -2,8 +2,9 @@
 import type { Log } from "../base/log.ts";
 import type { Semaphore } from "../base/semaphore.ts";
 import type { Pool } from "../storage/pool.ts";
-import { matchPositions } from "../stream/path-filter.ts";
+import { evaluatePath } from "../stream/path-filter.ts";
 import type { Cursor } from "../stream/resolve.ts";
+import type { StreamStart } from "../stream/stream-head.ts";
 import type { Tail } from "../stream/tail.ts";
 import { createCatchUp } from "./catch-up.ts";
 import { type FollowRequest, type Group, standsAt } from "./follower.ts";
@@ -24,7 +25,7 @@ export type FollowersOptions = {
   pool: Pool;
   /** Bounds the pages that all followers together read from the database at once. */
   catchUps: Semaphore;
-  streamIds: (names: readonly string[]) => Promise<number[]>;
+  streamStarts: (names: readonly string[]) => Promise<StreamStart[]>;
   log: Log;
 };
 
@@ -39,20 +40,20 @@ export type Followers = {
 /** Bytes of events that may wait for the evaluation of one predicate. */
 const maxWaitingBytes = 8_000_000;
 
-export function createFollowers({ tail, pool, catchUps, streamIds, log }: FollowersOptions): Followers {
+export function createFollowers({ tail, pool, catchUps, streamStarts, log }: FollowersOptions): Followers {
   const live = createLiveGroups({
     head: tail.head,
     evaluate: (where, batch) => evaluator.push(where, batch),
     onBehind: (member) => void catchUp(member),
   });
   const evaluator = createPredicateEvaluator({
-    evaluate: (where, after, upTo) => matchPositions(pool, where, after, upTo),
+    evaluate: (where, after, upTo) => evaluatePath(pool, where, after, upTo),
     onEvaluated: live.passFor,
     onGivenUp: live.dispersed,
     maxWaitingBytes,
     log,
   });
-  const catchUp = createCatchUp({ tail, pool, catchUps, streamIds, live, log });
+  const catchUp = createCatchUp({ tail, pool, catchUps, streamStarts, live, log });
   const unsubscribe = tail.subscribe(live.onBatch);
 
   return {

@@ -35,6 +35,8 @@ export type FollowRequest = {
   start: Cursor;
   /** The head when the follower came: streams that forbid replay are passed over up to here. */
   historyEnd: number;
+  /** The head of the log when the follower came: up to there the database is asked, if the tail has yet to get as far. */
+  logHead: number;
   /** Ends when everything up to here has been written. */
   upTo: UpTo | null;
   /** Ends after this many events. */
@@ -54,8 +56,11 @@ export type Member = {
   /** Its reader has more to read than the buffer holds. */
   waiting: boolean;
   /** While the last pages before going live are being read: what has come for the group since. */
-  held: { events: StoredEvent[]; bytes: number } | null;
+  held: { pieces: HeldPiece[]; bytes: number } | null;
 };
+
+/** What a batch had for a follower: offsets that are missing, then events. */
+export type HeldPiece = { gap: Gap | null; events: readonly StoredEvent[]; reached: Cursor };
 
 /** Followers that want the same events in the same form: what is live is matched and encoded once for all of them. */
 export type Group = {

@@ -1,5 +1,5 @@
 // The live set: groups of equal followers, to whom the tail's batches are passed on as they come.
-import { removalOf, type StoredEvent, sizeOf } from "../stream/event.ts";
+import { type StoredEvent, sizeOf } from "../stream/event.ts";
 import type { Cursor } from "../stream/resolve.ts";
 import { createMatcher, selectionKey } from "../stream/selection.ts";
 import type { TailBatch } from "../stream/tail.ts";
@@ -9,6 +9,7 @@ import {
   type FollowRequest,
   farther,
   type Group,
+  type HeldPiece,
   isReached,
   type Member,
   standsAt,
@@ -102,6 +103,8 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
   function emit(member: Member, events: readonly StoredEvent[], reached: Cursor): boolean {
     const { limit, upTo, outlet } = member.request;
     let wanted = upTo === null ? events : events.filter((event) => event[upTo.kind] <= upTo.value);
+    // What the database told to be removed can still come from a tail that is behind it.
+    if (member.group.stream !== null) wanted = wanted.filter((event) => event.offset > member.cursor.offset);
     if (limit !== null) wanted = wanted.slice(0, limit - member.sent);
     member.sent += wanted.length;
     const room = wanted.length === 0 || outlet.write(outlet.encode(wanted));
@@ -138,18 +141,19 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
         group.matches(event) &&
         (satisfying === null || satisfying.has(event.position)),
     );
-    const removed = gap !== null && batch.events.some((event) => removalOf(event)?.stream === group.stream);
-    if (gap !== null) for (const member of group.members) tell(member, gap.to, removed);
+    if (gap !== null) for (const member of group.members) tell(member, gap.to);
     group.cursor = reached;
     if (matching.length === 0 && !group.bounded) return;
     let shared: Uint8Array | null = null;
     for (const member of group.members) {
       if (member.held !== null) {
-        hold(member, matching);
+        hold(member, { gap, events: matching, reached });
         continue;
       }
       // Who joined ahead of the tail has read further already.
-      const ahead = member.cursor.position > before.position;
+      const ahead =
+        member.cursor.position > before.position ||
+        (group.stream !== null && matching.length > 0 && (matching[0] as StoredEvent).offset <= member.cursor.offset);
       if (ahead || group.bounded) {
         const rest = ahead ? matching.filter((event) => event.position > member.cursor.position) : matching;
         if (!emit(member, rest, reached)) leave(member);
@@ -161,20 +165,17 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
     }
   }
 
-  /** Tells a live follower of the offsets up to `to` that it will not get; one that still reads pages learns it from them. */
-  function tell(member: Member, to: number, removed: boolean): void {
+  /** Tells a live follower of the offsets up to `to` that it will not get; for one that still reads pages that is held back too. */
+  function tell(member: Member, to: number): void {
     const { offset } = standsAt(member);
-    // What lies between a member that still reads and its group is no gap: its pages hold it, unless it was just removed.
-    if (member.held !== null) {
-      if (removed) drop(member);
-    } else if (to > offset) member.request.outlet.onGap(offset + 1, to);
+    if (member.held === null && to > offset) member.request.outlet.onGap(offset + 1, to);
   }
 
-  function hold(member: Member, events: readonly StoredEvent[]): void {
+  function hold(member: Member, piece: HeldPiece): void {
     const { held } = member;
-    if (held === null) return;
-    held.events.push(...events);
-    for (const event of events) held.bytes += sizeOf(event);
+    if (held === null || (piece.gap === null && piece.events.length === 0)) return;
+    held.pieces.push(piece);
+    for (const event of piece.events) held.bytes += sizeOf(event);
     // A reader that is too slow for what comes meanwhile must not fill the memory.
     if (held.bytes > maxHeldBytes) drop(member);
   }
@@ -224,7 +225,7 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
     beginHolding(member: Member): number {
       const { group } = member;
       if (group.members.size === 0) begin(group, member.cursor);
-      member.held = { events: [], bytes: 0 };
+      member.held = { pieces: [], bytes: 0 };
       group.members.add(member);
       return group.cursor.position;
     },
@@ -232,9 +233,17 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
     /** Writes what was held back. True when the follower is live now, false when its reader has to be waited for. */
     release(member: Member): boolean {
       const { group } = member;
-      const events = (member.held?.events ?? []).filter((event) => event.position > member.cursor.position);
+      const pieces = member.held?.pieces ?? [];
       member.held = null;
-      const room = emit(member, events, farther(group.cursor, member.cursor));
+      let room = true;
+      for (const { gap, events, reached } of pieces) {
+        const { position, offset } = member.cursor;
+        if (gap !== null && gap.to > offset) member.request.outlet.onGap(offset + 1, gap.to);
+        const rest = events.filter((event) => event.position > position);
+        room = emit(member, rest, reached);
+        if (!room) break;
+      }
+      room = room && emit(member, [], farther(group.cursor, member.cursor));
       if (room) join(member);
       else group.members.delete(member);
       return room;

@@ -1,6 +1,7 @@
 // Evaluates payload predicates for the live end: each distinct path once for all that has come since its last evaluation.
 import type { Log } from "../base/log.ts";
 import { sizeOf } from "../stream/event.ts";
+import type { Evaluated } from "../stream/path-filter.ts";
 import type { TailBatch } from "../stream/tail.ts";
 
 export type PredicateEvaluator = {
@@ -9,8 +10,8 @@ export type PredicateEvaluator = {
 };
 
 export type PredicateEvaluatorOptions = {
-  /** The positions in (after, upTo] whose data satisfies the path. */
-  evaluate: (where: string, after: number, upTo: number) => Promise<Set<number>>;
+  /** Evaluates the path over the positions in (after, upTo]. */
+  evaluate: (where: string, after: number, upTo: number) => Promise<Evaluated>;
   onEvaluated: (where: string, batch: TailBatch, satisfying: Set<number>) => void;
   /** What was pushed cannot be evaluated, or is too much to hold: whoever waits for it has to catch up by itself. */
   onGivenUp: (where: string) => void;
@@ -34,8 +35,10 @@ export function createPredicateEvaluator(options: PredicateEvaluatorOptions): Pr
       try {
         const { after } = batches[0] as TailBatch;
         const { upTo } = batches.at(-1) as TailBatch;
-        const satisfying = await evaluate(where, after, upTo);
-        for (const batch of batches) onEvaluated(where, batch, satisfying);
+        const { present, satisfying } = await evaluate(where, after, upTo);
+        // What a deletion has removed in between cannot be judged any more: readers are told of it as they catch up.
+        if (batches.some((batch) => batch.events.some((event) => !present.has(event.position)))) giveUp(where, queue);
+        else for (const batch of batches) onEvaluated(where, batch, satisfying);
       } catch (error) {
         // Catching up tries again, or tells the reader that its path cannot be evaluated.
         log.debug({ err: error }, "a predicate could not be evaluated for the live end");

@@ -91,6 +91,7 @@ test("an event stream that opens while the hub has stopped says goodbye at once"
       principal: everyone,
       start: { position: 4, offset: 4 },
       historyEnd: -1,
+      logHead: -1,
       upTo: null,
       limit: null,
       total: null,

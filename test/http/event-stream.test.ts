@@ -187,6 +187,8 @@ test("a follower of deleted events is told the gap, and what comes later", async
   const stream = await follow("/api/streams/deleted/events", { "last-event-id": "1" });
   await stream.until("the later event is there", () => offsets(stream).length === 1);
   expect(named(stream, "sluice.gap")[0]?.data).toEqual({ from: "2", to: "4" });
+  // Who is cut off before it reads of the gap comes back with this, and is told again.
+  expect(named(stream, "sluice.ready")[0]?.id).toBe("1");
   expect(offsets(stream)).toEqual([5]);
 });
 

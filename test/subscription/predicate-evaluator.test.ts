@@ -9,7 +9,8 @@ type Asked = {
   where: string;
   after: number;
   upTo: number;
-  answer: (satisfying: Set<number>) => void;
+  /** `gone` are positions that the database has no more. */
+  answer: (satisfying: Set<number>, gone?: number[]) => void;
   fail: () => void;
 };
 
@@ -18,7 +19,11 @@ function rig(maxWaitingBytes = 1_000_000) {
   const told: string[] = [];
   const evaluator = createPredicateEvaluator({
     evaluate: (where, after, upTo) =>
-      new Promise((answer, reject) => {
+      new Promise((resolve, reject) => {
+        const answer = (satisfying: Set<number>, gone: number[] = []) => {
+          const all = Array.from({ length: upTo - after }, (_, i) => after + 1 + i);
+          resolve({ satisfying, present: new Set(all.filter((position) => !gone.includes(position))) });
+        };
         asked.push({ where, after, upTo, answer, fail: () => reject(new Error("no")) });
       }),
     onEvaluated: (where, batch, satisfying) => told.push(`${where} ${batch.after}-${batch.upTo} ${[...satisfying]}`),
@@ -76,4 +81,16 @@ test("what waits for a slow evaluation is bounded", async () => {
   for (let n = 1; n < 100 && told.length === 0; n++) evaluator.push("a", batch(n, n + 1));
   expect(told).toEqual(["a given up"]);
   expect(asked).toHaveLength(1);
+});
+
+test("what is gone from the database is not judged: whoever waits for it has to ask what became of it", async () => {
+  const { evaluator, asked, told } = rig();
+  evaluator.push("a", batch(0, 3));
+  asked[0]?.answer(new Set([1, 3]), [2]);
+  await until("it is given up", () => told.length > 0);
+  evaluator.push("a", batch(3, 4));
+  await until("the next is asked", () => asked.length === 2);
+  asked[1]?.answer(new Set([4]));
+  await until("it is told", () => told.length > 1);
+  expect(told).toEqual(["a given up", "a 3-4 4"]);
 });

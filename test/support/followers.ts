@@ -6,11 +6,12 @@ import { createDatabase, type Database } from "../../src/storage/database.ts";
 import type { Pool } from "../../src/storage/pool.ts";
 import type { StoredEvent } from "../../src/stream/event.ts";
 import { readTail } from "../../src/stream/page.ts";
-import { readStreamIds } from "../../src/stream/stream-head.ts";
+import { readStreamStarts } from "../../src/stream/stream-head.ts";
 import { createTail, type Tail } from "../../src/stream/tail.ts";
 import { createFollowers, type Follower, type Followers } from "../../src/subscription/follow.ts";
 import type { FollowRequest } from "../../src/subscription/follower.ts";
 import { testSchema } from "./postgres.ts";
+import { until } from "./until.ts";
 
 const log = createLog("silent", "test");
 
@@ -39,6 +40,8 @@ export type Rig = {
   followers: Followers;
   /** Passes the log on through the tail, up to a position. */
   reveal: (upTo: number) => Promise<void>;
+  /** Lets the tail read the log by itself up to a position: what was removed is not there any more. */
+  read: (upTo: number) => Promise<void>;
   /** A follower with a reader that may be stalled from the first moment on. */
   follow: (request?: Partial<FollowRequest>, stalled?: boolean) => Reader;
   /** How often the followers have asked the database. */
@@ -62,14 +65,18 @@ export async function startRig(databaseUrl: string, head: number, ringBytes = 16
     appendsInFlight: 1,
     log,
   });
+  // What was before the tail's start is not in its ring.
+  let reading = false;
+  const nothing = async (upTo: number) => ({ events: [], reached: upTo });
   const tail = createTail({
     readHead: async () => head,
-    readRange: async (_, upTo) => ({ events: [], reached: upTo }),
+    readRange: (after, upTo, limit) => (reading ? readTail(database.reads, after, upTo, limit) : nothing(upTo)),
     ringBytes,
     pollMs: 1e8,
     log,
   });
   await tail.start();
+  reading = true;
   const before: Rig["before"] = { ask: null };
   let asked = 0;
   const pool: Pool = {
@@ -85,7 +92,7 @@ export async function startRig(databaseUrl: string, head: number, ringBytes = 16
     tail,
     pool,
     catchUps: createSemaphore(4),
-    streamIds: (names) => database.reads.run((sql) => readStreamIds(sql, names)),
+    streamStarts: (names) => database.reads.run((sql) => readStreamStarts(sql, names)),
     log,
   });
 
@@ -110,6 +117,7 @@ export async function startRig(databaseUrl: string, head: number, ringBytes = 16
       principal: everyone,
       start: { position: -1, offset: -1 },
       historyEnd: -1,
+      logHead: -1,
       upTo: null,
       limit: null,
       ...request,
@@ -150,6 +158,10 @@ export async function startRig(databaseUrl: string, head: number, ringBytes = 16
         if (events.length === 0) throw new Error(`the log does not reach to ${upTo}`);
         tail.offer(events);
       }
+    },
+    async read(upTo) {
+      tail.wake(upTo);
+      await until("the tail has read the log", () => tail.head() >= upTo);
     },
     follow,
     asked: () => asked,
