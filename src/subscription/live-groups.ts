@@ -143,13 +143,13 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
     );
     if (gap !== null) for (const member of group.members) tell(member, gap.to);
     group.cursor = reached;
-    if (matching.length === 0 && !group.bounded) return;
     let shared: Uint8Array | null = null;
     for (const member of group.members) {
       if (member.held !== null) {
         hold(member, { gap, events: matching, reached });
         continue;
       }
+      if (matching.length === 0 && !group.bounded) continue;
       // Who joined ahead of the tail has read further already.
       const ahead =
         member.cursor.position > before.position ||

@@ -8,10 +8,13 @@ import { type Embedded, startEmbedded } from "../../src/storage/embedded.ts";
 import type { History } from "./history.ts";
 import type { Random } from "./random.ts";
 import { createServiceNode, type ServiceNode } from "./service-node.ts";
+import { mountSmallDisk, type SmallDisk } from "./small-disk.ts";
 
 export type Cluster = {
   postgres: Embedded;
   services: ServiceNode[];
+  /** What the data stands on, when that is small. */
+  disk: SmallDisk | null;
   /** A connection of the harness to the database, past all proxies; the caller ends it. */
   connect: () => postgres.Sql;
   stop: () => Promise<void>;
@@ -21,20 +24,30 @@ export type ClusterOptions = {
   folder: string;
   services: number;
   fsync: boolean;
+  /** Puts the data on a small disk of its own. */
+  smallDisk: boolean;
+  /** Processes start with clocks that are wrong by up to 90 s. */
+  skewClocks: boolean;
   env: Record<string, string>;
   random: Random;
   history: History;
 };
 
+const maxSkewMs = 90_000;
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
-  const { folder, history } = options;
+  const { folder, history, random } = options;
+  const dataDir = join(folder, "data");
+  const disk = options.smallDisk ? await mountSmallDisk(dataDir) : null;
   const embedded = await startEmbedded({
-    dataDir: join(folder, "data"),
+    dataDir,
     fsync: options.fsync,
     tcp: true,
     log: createLog("silent", "crash"),
+  }).catch(async (error: unknown) => {
+    await disk?.unmount();
+    throw error;
   });
   const services: ServiceNode[] = [];
   const abandon = () => {
@@ -48,8 +61,10 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const interrupted = () => {
     for (const signal of signals) process.off(signal, interrupted);
     abandon();
+    disk?.free();
     void embedded
       .stop()
+      .then(() => disk?.unmount())
       .then(() => rm(folder, { recursive: true, force: true }))
       .finally(() => process.exit(130));
   };
@@ -58,13 +73,16 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
 
   async function stop(): Promise<void> {
     await Promise.all(services.map((service) => service.stop()));
+    disk?.free();
     await embedded.stop();
+    await disk?.unmount();
     process.off("exit", atExit);
     for (const signal of signals) process.off(signal, interrupted);
   }
 
   try {
     for (let index = 0; index < options.services; index++) {
+      const skews = random.fork(`clock ${index}`);
       services.push(
         await createServiceNode({
           index,
@@ -73,6 +91,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
           env: options.env,
           logFile: join(folder, `service-${index}.log`),
           history,
+          clockSkewMs: () => (options.skewClocks ? skews.between(-maxSkewMs, maxSkewMs) : 0),
         }),
       );
     }
@@ -84,6 +103,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   return {
     postgres: embedded,
     services,
+    disk,
     connect: () => postgres({ ...embedded.connection, max: 1, onnotice() {}, idle_timeout: 0, fetch_types: false }),
     stop,
   };

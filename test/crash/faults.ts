@@ -19,7 +19,8 @@ export const faultKinds = [
   "old-transaction",
 ] as const;
 
-export type FaultKind = (typeof faultKinds)[number];
+/** Those that need a disk of their own are not among the usual ones. */
+export type FaultKind = (typeof faultKinds)[number] | "fill-disk";
 
 /** One planned fault: which, where, how long it holds, and how long the nemesis then rests, in milliseconds. */
 export type PlannedFault = { kind: FaultKind; service: number; holdMs: number; restMs: number; hard: boolean };
@@ -39,6 +40,7 @@ const longestMs: Record<FaultKind, number> = {
   "cut-readers": 10,
   "stall-readers": 4_000,
   "old-transaction": 12_000,
+  "fill-disk": 4_000,
 };
 
 /** The schedule of a run: it follows from the random source alone. The first faults are those that must occur. */
@@ -116,6 +118,8 @@ export async function beginFault(cluster: Cluster, fault: PlannedFault): Promise
       return switched(reads, "stall-to-client");
     case "old-transaction":
       return holdTransaction(cluster);
+    case "fill-disk":
+      return fillDisk(cluster, fault.hard);
     default:
       return fault.kind satisfies never;
   }
@@ -131,4 +135,18 @@ async function holdTransaction(cluster: Cluster): Promise<() => Promise<void>> {
   return async () => {
     await sql.end({ timeout: 0 }).catch(() => {});
   };
+}
+
+/** No byte is left. When it is hard, not even for the next transaction: Postgres needs a new file of its log, and ends. */
+async function fillDisk({ disk, connect }: Cluster, hard: boolean): Promise<() => Promise<void>> {
+  await disk?.fill();
+  if (hard) {
+    const sql = connect();
+    await Promise.race([
+      sql`select pg_switch_wal()`.catch(() => {}),
+      new Promise((resolve) => setTimeout(resolve, 500)),
+    ]);
+    await sql.end({ timeout: 0 }).catch(() => {});
+  }
+  return async () => disk?.free();
 }

@@ -21,6 +21,10 @@ export type Follower = {
   /** The last event id, as it would be sent on a reconnect; null before the first. */
   cursor: () => number | null;
   reconnects: () => number;
+  /** Whether it was told the end that it asked for, and was sent away (204) when it asked again. */
+  isDone: () => boolean;
+  /** Resolves when it asks no more: it is done, or was stopped. */
+  ended: Promise<void>;
   /** From now on the connection is neither dropped nor slowed down. */
   calm: () => void;
   stop: () => Promise<void>;
@@ -32,12 +36,14 @@ const silenceMs = 5_000;
 export function startFollower(options: FollowerOptions): Follower {
   const { history, random, ports, reader } = options;
   const name = reader.reader;
+  const isBounded = reader.to !== null || reader.limit !== null;
   history.add(reader);
   let lastEventId: string | null = null;
   let retryMs = 200;
   let connections = 0;
   let stopped = false;
   let calm = false;
+  let done = false;
   let close = () => {};
 
   async function connect(): Promise<void> {
@@ -56,6 +62,7 @@ export function startFollower(options: FollowerOptions): Follower {
         silenceMs,
         onHead(status) {
           connections++;
+          done = status === 204;
           history.add({ kind: "connected", reader: name, at: history.now(), invokedAt, lastEventId: sentId, status });
         },
         onBody(chunk) {
@@ -112,9 +119,9 @@ export function startFollower(options: FollowerOptions): Follower {
   }
 
   const running = (async () => {
-    while (!stopped) {
+    while (!stopped && !(done && isBounded)) {
       await connect();
-      if (!stopped) await sleep(Math.min(retryMs, 1_000));
+      if (!stopped && !done) await sleep(Math.min(retryMs, 1_000));
     }
   })();
 
@@ -122,6 +129,8 @@ export function startFollower(options: FollowerOptions): Follower {
     reader,
     cursor: () => (lastEventId === null || !/^-?\d+$/.test(lastEventId) ? null : Number(lastEventId)),
     reconnects: () => Math.max(0, connections - 1),
+    isDone: () => done,
+    ended: running,
     calm() {
       calm = true;
     },
@@ -136,7 +145,9 @@ export function startFollower(options: FollowerOptions): Follower {
 /** The path that a reader asks for. */
 export function pathOf(reader: ReaderDeclared): string {
   const query = new URLSearchParams();
-  if (reader.from === "beginning") query.set("from", "beginning");
+  if (reader.from !== "latest") query.set("from", String(reader.from));
+  if (reader.to !== null) query.set("to", String(reader.to));
+  if (reader.limit !== null) query.set("limit", String(reader.limit));
   if (reader.types !== null) query.set("types", reader.types.join(","));
   if (reader.above !== null) query.set("where", `$.n > ${reader.above}`);
   if (!reader.single) for (const stream of reader.streams ?? []) query.append("stream", stream);

@@ -34,6 +34,33 @@ export type AppendAnswered = {
   body: string | null;
 };
 
+/** One attempt to delete a stream. */
+export type DeletionInvoked = { kind: "deleting"; op: number; at: number; stream: string };
+
+export type DeletionAnswered = {
+  kind: "deleted";
+  op: number;
+  at: number;
+  outcome: AppendAnswered["outcome"];
+  status: number | null;
+  /** The problem's code, or what broke. */
+  reason: string | null;
+};
+
+/** A read of a stream from the event with an id on, which its producer had been told. */
+export type LookedUp = {
+  kind: "looked-up";
+  at: number;
+  stream: string;
+  id: string;
+  /** The offset that the producer was told. */
+  offset: number;
+  /** Null when the connection broke. */
+  status: number | null;
+  /** The first event of the answer. */
+  first: SeenEvent | null;
+};
+
 /** What a reader asks for. */
 export type ReaderDeclared = {
   kind: "reader";
@@ -46,7 +73,12 @@ export type ReaderDeclared = {
   types: string[] | null;
   /** Only events whose `data.n` is greater. */
   above: number | null;
-  from: "beginning" | "latest";
+  /** A number is an offset where one stream is read, else a position. */
+  from: "beginning" | "latest" | number;
+  /** Where an event stream ends, inclusive: an offset or a position as in `from`. */
+  to: number | null;
+  /** After how many events a connection ends. */
+  limit: number | null;
 };
 
 /** A follower's connection; `lastEventId` is what it sent. */
@@ -89,7 +121,18 @@ export type PageRead = {
 export type Alarm = { kind: "alarm"; at: number; what: string };
 export type Fault = { kind: "fault"; at: number; what: string; phase: "begins" | "ends" };
 
-export type Entry = AppendInvoked | AppendAnswered | ReaderDeclared | Connected | Frame | PageRead | Alarm | Fault;
+export type Entry =
+  | AppendInvoked
+  | AppendAnswered
+  | DeletionInvoked
+  | DeletionAnswered
+  | LookedUp
+  | ReaderDeclared
+  | Connected
+  | Frame
+  | PageRead
+  | Alarm
+  | Fault;
 
 export type History = {
   entries: Entry[];

@@ -44,7 +44,7 @@ export async function runNemesis(
 
 /** Two faults of one place would heal each other. */
 function placeOf({ kind, service }: PlannedFault): string {
-  if (kind === "old-transaction" || kind === "crash-postgres") return kind;
+  if (kind === "old-transaction" || kind === "crash-postgres" || kind === "fill-disk") return kind;
   if (kind.includes("service")) return `process ${service}`;
   if (kind.includes("readers")) return `readers ${service}`;
   return kind === "lose-answers" ? `writers ${service}` : `database ${service}`;

@@ -1,11 +1,14 @@
 // The readers of a run: who follows and pages through what, from where.
+import { type BoundedFollowers, startBounded } from "./bounded-followers.ts";
 import { type Follower, startFollower } from "./followers.ts";
 import type { History, ReaderDeclared } from "./history.ts";
+import { runLookups } from "./lookups.ts";
 import { runPager } from "./pagers.ts";
 import type { Random } from "./random.ts";
 
 export type Readers = {
   followers: Follower[];
+  bounded: BoundedFollowers[];
   /** Pagers end, nobody else comes, and followers keep the connections that they have. */
   calm: () => Promise<void>;
   stop: () => Promise<void>;
@@ -15,6 +18,8 @@ export type ReadersOptions = {
   history: History;
   random: Random;
   ports: readonly number[];
+  /** The first position that is the run's: what was before is nobody's. */
+  base: number;
   /** When the last of those that come later comes. */
   durationMs: number;
 };
@@ -43,6 +48,25 @@ const following: [string, Wish, Habit][] = [
   ["several", { ...beginning, streams: ["hot-0", "orders", "new-1"] }, { dropEveryMs: 2_000 }],
   ["not-yet-there", { ...one("new-2"), ...beginning }, { dropEveryMs: 500 }],
   ["not-yet-there-latest", one("new-3"), {}],
+  ["doomed", { ...one("doomed-0"), ...beginning }, { dropEveryMs: 1_000 }],
+  ["doomed-steady", { ...one("doomed-0"), ...beginning }, {}],
+  ["doomed-slow", { ...one("doomed-1"), ...beginning }, { slow: true }],
+  ["doomed-latest", one("doomed-1"), { dropEveryMs: 700 }],
+  ["doomed-types", { ...one("doomed-0"), ...beginning, types: ["Changed"] }, { dropEveryMs: 800 }],
+  ["doomed-types-steady", { ...one("doomed-1"), types: ["Opened"] }, {}],
+  ["doomed-where", { ...one("doomed-1"), ...beginning, above: 60 }, { dropEveryMs: 800 }],
+  ["doomed-where-steady", { ...one("doomed-0"), above: 60 }, {}],
+  ["doomed-several", { ...beginning, streams: ["doomed-0", "doomed-1", "orders"] }, { dropEveryMs: 1_500 }],
+];
+
+const bounded: [string, Wish, number | null][] = [
+  ["bounded-hot", one("hot-0"), null],
+  ["bounded-bulk-types", { ...one("bulk"), types: ["Opened", "Closed"] }, 600],
+  ["bounded-orders-where", { ...one("orders"), above: 50 }, 600],
+  ["bounded-doomed", one("doomed-0"), 800],
+  ["bounded-doomed-where", { ...one("doomed-1"), above: 30 }, null],
+  ["bounded-all", {}, 600],
+  ["bounded-all-types", { types: ["Changed"] }, null],
 ];
 
 const paging: [string, ReaderDeclared["form"], Wish][] = [
@@ -52,17 +76,22 @@ const paging: [string, ReaderDeclared["form"], Wish][] = [
   ["lines-all", "ndjson", {}],
   ["lines-all-where", "ndjson", { above: 50 }],
   ["lines-bulk", "ndjson", one("bulk")],
+  ["pages-doomed", "json", one("doomed-0")],
+  ["pages-doomed-where", "json", { ...one("doomed-1"), above: 30 }],
+  ["lines-doomed", "ndjson", one("doomed-1")],
 ];
 
-function declare(reader: string, form: ReaderDeclared["form"], wish: Wish): ReaderDeclared {
+function declare(reader: string, form: ReaderDeclared["form"], wish: Wish, base: number): ReaderDeclared {
+  const all = { streams: null, single: false, types: null, above: null, to: null, limit: null } as const;
   const from = form === "sse" ? "latest" : "beginning";
-  return { kind: "reader", reader, form, streams: null, single: false, types: null, above: null, from, ...wish };
+  const declared: ReaderDeclared = { kind: "reader", reader, form, ...all, from, ...wish };
+  return declared.from === "beginning" && !declared.single && base > 0 ? { ...declared, from: base } : declared;
 }
 
-export function startReaders({ history, random, ports, durationMs }: ReadersOptions): Readers {
+export function startReaders({ history, random, ports, base, durationMs }: ReadersOptions): Readers {
   const followers: Follower[] = [];
   const follow = (name: string, wish: Wish, habit: Habit) => {
-    const reader = declare(name, "sse", wish);
+    const reader = declare(name, "sse", wish, base);
     const { dropEveryMs = null, slow = false } = habit;
     followers.push(startFollower({ history, random: random.fork(name), ports, reader, dropEveryMs, slow }));
   };
@@ -75,21 +104,32 @@ export function startReaders({ history, random, ports, durationMs }: ReadersOpti
     }, durationMs * part),
   );
   const stop = new AbortController();
-  const pagers = paging.map(([name, form, wish]) =>
-    runPager({ history, random: random.fork(name), ports, reader: declare(name, form, wish), stop: stop.signal }),
+  const rounds = bounded.map(([name, wish, dropEveryMs]) =>
+    startBounded({
+      ...{ history, random: random.fork(name), ports, base, dropEveryMs, stop: stop.signal },
+      reader: declare(name, "sse", wish, base),
+    }),
   );
+  const asking = [
+    ...paging.map(([name, form, wish]) => {
+      const reader = declare(name, form, wish, base);
+      return runPager({ history, random: random.fork(name), ports, reader, stop: stop.signal });
+    }),
+    runLookups({ history, random: random.fork("lookups"), ports, stop: stop.signal }),
+  ];
   return {
     followers,
+    bounded: rounds,
     async calm() {
       stop.abort();
       for (const timer of late) clearTimeout(timer);
-      for (const follower of followers) follower.calm();
-      await Promise.all(pagers);
+      for (const follower of [...followers, ...rounds]) follower.calm();
+      await Promise.all(asking);
     },
     async stop() {
       stop.abort();
       for (const timer of late) clearTimeout(timer);
-      await Promise.all([...pagers, ...followers.map((follower) => follower.stop())]);
+      await Promise.all([...asking, ...[...followers, ...rounds].map((follower) => follower.stop())]);
     },
   };
 }

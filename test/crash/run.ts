@@ -4,15 +4,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { checkHistory } from "./check/all.ts";
-import { nothingIsLeft, type Remains } from "./check/rest.ts";
+import { nothingIsLeft } from "./check/rest.ts";
 import { defectsLogged } from "./check/service-log.ts";
 import { type Cluster, startCluster } from "./cluster.ts";
 import { type FaultKind, faultKinds, planFaults } from "./faults.ts";
 import { createHistory, type History } from "./history.ts";
 import { readLog } from "./log-snapshot.ts";
 import { runNemesis } from "./nemesis.ts";
+import { prefill } from "./prefill.ts";
+import { keepPurgedRows } from "./purged-rows.ts";
 import { createRandom, type Random } from "./random.ts";
-import { type Readers, startReaders } from "./readers.ts";
+import { startReaders } from "./readers.ts";
+import { followersArrive, quietMs, servicesReady, whatIsLeft } from "./settling.ts";
 import { summarise } from "./summary.ts";
 import { runWriters } from "./writers.ts";
 
@@ -25,6 +28,12 @@ export type RunOptions = {
   faults?: readonly FaultKind[];
   /** Whether Postgres waits for the disk. */
   fsync?: boolean;
+  /** Services start with clocks that are wrong by up to 90 s. */
+  skewClocks?: boolean;
+  /** The log has so many events before the run begins. */
+  prefilled?: number;
+  /** The data stands on a small disk, which is filled now and then. */
+  fullDisk?: boolean;
 };
 
 export type RunResult = {
@@ -35,7 +44,6 @@ export type RunResult = {
   folder: string | null;
 };
 
-const quietMs = 45_000;
 /** How long healing, waiting for quiet and checking may take together. */
 const longestEndMs = 5 * quietMs;
 const limits = { rssBytes: 600e6, sockets: 40, databaseConnections: 14 };
@@ -52,13 +60,19 @@ export async function runHistory(options: RunOptions): Promise<RunResult> {
     folder,
     services,
     fsync: options.fsync ?? false,
-    env: environment(random.fork("environment")),
+    smallDisk: options.fullDisk ?? false,
+    skewClocks: options.skewClocks ?? false,
+    env: environment(random.fork("environment"), options),
     random,
     history,
   });
-  let violations: string[];
+  let violations: string[] = [];
+  let checkpoint = 0;
   try {
-    violations = await inTime(loadAndCheck(cluster, history, random, options), durationMs + longestEndMs);
+    ({ violations, checkpoint } = await inTime(
+      loadAndCheck(folder, cluster, history, random, options),
+      durationMs + longestEndMs,
+    ));
   } catch (error) {
     violations = [`[run] it did not come to its end: ${(error as Error).stack}`];
   } finally {
@@ -72,10 +86,11 @@ export async function runHistory(options: RunOptions): Promise<RunResult> {
     violations.push(...defectsLogged(service, await Bun.file(join(folder, `service-${service}.log`)).text()));
   }
   await rm(join(folder, "data"), { recursive: true, force: true });
+  await Bun.write(join(folder, "violations.txt"), violations.join("\n"));
   if (violations.length === 0) await rm(folder, { recursive: true, force: true });
   return {
     violations,
-    summary: summarise({ seed, services, durationMs, history: history.entries, violations }),
+    summary: summarise({ seed, services, durationMs, history: history.entries, checkpoint, violations }),
     folder: violations.length === 0 ? null : folder,
   };
 }
@@ -95,14 +110,14 @@ async function inTime<T>(run: Promise<T>, ms: number): Promise<T> {
 }
 
 /** Small limits, so that their edges are met: they follow from the seed. */
-function environment(random: Random): Record<string, string> {
+function environment(random: Random, { prefilled = 0 }: RunOptions): Record<string, string> {
   return {
     LOG_LEVEL: "warn",
     DATABASE_TIMEOUT: random.pick(["500ms", "2s"]),
     SHUTDOWN_TIMEOUT: "2s",
     HEARTBEAT: random.pick(["200ms", "500ms", "1s"]),
     SSE_RETRY: "50ms",
-    PARTITION_SIZE: String(random.pick([2_000, 10_000, 4_000_000])),
+    PARTITION_SIZE: String(random.pick(prefilled > 0 ? [20_000, 4_000_000] : [2_000, 10_000, 4_000_000])),
     TAIL_RING_BYTES: String(random.pick([20_000, 300_000, 16_777_216])),
     SSE_BUFFER_BYTES: String(random.pick([1_024, 65_536])),
     APPEND_BATCH_EVENTS: String(random.pick([10, 1_000])),
@@ -111,15 +126,22 @@ function environment(random: Random): Record<string, string> {
 }
 
 async function loadAndCheck(
+  folder: string,
   cluster: Cluster,
   history: History,
   random: Random,
   options: RunOptions,
-): Promise<string[]> {
-  const { durationMs, faults = faultKinds } = options;
-  const plan = planFaults(random.fork("faults"), { kinds: faults, services: cluster.services.length, durationMs });
-  const reads = cluster.services.map((service) => service.reads.port);
-  const readers = startReaders({ history, random: random.fork("readers"), ports: reads, durationMs });
+): Promise<{ violations: string[]; checkpoint: number }> {
+  const { durationMs, prefilled = 0 } = options;
+  const full = options.fullDisk ? (["fill-disk", "fill-disk", "fill-disk"] as const) : [];
+  const kinds = [...(options.faults ?? faultKinds), ...full];
+  const plan = planFaults(random.fork("faults"), { kinds, services: cluster.services.length, durationMs });
+  const url = `http://127.0.0.1:${cluster.services.at(-1)?.port}`;
+  await connected(cluster, keepPurgedRows);
+  if (prefilled > 0) await prefill(cluster.services[0]?.port as number, prefilled);
+  const base = prefilled > 0 ? await connected(cluster, readEnd) : 0;
+  const ports = cluster.services.map((service) => service.reads.port);
+  const readers = startReaders({ history, random: random.fork("readers"), ports, base, durationMs });
   const stop = new AbortController();
   const giveUp = new AbortController();
   const writing = runWriters({
@@ -136,26 +158,26 @@ async function loadAndCheck(
     await writing;
     clearTimeout(patience);
     await readers.calm();
-    const url = `http://127.0.0.1:${cluster.services.at(-1)?.port}`;
-    await quiet(
-      history,
-      () => "a service is not ready though everything is healed",
-      async () => {
-        const answers = await Promise.all(cluster.services.map(({ port }) => fetch(`http://127.0.0.1:${port}/readyz`)));
-        return answers.every((answer) => answer.status === 200);
-      },
-    );
-    const log = await connected(cluster, (sql) => readLog(sql, url));
+    await servicesReady(cluster, history);
+    const log = await connected(cluster, (sql) => readLog(sql, url, base));
     await followersArrive(history, readers, log.rows);
     await readers.stop();
     const remains = await whatIsLeft(cluster, history);
-    return [...checkHistory(history.entries, log), ...nothingIsLeft(remains, limits).map((what) => `[12] ${what}`)];
+    // What cannot be looked up any more when the database is gone.
+    await Bun.write(join(folder, "log.json"), JSON.stringify({ base, ...log, streams: undefined }));
+    const left = nothingIsLeft(remains, limits).map((what) => `[12] ${what}`);
+    return { violations: [...checkHistory(history.entries, log, base), ...left], checkpoint: log.checkpoint };
   } finally {
     stop.abort();
     giveUp.abort();
     await readers.stop();
     await writing;
   }
+}
+
+async function readEnd(sql: ReturnType<Cluster["connect"]>): Promise<number> {
+  const [row] = await sql<{ end: string }[]>`select max(position) + 1 as end from event_streaming.events`;
+  return Number(row?.end);
 }
 
 async function connected<T>(cluster: Cluster, task: (sql: ReturnType<Cluster["connect"]>) => Promise<T>): Promise<T> {
@@ -165,56 +187,4 @@ async function connected<T>(cluster: Cluster, task: (sql: ReturnType<Cluster["co
   } finally {
     await sql.end({ timeout: 1 });
   }
-}
-
-/** Waits for the condition; an alarm when it does not come. */
-async function quiet(history: History, alarm: () => string, condition: () => Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + quietMs; !(await condition().catch(() => false)); ) {
-    if (Date.now() > deadline) return history.alarm(alarm());
-    await sleep(25);
-  }
-}
-
-/** Waits until each follower's cursor is at the end of what it follows. */
-async function followersArrive(
-  history: History,
-  readers: Readers,
-  rows: readonly { position: number; stream: string; offset: number }[],
-): Promise<void> {
-  const lastPosition = rows.at(-1)?.position ?? -1;
-  const lastOffsets = new Map(rows.map((row) => [row.stream, row.offset]));
-  await Promise.all(
-    readers.followers.map(({ reader, cursor }) => {
-      const end = reader.single ? (lastOffsets.get(reader.streams?.[0] as string) ?? -1) : lastPosition;
-      const late = () => `${reader.reader} stands at ${cursor()} and does not reach ${end}, the end of what it follows`;
-      return quiet(history, late, async () => (cursor() ?? -2) >= end);
-    }),
-  );
-}
-
-async function whatIsLeft(cluster: Cluster, history: History): Promise<Remains[]> {
-  const eventStreams = async (port: number) => {
-    const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
-    return Number(/^sluice_sse_connections (\d+)$/m.exec(text)?.[1] ?? Number.NaN);
-  };
-  await quiet(
-    history,
-    () => "event streams stay open after their readers have left",
-    async () => {
-      const counts = await Promise.all(cluster.services.map(({ port }) => eventStreams(port)));
-      return counts.every((count) => count === 0);
-    },
-  );
-  return Promise.all(
-    cluster.services.map(async (service) => {
-      const { rss, sockets } = await service.resources();
-      return {
-        service: service.index,
-        eventStreams: await eventStreams(service.port),
-        rssBytes: rss,
-        sockets,
-        databaseConnections: service.database.connections(),
-      };
-    }),
-  );
 }

@@ -35,11 +35,14 @@ export type ServiceNodeOptions = {
   env: Record<string, string>;
   logFile: string;
   history: History;
+  /** Drawn at each start: by how many milliseconds the process's clock is wrong. */
+  clockSkewMs: () => number;
 };
 
 const readyMs = 30_000;
 const terminateMs = 25_000;
 const main = new URL("../../src/main.ts", import.meta.url).pathname;
+const skewedClock = new URL("./skewed-clock.ts", import.meta.url).pathname;
 
 export async function createServiceNode(options: ServiceNodeOptions): Promise<ServiceNode> {
   const { index, port, history, logFile } = options;
@@ -53,12 +56,17 @@ export async function createServiceNode(options: ServiceNodeOptions): Promise<Se
 
   function spawn(): Bun.Subprocess {
     const log = openSync(logFile, "a");
-    const spawned = Bun.spawn([process.execPath, main, "start"], {
+    const skewMs = options.clockSkewMs();
+    const preload = skewMs === 0 ? [] : ["--preload", skewedClock];
+    if (skewMs !== 0)
+      history.add({ kind: "fault", at: history.now(), what: `skew-clock ${index} by ${skewMs} ms`, phase: "begins" });
+    const spawned = Bun.spawn([process.execPath, ...preload, main, "start"], {
       env: {
         PATH: process.env.PATH,
         HOME: process.env.HOME,
         PORT: String(port),
         DATABASE_URL: url.href,
+        CLOCK_SKEW_MS: String(skewMs),
         ...options.env,
       },
       stdin: "ignore",

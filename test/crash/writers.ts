@@ -1,37 +1,11 @@
 // Writers: each appends in its own way, by decisions of its own seeded source, until it is told to stop.
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Append, type AppendClient, createAppendClient, type NewEvent } from "./append-client.ts";
-import type { History } from "./history.ts";
-import type { Random } from "./random.ts";
+import type { Append } from "./append-client.ts";
+import { comparingDoomed, deleting, doomedKeys, doomedPlain, doomedWithIds } from "./doomed.ts";
+import { anyService, createWriter, repeatable, size, type Turn, type WritersOptions } from "./writer.ts";
 
-const eventTypes = ["Opened", "Changed", "Closed"] as const;
 const plainStreams = ["orders", "stock", "bulk"] as const;
 const hotStreams = ["hot-0", "hot-1"] as const;
-
-export type WritersOptions = {
-  history: History;
-  random: Random;
-  ports: readonly number[];
-  /** No new appends after it; those under way get their outcome. */
-  stop: AbortSignal;
-  giveUp: AbortSignal;
-};
-
-type Writer = {
-  name: string;
-  random: Random;
-  client: AppendClient;
-  services: number;
-  /** A fresh request on a stream. */
-  append: (
-    stream: string,
-    size: number,
-    given?: Partial<Pick<Append, "expected" | "key">> & { ids?: boolean },
-  ) => Append;
-};
-
-/** One turn of a writer. */
-type Turn = (writer: Writer) => Promise<void>;
 
 /** Runs all writers; resolves when each has the outcome of its last request. */
 export async function runWriters(options: WritersOptions): Promise<void> {
@@ -50,6 +24,12 @@ export async function runWriters(options: WritersOptions): Promise<void> {
     ["cas-1", comparing],
     ["cas-2", comparing],
     ["new", onNewStreams],
+    ["doomed-0", doomedPlain],
+    ["doomed-1", doomedPlain],
+    ["doomed-ids", doomedWithIds],
+    ["doomed-keys", doomedKeys],
+    ["doomed-cas", comparingDoomed],
+    ["deleting", deleting],
   ];
   await Promise.all(
     kinds.map(async ([name, kind]) => {
@@ -60,34 +40,10 @@ export async function runWriters(options: WritersOptions): Promise<void> {
         await sleep(writer.random.between(2, 40));
       }
       writer.client.close();
+      writer.deletions.close();
     }),
   );
 }
-
-function createWriter(name: string, { history, random, ports, giveUp }: WritersOptions, nextOp: () => number): Writer {
-  const own = random.fork(name);
-  const client = createAppendClient({ history, random: own.fork("client"), ports, nextOp, giveUp });
-  let groups = 0;
-  return {
-    name,
-    random: own,
-    client,
-    services: ports.length,
-    append(stream, size, given = {}) {
-      const group = `${name}-${groups++}`;
-      const events: NewEvent[] = Array.from({ length: size }, (_, i) => ({
-        id: given.ids === true ? `${group}-${i}` : null,
-        mark: `${group}/${i}`,
-        type: own.pick(eventTypes),
-        n: own.between(0, 99),
-        pad: own.chance(0.1) ? "x".repeat(own.between(1, 3_000)) : "",
-      }));
-      return { group, stream, events, expected: given.expected ?? null, key: given.key ?? null };
-    },
-  };
-}
-
-const anyService = (writer: Writer) => writer.random.between(0, writer.services - 1);
 
 function plain(): Turn {
   return async (writer) => {
@@ -129,19 +85,6 @@ function withKeys(): Turn {
         ids: writer.random.chance(0.2),
       }),
     );
-}
-
-const size = (writer: Writer) => (writer.random.chance(0.3) ? writer.random.between(2, 8) : 1);
-
-async function repeatable(writer: Writer, earlier: Append[], fresh: () => Append): Promise<void> {
-  const again = earlier.length > 0 && writer.random.chance(0.1);
-  const append = again ? writer.random.pick(earlier) : fresh();
-  if (!again) earlier.push(append);
-  if (earlier.length > 50) earlier.shift();
-  if (writer.services > 1 && writer.random.chance(0.1)) {
-    await Promise.all([writer.client.attempt(append, 0), writer.client.attempt(append, 1)]);
-  }
-  await writer.client.settle(append);
 }
 
 /** Compares and sets the version of a hot stream, at times with ids or a key, and then repeats what had no outcome. */

@@ -3,12 +3,13 @@ import type {
   AppendAnswered,
   AppendInvoked,
   Connected,
+  DeletionAnswered,
   Entry,
   Frame,
   PageRead,
   ReaderDeclared,
 } from "../crash/history.ts";
-import type { LoggedEvent } from "../crash/log-snapshot.ts";
+import type { LoggedEvent, LogSnapshot } from "../crash/log-snapshot.ts";
 
 let op = 0;
 
@@ -40,6 +41,16 @@ export function acknowledged(mark: string, offset: number, given: Given = {}): E
   return append(mark, { stored: [{ id: `id-${mark}`, offset, duplicate: false }], lastPosition: offset, ...given });
 }
 
+/** A request to delete stream `s` with its answer, from and to a moment. */
+export function deletion(
+  given: Partial<DeletionAnswered> & { from?: number; to?: number; stream?: string } = {},
+): Entry[] {
+  const { from = 0, to = 1, stream = "s", outcome = "acknowledged", reason = null } = given;
+  const { status = { acknowledged: 204, refused: 404, unknown: null }[outcome] } = given;
+  const deleting = { kind: "deleting", op: op++, at: from, stream } as const;
+  return [deleting, { kind: "deleted", op: deleting.op, at: to, outcome, status, reason }];
+}
+
 /** A log of one stream `s`, one event a mark. */
 export function logOf(...marks: string[]): LoggedEvent[] {
   return marks.map((mark, i) => logged(mark, i));
@@ -54,12 +65,22 @@ export function logged(mark: string, position: number, given: Partial<LoggedEven
 }
 
 export function reader(form: ReaderDeclared["form"], given: Partial<ReaderDeclared> = {}): ReaderDeclared {
-  const all = { streams: null, single: false, types: null, above: null } as const;
+  const all = { streams: null, single: false, types: null, above: null, to: null, limit: null } as const;
   return { kind: "reader", reader: "r", form, ...all, from: "beginning", ...given };
 }
 
 export function connected(lastEventId: string | null = null, given: Partial<Connected> = {}): Connected {
   return { kind: "connected", reader: "r", at: 0, invokedAt: 0, lastEventId, status: 200, ...given };
+}
+
+/** A `sluice.gap`; its id is the last offset that is missing, unless another one is given. */
+export function gap(from: number, to: number, given: Partial<Frame> = {}): Frame {
+  return { ...own("sluice.gap", String(to)), data: JSON.stringify({ from: String(from), to: String(to) }), ...given };
+}
+
+/** The end that a bounded follower is told. */
+export function ended(reason: string, at: number): Frame {
+  return { ...own("sluice.end", `end:${at}`), data: JSON.stringify({ reason }) };
 }
 
 /** A frame of the service's own: `sluice.ready` and the like, or (without a name) a heartbeat. */
@@ -73,4 +94,11 @@ export function shown(event: LoggedEvent, given: Partial<Frame> = {}): Frame {
 
 export function page(events: LoggedEvent[], given: Partial<PageRead> = {}): PageRead {
   return { kind: "page", reader: "r", walk: 0, invokedAt: 0, at: 0, events, last: false, ...given };
+}
+
+/** A log at its end; by default nothing is deleted, and the replays show all of it. */
+export function snapshot(stored: LoggedEvent[], given: Partial<LogSnapshot> = {}): LogSnapshot {
+  const rows = stored.map(({ position, stream, offset }) => ({ position, stream, offset, purged: false }));
+  const streams = new Map(Map.groupBy(stored, (event) => event.stream));
+  return { rows, stored, deletions: [], events: stored, streams, checkpoint: 0, ...given };
 }

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { runHistory } from "../crash/run.ts";
 
-test.each([
+test.concurrent.each([
   { seed: 101, services: 1, faults: ["crash-postgres", "kill-service", "lose-answers", "cut-readers"] as const },
   {
     seed: 202,
@@ -12,7 +12,7 @@ test.each([
 ])(
   "every invariant holds with $services services under $faults (seed $seed)",
   async ({ seed, services, faults }) => {
-    const { violations, summary, folder } = await runHistory({ seed, services, faults, durationMs: 3_500 });
+    const { violations, summary, folder } = await runHistory({ seed, services, faults, durationMs: 3_000 });
     if (violations.length > 0) console.error(`${summary}\nhistory and logs: ${folder}`);
     expect(violations).toEqual([]);
   },

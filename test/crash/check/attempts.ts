@@ -10,6 +10,9 @@ export type Attempt = Omit<AppendInvoked, "kind" | "at"> & {
   outcome: AppendAnswered["outcome"];
 };
 
+/** Answers that say that nothing was changed, though they are 5xx. */
+export const declining = new Set(["storage-unavailable", "overloaded", "shutting-down"]);
+
 export function attemptsOf(history: readonly Entry[]): Attempt[] {
   const answers = new Map<number, AppendAnswered>();
   for (const entry of history) if (entry.kind === "answered") answers.set(entry.op, entry);

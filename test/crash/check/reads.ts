@@ -1,8 +1,8 @@
 // Invariant 3: pages and replays show the log in order, without gap or repetition, and all that was acknowledged before.
-import type { Entry, PageRead, ReaderDeclared } from "../history.ts";
+import type { Entry, PageRead, ReaderDeclared, SeenEvent } from "../history.ts";
 import type { LoggedEvent } from "../log-snapshot.ts";
 import { attemptsOf } from "./attempts.ts";
-import { differences } from "./order.ts";
+import { nothingRemoved, type RemovalOf } from "./removals.ts";
 
 /** Whether a reader's filters let an event through. */
 export function wants(reader: ReaderDeclared, event: LoggedEvent): boolean {
@@ -28,8 +28,15 @@ export function acknowledgedReach(history: readonly Entry[]): (at: number, strea
   };
 }
 
-/** Every walk is a prefix of the log as the reader filters it; one that came to its end holds what was acknowledged before. */
-export function walksArePrefixes(history: readonly Entry[], log: readonly LoggedEvent[]): string[] {
+/**
+ * Every walk is a prefix of the log as the reader filters it, without what was deleted meanwhile; one that came to its end
+ * holds what was acknowledged before. No request is shown what it had been acknowledged before it to be deleted.
+ */
+export function walksArePrefixes(
+  history: readonly Entry[],
+  log: readonly LoggedEvent[],
+  removalOf: RemovalOf = nothingRemoved,
+): string[] {
   const violations: string[] = [];
   const reach = acknowledgedReach(history);
   const readers = history.filter((entry): entry is ReaderDeclared => entry.kind === "reader");
@@ -42,15 +49,15 @@ export function walksArePrefixes(history: readonly Entry[], log: readonly Logged
     const walks = Map.groupBy(pages.get(reader.reader) ?? [], (page) => page.walk);
     for (const [walk, parts] of walks) {
       const name = `walk ${walk} of ${reader.reader}`;
-      const seen = parts.flatMap((page) => page.events);
-      const text = (event: { position: number; stream: string; offset: number; hash: string }) =>
-        `${event.position} (${event.stream} ${event.offset}) ${event.hash}`;
-      violations.push(...differences(name, wanted.slice(0, seen.length).map(text), seen.map(text)));
+      const { next, violation } = walked(name, parts, wanted, removalOf);
+      if (violation !== null) violations.push(violation);
       const final = parts.at(-1) as PageRead;
       if (!final.last) continue;
       const stream = reader.single ? (reader.streams?.[0] as string) : null;
       const known = reach(final.invokedAt, stream);
-      const missing = wanted.slice(seen.length).find((event) => event.position <= known);
+      const missing = wanted
+        .slice(next)
+        .find((event) => event.position <= known && !isRemovedBy(removalOf, event, final.at));
       if (missing !== undefined)
         violations.push(
           `${name} ended without position ${missing.position}, which had been acknowledged before it was asked for`,
@@ -58,4 +65,40 @@ export function walksArePrefixes(history: readonly Entry[], log: readonly Logged
     }
   }
   return violations;
+}
+
+/** Whether an event can have been deleted by a moment. */
+export function isRemovedBy(removalOf: RemovalOf, { stream, offset }: LoggedEvent, at: number): boolean {
+  const removal = removalOf(stream, offset);
+  return removal !== null && removal.earliest <= at;
+}
+
+/** How far a walk came among the wanted events, and where it left the path. */
+function walked(
+  name: string,
+  pages: readonly PageRead[],
+  wanted: readonly LoggedEvent[],
+  removalOf: RemovalOf,
+): { next: number; violation: string | null } {
+  const text = (event: SeenEvent) => `${event.position} (${event.stream} ${event.offset}) ${event.hash}`;
+  let next = 0;
+  for (const page of pages) {
+    for (const event of page.events) {
+      const isPassed = (passed: LoggedEvent) =>
+        passed.position < event.position && isRemovedBy(removalOf, passed, page.at);
+      while (next < wanted.length && isPassed(wanted[next] as LoggedEvent)) next++;
+      const expected = wanted[next];
+      if (expected === undefined || text(expected) !== text(event)) {
+        const instead = expected === undefined ? "nothing" : text(expected);
+        return { next, violation: `${name} has ${text(event)} instead of ${instead}, at ${page.at} ms` };
+      }
+      const hiddenAt = removalOf(event.stream, event.offset)?.hiddenAt ?? Number.POSITIVE_INFINITY;
+      if (hiddenAt < page.invokedAt) {
+        const violation = `${name} was shown ${text(event)} on a request of ${page.invokedAt} ms, though its deletion had been acknowledged at ${hiddenAt} ms`;
+        return { next, violation };
+      }
+      next++;
+    }
+  }
+  return { next, violation: null };
 }

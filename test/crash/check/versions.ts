@@ -1,45 +1,20 @@
 // Invariant 4: appends are linearizable per stream: the log's order agrees with real time and with every version told.
 import type { Entry } from "../history.ts";
 import type { LoggedEvent } from "../log-snapshot.ts";
-import { type Attempt, attemptsOf, byGroup, byMark, nameOf } from "./attempts.ts";
-
-type Operation = {
-  attempt: Attempt;
-  /** The first attempt of the request. */
-  invokedAt: number;
-  /** The first acknowledgement; Infinity when there was none. */
-  acknowledgedAt: number;
-  first: LoggedEvent;
-  last: LoggedEvent;
-};
-
-/** The requests that are in the log, in its order. */
-function operationsOf(history: readonly Entry[], log: readonly LoggedEvent[]): Operation[] {
-  const marks = byMark(log);
-  const operations: Operation[] = [];
-  for (const group of byGroup(attemptsOf(history)).values()) {
-    const attempt = group[0] as Attempt;
-    const first = marks.get(attempt.marks[0] as string)?.[0];
-    const last = marks.get(attempt.marks.at(-1) as string)?.[0];
-    if (first === undefined || last === undefined) continue;
-    const answers = group.filter((g) => g.outcome === "acknowledged").map((g) => g.answeredAt);
-    operations.push({
-      attempt,
-      invokedAt: Math.min(...group.map((g) => g.invokedAt)),
-      acknowledgedAt: Math.min(Number.POSITIVE_INFINITY, ...answers),
-      first,
-      last,
-    });
-  }
-  return operations.sort((a, b) => a.first.position - b.first.position);
-}
+import { attemptsOf, nameOf } from "./attempts.ts";
+import { type LifeOf, onlyLife } from "./lives.ts";
+import { type Operation, operationsOf } from "./operations.ts";
 
 /** An append that was acknowledged before another was invoked stands before it in the log. */
-export function logAgreesWithRealTime(history: readonly Entry[], log: readonly LoggedEvent[]): string[] {
+export function logAgreesWithRealTime(
+  history: readonly Entry[],
+  log: readonly LoggedEvent[],
+  lifeOf: LifeOf = onlyLife,
+): string[] {
   const violations: string[] = [];
   // From the end: the earliest acknowledgement of what stands behind.
   let earliest: Operation | null = null;
-  for (const operation of operationsOf(history, log).reverse()) {
+  for (const operation of operationsOf(history, log, lifeOf).reverse()) {
     if (earliest !== null && earliest.acknowledgedAt < operation.invokedAt)
       violations.push(
         `${nameOf(earliest.attempt)} was acknowledged before ${nameOf(operation.attempt)} was invoked, and stands behind it: ${earliest.first.position} > ${operation.first.position}`,
@@ -50,8 +25,12 @@ export function logAgreesWithRealTime(history: readonly Entry[], log: readonly L
 }
 
 /** What was appended at an expected version v, by whatever outcome, is the event at offset v + 1. */
-export function versionsWereMet(history: readonly Entry[], log: readonly LoggedEvent[]): string[] {
-  return operationsOf(history, log)
+export function versionsWereMet(
+  history: readonly Entry[],
+  log: readonly LoggedEvent[],
+  lifeOf: LifeOf = onlyLife,
+): string[] {
+  return operationsOf(history, log, lifeOf)
     .filter(({ attempt, first }) => attempt.expected !== null && first.offset !== attempt.expected + 1)
     .map(
       ({ attempt, first }) =>
@@ -60,9 +39,13 @@ export function versionsWereMet(history: readonly Entry[], log: readonly LoggedE
 }
 
 /** The version that a 412 tells is not the expected one, not older than what was known before it was asked for, and not newer than what can have happened by its answer. */
-export function refusalsToldTheTruth(history: readonly Entry[], log: readonly LoggedEvent[]): string[] {
+export function refusalsToldTheTruth(
+  history: readonly Entry[],
+  log: readonly LoggedEvent[],
+  lifeOf: LifeOf = onlyLife,
+): string[] {
   const violations: string[] = [];
-  const operations = Map.groupBy(operationsOf(history, log), (operation) => operation.first.stream);
+  const operations = Map.groupBy(operationsOf(history, log, lifeOf), (operation) => operation.first.stream);
   for (const attempt of attemptsOf(history)) {
     const actual = attempt.answer?.actual ?? null;
     if (attempt.answer?.status !== 412 || actual === null) continue;
