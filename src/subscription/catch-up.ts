@@ -86,9 +86,10 @@ export function createCatchUp(options: CatchUpOptions): (member: Member) => Prom
         live.join(member);
         return true;
       }
-      const { reached, gap } = walk(member.cursor, piece, group.stream, request.upTo);
-      if (gap !== null) request.outlet.onGap(gap.from, gap.to);
-      if (!live.emit(member, piece.events.filter(group.matches), reached)) return false;
+      for (const { gap, events, reached } of walk(member.cursor, piece, group.stream, request.upTo)) {
+        if (gap !== null) request.outlet.onGap(gap.from, gap.to);
+        if (!live.emit(member, events.filter(group.matches), reached)) return false;
+      }
     }
   }
 

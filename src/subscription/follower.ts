@@ -56,11 +56,14 @@ export type Member = {
   /** Its reader has more to read than the buffer holds. */
   waiting: boolean;
   /** While the last pages before going live are being read: what has come for the group since. */
-  held: { pieces: HeldPiece[]; bytes: number } | null;
+  held: { steps: Step[]; bytes: number } | null;
 };
 
-/** What a batch had for a follower: offsets that are missing, then events. */
-export type HeldPiece = { gap: Gap | null; events: readonly StoredEvent[]; reached: Cursor };
+/** Offsets that are missing, both inclusive. */
+export type Gap = { from: number; to: number };
+
+/** One step of a reader: offsets that are missing, then events, and where it stands then. */
+export type Step = { gap: Gap | null; events: readonly StoredEvent[]; reached: Cursor };
 
 /** Followers that want the same events in the same form: what is live is matched and encoded once for all of them. */
 export type Group = {
@@ -101,38 +104,39 @@ export function capped(upTo: UpTo | null, cursor: Cursor): Cursor {
   return upTo === null ? cursor : { ...cursor, [upTo.kind]: Math.min(cursor[upTo.kind], upTo.value) };
 }
 
-/** Offsets that are missing, both inclusive. */
-export type Gap = { from: number; to: number };
-
 /**
- * Where a reader stands after a piece of the log, at the end that it asked for at the farthest, and which offsets of its
- * stream are missing from the piece. They precede all its events there: a removal always takes a stream's oldest.
+ * The steps of a reader through a piece of the log, to the end that it asked for at the farthest. Where offsets of its
+ * stream are missing, a new step begins: what was deleted while the piece came together can leave a hole in its middle,
+ * between events that this process had stored itself.
  */
-export function walk(
-  start: Cursor,
-  piece: TailBatch,
-  stream: string | null,
-  upTo: UpTo | null,
-): { reached: Cursor; gap: Gap | null } {
+export function walk(start: Cursor, piece: TailBatch, stream: string | null, upTo: UpTo | null): Step[] {
+  const steps: Step[] = [];
   let { offset } = start;
-  let from: number | null = null;
-  let to = -1;
-  if (stream !== null) {
-    for (const event of piece.events) {
-      if (event.position <= start.position) continue;
-      if (upTo?.kind === "position" && event.position > upTo.value) break;
-      const removal = removalOf(event);
-      const own = event.stream === stream;
-      if (!own && removal?.stream !== stream) continue;
-      const last = own ? event.offset : (removal?.to ?? -1);
-      const missing = own ? last - 1 : last;
-      if (missing > offset) {
-        from ??= offset + 1;
-        to = missing;
-      }
-      offset = Math.max(offset, last);
+  let gap: Gap | null = null;
+  let events: StoredEvent[] = [];
+  const close = (position: number) => {
+    const reached = capped(upTo, { position: Math.max(position, start.position), offset });
+    steps.push({ gap, events, reached });
+  };
+  for (const event of piece.events) {
+    if (event.position <= start.position) continue;
+    if (upTo?.kind === "position" && event.position > upTo.value) break;
+    const own = event.stream === stream;
+    const last = stream === null ? -1 : own ? event.offset : removedUpTo(event, stream);
+    const missing = own ? last - 1 : last;
+    if (missing > offset) {
+      if (gap !== null || events.length > 0) close(event.position - 1);
+      gap = { from: offset + 1, to: missing };
+      events = [];
     }
+    offset = Math.max(offset, last);
+    events.push(event);
   }
-  const gap = from === null ? null : { from, to };
-  return { reached: capped(upTo, { position: Math.max(piece.upTo, start.position), offset }), gap };
+  close(piece.upTo);
+  return steps;
+}
+
+function removedUpTo(event: StoredEvent, stream: string): number {
+  const removal = removalOf(event);
+  return removal?.stream === stream ? removal.to : -1;
 }

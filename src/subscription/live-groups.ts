@@ -9,9 +9,9 @@ import {
   type FollowRequest,
   farther,
   type Group,
-  type HeldPiece,
   isReached,
   type Member,
+  type Step,
   standsAt,
   walk,
 } from "./follower.ts";
@@ -132,35 +132,38 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
   }
 
   function pass(group: Group, batch: TailBatch, satisfying: Set<number> | null): void {
+    if (group.members.size === 0 || batch.upTo <= group.cursor.position) return;
+    for (const step of walk(group.cursor, batch, group.stream, group.upTo)) {
+      const events = step.events.filter(
+        (event) => group.matches(event) && (satisfying === null || satisfying.has(event.position)),
+      );
+      passStep(group, { ...step, events });
+    }
+  }
+
+  function passStep(group: Group, step: Step): void {
     const before = group.cursor;
-    if (group.members.size === 0 || batch.upTo <= before.position) return;
-    const { reached, gap } = walk(before, batch, group.stream, group.upTo);
-    const matching = batch.events.filter(
-      (event) =>
-        event.position > before.position &&
-        group.matches(event) &&
-        (satisfying === null || satisfying.has(event.position)),
-    );
+    const { gap, events, reached } = step;
     if (gap !== null) for (const member of group.members) tell(member, gap.to);
     group.cursor = reached;
     let shared: Uint8Array | null = null;
     for (const member of group.members) {
       if (member.held !== null) {
-        hold(member, { gap, events: matching, reached });
+        hold(member, step);
         continue;
       }
-      if (matching.length === 0 && !group.bounded) continue;
+      if (events.length === 0 && !group.bounded) continue;
       // Who joined ahead of the tail has read further already.
       const ahead =
         member.cursor.position > before.position ||
-        (group.stream !== null && matching.length > 0 && (matching[0] as StoredEvent).offset <= member.cursor.offset);
+        (group.stream !== null && events.length > 0 && (events[0] as StoredEvent).offset <= member.cursor.offset);
       if (ahead || group.bounded) {
-        const rest = ahead ? matching.filter((event) => event.position > member.cursor.position) : matching;
+        const rest = ahead ? events.filter((event) => event.position > member.cursor.position) : events;
         if (!emit(member, rest, reached)) leave(member);
         continue;
       }
-      shared ??= group.encode(matching);
-      member.sent += matching.length;
+      shared ??= group.encode(events);
+      member.sent += events.length;
       if (!member.request.outlet.write(shared)) leave(member);
     }
   }
@@ -171,11 +174,11 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
     if (member.held === null && to > offset) member.request.outlet.onGap(offset + 1, to);
   }
 
-  function hold(member: Member, piece: HeldPiece): void {
+  function hold(member: Member, step: Step): void {
     const { held } = member;
-    if (held === null || (piece.gap === null && piece.events.length === 0)) return;
-    held.pieces.push(piece);
-    for (const event of piece.events) held.bytes += sizeOf(event);
+    if (held === null || (step.gap === null && step.events.length === 0)) return;
+    held.steps.push(step);
+    for (const event of step.events) held.bytes += sizeOf(event);
     // A reader that is too slow for what comes meanwhile must not fill the memory.
     if (held.bytes > maxHeldBytes) drop(member);
   }
@@ -195,15 +198,18 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
     onBehind(member);
   }
 
-  /** The tail's next batch must be the next for a group that begins to live, wherever its first member stands. */
-  function begin(group: Group, { position, offset }: Cursor): void {
-    group.cursor = { position: head(), offset: position <= head() ? offset : -1 };
+  /**
+   * The tail's next batch must be the next for a group that begins to live, wherever its first member stands. That one
+   * may know from the database of a deletion to which the tail has yet to come, and others not: no offset is known to all.
+   */
+  function begin(group: Group): void {
+    group.cursor = { position: head(), offset: -1 };
   }
 
   /** Makes a follower live that has read up to the tail's head or beyond. */
   function join(member: Member): void {
     const { group } = member;
-    if (group.members.size === 0) begin(group, member.cursor);
+    if (group.members.size === 0) begin(group);
     group.members.add(member);
     const first = member.state === "catching-up";
     member.state = next(member.state, "caught-up");
@@ -224,8 +230,8 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
     /** Enters the group of a follower that is still reading; from the returned position on, what comes is held back for it. */
     beginHolding(member: Member): number {
       const { group } = member;
-      if (group.members.size === 0) begin(group, member.cursor);
-      member.held = { pieces: [], bytes: 0 };
+      if (group.members.size === 0) begin(group);
+      member.held = { steps: [], bytes: 0 };
       group.members.add(member);
       return group.cursor.position;
     },
@@ -233,10 +239,10 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
     /** Writes what was held back. True when the follower is live now, false when its reader has to be waited for. */
     release(member: Member): boolean {
       const { group } = member;
-      const pieces = member.held?.pieces ?? [];
+      const steps = member.held?.steps ?? [];
       member.held = null;
       let room = true;
-      for (const { gap, events, reached } of pieces) {
+      for (const { gap, events, reached } of steps) {
         const { position, offset } = member.cursor;
         if (gap !== null && gap.to > offset) member.request.outlet.onGap(offset + 1, gap.to);
         const rest = events.filter((event) => event.position > position);

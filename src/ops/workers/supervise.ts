@@ -61,7 +61,12 @@ export async function superviseWorkers<Connection>(options: SuperviseOptions<Con
             return void measureAll().then((all) => say(child, { kind: "collected", request: message.request, all }));
         }
       });
-      child.on("error", (error) => log.error({ err: error, worker: number }, "a worker cannot be reached"));
+      child.on("error", (error) => {
+        log.error({ err: error, worker: number }, "a worker cannot be started or reached");
+        if (child.pid !== undefined) return;
+        workers.delete(number);
+        reject(error);
+      });
       child.on("exit", (code, signal) => {
         workers.delete(number);
         reject(new Error(`worker ${number} ended before it was ready`));
