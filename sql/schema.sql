@@ -144,7 +144,7 @@ declare
 begin
   insert into streams (name)
     select u.name from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n)
-    where not exists (select from streams st where st.name = u.name)
+    where (select st.id from streams st where st.name = u.name) is null
     order by u.n
     on conflict (name) do nothing;
 
@@ -153,8 +153,8 @@ begin
     into s_id, s_last, s_bytes, s_born, has_unborn
     from (
       select st.*, u.n
-      from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n) join streams st using (name)
-      order by st.id for no key update of st
+      from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n)
+        cross join lateral (select s.* from streams s where s.name = u.name for no key update) st
     ) l;
   -- A row without an event was removed in between: begin anew, and make it again.
   if cardinality(s_id) is distinct from cardinality(string_to_array(p_streams, E'\x1e')) then
@@ -335,7 +335,7 @@ begin
   -- In the order in which appends lock them.
   perform from streams s
     where s.id in (select e.stream_id from events e where e.position >= lower_bound and e.position < upper_bound)
-    order by s.id for no key update;
+    order by s.name for no key update;
   update streams s
     set checkpoint_offset = ends."offset", checkpoint_bytes = ends.stream_bytes, checkpoint_position = ends.position
     from (

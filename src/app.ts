@@ -26,6 +26,7 @@ import { createFollowers } from "./subscription/follow.ts";
 
 export type App = {
   url: string;
+  port: number;
   /** The last position when it started. */
   head: number;
   /** What this process measured. */
@@ -97,7 +98,7 @@ async function startParts(
   log: Log,
   stops: (() => Promise<void> | void)[],
   place: WorkerPlace | null,
-): Promise<Pick<App, "url" | "head" | "measure">> {
+): Promise<Omit<App, "stop">> {
   const database = openDatabase(config, connection, log);
   stops.push(database.stop);
   await prepareSchema(config, database, log);
@@ -218,7 +219,7 @@ async function startParts(
     await listening.stop(false);
     clearTimeout(late);
   });
-  return { url: listening.url, head: tail.head(), measure: metrics.measure };
+  return { url: listening.url, port: listening.port, head: tail.head(), measure: metrics.measure };
 }
 
 async function prepareSchema(config: Config, database: Database, log: Log): Promise<void> {

@@ -1,11 +1,12 @@
 // The command line: starts the service, migrates, or verifies generated files.
 import { readFile, writeFile } from "node:fs/promises";
+import { get } from "node:http";
 import { fileURLToPath } from "node:url";
 import { openDatabase, provideDatabase, startApp } from "./app.ts";
 import { createLog, type Log } from "./base/log.ts";
 import { type Config, ConfigError, readConfig } from "./config.ts";
 import { describeOperations } from "./http/openapi/document.ts";
-import { superviseWorkers } from "./ops/workers/supervise.ts";
+import { superviseWorkers, type Workers } from "./ops/workers/supervise.ts";
 import { openWorkerChannel } from "./ops/workers/worker.ts";
 import type { Connection } from "./storage/database.ts";
 import { migrate, status } from "./storage/migrate.ts";
@@ -32,7 +33,13 @@ function stopOnSignal(stop: () => Promise<void>, log: Log): () => void {
   const begin = () => {
     if (stopping) return;
     stopping = true;
-    void stop().then(() => process.exit(0));
+    void stop().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        log.error({ err: error }, "the service did not stop as it should");
+        process.exit(1);
+      },
+    );
   };
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, begin);
   // A defect in one request must not end the others; it is logged, loudly.
@@ -46,13 +53,23 @@ async function start(): Promise<void> {
   const log = createLog(config.logLevel, config.serviceName);
   const { schema, workers } = config;
   if (workers > 1) return startWorkers(config, log);
-  const app = await startApp(config, log);
-  stopOnSignal(app.stop, log);
+  const starting = startApp(config, log);
+  // A start that is interrupted comes to its end first: the embedded Postgres must not be left behind.
+  stopOnSignal(() => starting.then((app) => app.stop()), log);
+  const app = await starting;
   log.info({ schema, head: app.head }, `Sluice ready on ${app.url}`);
 }
 
 async function startWorkers(config: Config, log: Log): Promise<void> {
-  const { schema, workers, host, port, shutdownMs } = config;
+  const { schema, workers } = config;
+  const starting = startSupervised(config, log);
+  stopOnSignal(() => starting.then((supervised) => supervised.stop()), log);
+  const supervised = await starting;
+  log.info({ schema, workers }, `Sluice ready on ${supervised.url}`);
+}
+
+async function startSupervised(config: Config, log: Log): Promise<Workers> {
+  const { workers, host, port, shutdownMs } = config;
   const provided = await provideDatabase(config, log);
   try {
     const supervised = await superviseWorkers({
@@ -64,11 +81,7 @@ async function startWorkers(config: Config, log: Log): Promise<void> {
       stopWithinMs: shutdownMs + 5_000,
       log,
     });
-    stopOnSignal(async () => {
-      await supervised.stop();
-      await provided.stop();
-    }, log);
-    log.info({ schema, workers }, `Sluice ready on ${supervised.url}`);
+    return { url: supervised.url, stop: () => supervised.stop().finally(provided.stop) };
   } catch (error) {
     await provided.stop();
     throw error;
@@ -85,16 +98,23 @@ async function work(): Promise<void> {
   channel.onMeasure(app.measure);
   channel.onStop(stopOnSignal(app.stop, log));
   log.info({ head: app.head }, "worker ready");
-  channel.started(app.url);
+  channel.started(app.url, app.port);
 }
 
 /** For a container's health check: whether the service of this configuration can serve. */
-async function health(): Promise<void> {
+function health(): void {
   const { host, port } = configured();
-  const reached = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "[::1]" : host.includes(":") ? `[${host}]` : host;
-  const answer = await fetch(`http://${reached}:${port}/readyz`, { signal: AbortSignal.timeout(healthWithinMs) });
-  console.log(await answer.text());
-  process.exit(answer.ok ? 0 : 1);
+  const reached = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
+  // Not fetch: that asks a proxy, if the environment names one.
+  const asked = get({ host: reached, port, path: "/readyz", timeout: healthWithinMs }, (answer) => {
+    answer.setEncoding("utf8").on("data", (text) => process.stdout.write(text));
+    answer.on("end", () => process.exit(answer.statusCode === 200 ? 0 : 1));
+  });
+  asked.on("timeout", () => asked.destroy(new Error(`no answer within ${healthWithinMs} ms`)));
+  asked.on("error", (error) => {
+    console.error(error.message);
+    process.exit(1);
+  });
 }
 
 async function migrateByHand(onlyStatus: boolean): Promise<void> {
@@ -159,7 +179,7 @@ const [command = "start", option] = process.argv.slice(2);
 try {
   if (command === "start" && option === undefined) await start();
   else if (command === "worker" && option === undefined) await work();
-  else if (command === "health" && option === undefined) await health();
+  else if (command === "health" && option === undefined) health();
   else if (command === "migrate" && (option === undefined || option === "--status"))
     await migrateByHand(option === "--status");
   else if (command === "schema" && (option === "--check" || option === "--write"))

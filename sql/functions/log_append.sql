@@ -1,8 +1,9 @@
 -- Appends a batch of requests in one transaction; each request is stored or refused on its own.
 --
--- Order matters: missing streams are created sorted by name and stream rows locked in id order (no deadlock between
--- batches); duplicates are looked for only behind that lock (before it, a retry elsewhere is stored twice); the log
--- lock comes last and is held until commit, so positions become visible in order and without gaps.
+-- Order matters: missing streams are created and stream rows locked in the order of their names (no deadlock between
+-- batches), each looked up by itself, since a join planned while there were few would scan them all later; duplicates
+-- are looked for only behind that lock (before it, a retry elsewhere is stored twice); the log lock comes last and is
+-- held until commit, so positions become visible in order and without gaps.
 --
 -- p_streams: distinct stream names, sorted. r_*: one element a request, e_*: one an event, k_*: one a distinct
 -- producer-given (stream, source, id); indexes are 1-based. Lists of text are joined by U+001E, an absent one is U+001F:
@@ -44,7 +45,7 @@ declare
 begin
   insert into streams (name)
     select u.name from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n)
-    where not exists (select from streams st where st.name = u.name)
+    where (select st.id from streams st where st.name = u.name) is null
     order by u.n
     on conflict (name) do nothing;
 
@@ -53,8 +54,8 @@ begin
     into s_id, s_last, s_bytes, s_born, has_unborn
     from (
       select st.*, u.n
-      from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n) join streams st using (name)
-      order by st.id for no key update of st
+      from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n)
+        cross join lateral (select s.* from streams s where s.name = u.name for no key update) st
     ) l;
   -- A row without an event was removed in between: begin anew, and make it again.
   if cardinality(s_id) is distinct from cardinality(string_to_array(p_streams, E'\x1e')) then

@@ -13,7 +13,7 @@ begin
   -- In the order in which appends lock them.
   perform from streams s
     where s.id in (select e.stream_id from events e where e.position >= lower_bound and e.position < upper_bound)
-    order by s.id for no key update;
+    order by s.name for no key update;
   update streams s
     set checkpoint_offset = ends."offset", checkpoint_bytes = ends.stream_bytes, checkpoint_position = ends.position
     from (

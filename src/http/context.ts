@@ -40,8 +40,8 @@ export function createEdge(log: Log, cors: Cors): Edge {
         requestId,
       });
     } catch (error) {
-      // Nobody reads the answer to a client that has left; what its leaving broke off is no failure.
-      if (request.signal.aborted) return new Response(null, { status: 499 });
+      // What a client's leaving broke off is no failure; nobody reads the answer.
+      if (request.signal.aborted && isAbort(error, request.signal)) return new Response(null, { status: 499 });
       response = answerProblem(error, request, requestId(), log);
     }
     if (id !== null) response.headers.set("x-request-id", id);
@@ -53,6 +53,10 @@ export function createEdge(log: Log, cors: Cors): Edge {
       );
     return response;
   };
+}
+
+function isAbort(error: unknown, signal: AbortSignal): boolean {
+  return error === signal.reason || (error instanceof Error && error.name === "AbortError");
 }
 
 /** The answer to a thrown value; what is the service's own fault is logged with its cause. */

@@ -3,6 +3,7 @@ import type { Elysia } from "elysia";
 
 export type Listening = {
   url: string;
+  port: number;
   /** Closes the port; requests under way are finished, unless they are to be `abandoned`. */
   stop: (abandoned: boolean) => Promise<void>;
 };
@@ -22,9 +23,9 @@ type Bound = { port: number; stop: Listening["stop"] };
 /** What is used of Deno (docs.deno.com/api/deno/http-server). */
 type DenoRuntime = {
   serve: (
-    options: { hostname: string; port: number; reusePort: boolean; signal: AbortSignal; onListen: () => void },
+    options: { hostname: string; port: number; reusePort: boolean; onListen: () => void },
     handler: (request: Request) => Response | Promise<Response>,
-  ) => { addr: { port: number }; shutdown: () => Promise<void>; finished: Promise<void> };
+  ) => { addr: { port: number }; shutdown: () => Promise<void> };
 };
 
 /** Throws when the address is taken or not of this machine. */
@@ -32,7 +33,7 @@ export function listen(app: Application, options: ListenOptions): Listening {
   const { Deno } = globalThis as { Deno?: DenoRuntime };
   const { port, stop } = Deno === undefined ? listenOnBun(app, options) : listenOnDeno(Deno, app, options);
   const host = options.host.includes(":") ? `[${options.host}]` : options.host;
-  return { url: `http://${host}:${port}`, stop };
+  return { url: `http://${host}:${port}`, port, stop };
 }
 
 function listenOnBun(app: Application, options: ListenOptions): Bound {
@@ -49,17 +50,20 @@ function listenOnBun(app: Application, options: ListenOptions): Bound {
 }
 
 function listenOnDeno(deno: DenoRuntime, app: Application, options: ListenOptions): Bound {
-  const abort = new AbortController();
   const server = deno.serve(
-    { hostname: options.host, port: options.port, reusePort: options.shared, signal: abort.signal, onListen() {} },
+    { hostname: options.host, port: options.port, reusePort: options.shared, onListen() {} },
     app.fetch,
   );
+  // Its signal may not fire once a shutdown has begun: requests that are abandoned end with the process.
+  let abandon = () => {};
+  const abandoned = new Promise<void>((resolve) => {
+    abandon = resolve;
+  });
   return {
     port: server.addr.port,
-    async stop(abandoned) {
-      if (abandoned) abort.abort();
-      else await server.shutdown();
-      await server.finished;
+    async stop(now) {
+      if (now) abandon();
+      await Promise.race([server.shutdown(), abandoned]);
     },
   };
 }

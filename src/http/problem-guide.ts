@@ -114,7 +114,8 @@ export const guide: Record<ProblemCode, Guidance> = {
     remedy: "The log of the service has the cause under the request's id, which is the member instance.",
   },
   overloaded: {
-    meaning: "More requests are waiting for the database than the service keeps. This one was not begun.",
+    meaning:
+      "More requests wait for the database than the service keeps, or it has as many event streams as it serves. This request was not begun.",
     remedy: "Send it again after the time in Retry-After, and less at once.",
   },
   "storage-unavailable": {

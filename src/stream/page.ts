@@ -1,4 +1,5 @@
 // Reads pages of the log, by position, forward or backward, filtered.
+import { invalidFilter } from "../base/errors.ts";
 import type { Principal } from "../base/principal.ts";
 import { arrayLiteral, separator, textList } from "../storage/lists.ts";
 import { isTooSlow } from "../storage/pg-errors.ts";
@@ -107,8 +108,11 @@ export async function readPage(pool: Pool, request: PageRequest): Promise<Page> 
       rows = await pool.run((sql) => selectRows(sql, request, cursor, end, wanted, bytesLeft), request.signal);
     } catch (error) {
       // More than the time limit allows for: the same in smaller pieces, or the reader would never get beyond this place.
-      if (!isTooSlow(error) || width === 1) throw error;
+      if (!isTooSlow(error)) throw error;
+      const { where } = request.selection;
+      if (width === 1) throw where === null ? error : tooSlowAt(where, end);
       window = Math.max(Math.floor(width / 8), 1);
+      if (performance.now() > deadline && cursor !== request.cursor) break;
       continue;
     }
     for (const row of rows) {
@@ -125,6 +129,13 @@ export async function readPage(pool: Pool, request: PageRequest): Promise<Page> 
     if (performance.now() > deadline) break;
   }
   return { events, reached: cursor, done: left() <= 0 };
+}
+
+function tooSlowAt(where: string, position: number) {
+  return invalidFilter(
+    where,
+    `The predicate takes longer than the database's time limit on the event at position ${position}`,
+  );
 }
 
 // Everything but the payloads, which are read only for the rows that fit into the page.

@@ -1,7 +1,8 @@
 // Brings a follower from where it stands to the live set: through the database, then through the ring.
+import { Problem } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Semaphore } from "../base/semaphore.ts";
-import { isOutage, isTooSlow } from "../storage/pg-errors.ts";
+import { isOutage } from "../storage/pg-errors.ts";
 import type { Pool } from "../storage/pool.ts";
 import { readPage } from "../stream/page.ts";
 import { isPathError } from "../stream/path-filter.ts";
@@ -54,10 +55,10 @@ export function createCatchUp(options: CatchUpOptions): (member: Member) => Prom
       } catch (error) {
         if (signal.aborted) return;
         if (!isOutage(error)) {
-          if (!isPathError(error)) log.error({ err: error }, "a follower failed");
+          const asked = error instanceof Problem || (selection.where !== null && isPathError(error));
+          if (!asked) log.error({ err: error }, "a follower failed");
           return live.end(member, "failed", member.cursor, error);
         }
-        if (isTooSlow(error)) log.warn({ err: error, where: selection.where }, "a follower's page takes too long");
         // The database is away: the connection stays and goes on when it is back.
         await pause(delayMs, signal);
         delayMs = Math.min(delayMs * 2, maxRetryMs);

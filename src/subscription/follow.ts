@@ -1,6 +1,6 @@
 // Followers of the log: each catches up from where it stands, joins the live set, and leaves it when its reader falls behind.
 import type { Log } from "../base/log.ts";
-import type { Semaphore } from "../base/semaphore.ts";
+import { createSemaphore, type Semaphore } from "../base/semaphore.ts";
 import type { Pool } from "../storage/pool.ts";
 import { evaluatePath } from "../stream/path-filter.ts";
 import type { Cursor } from "../stream/resolve.ts";
@@ -39,15 +39,18 @@ export type Followers = {
 
 /** Bytes of events that may wait for the evaluation of one predicate. */
 const maxWaitingBytes = 8_000_000;
+const evaluationsAtOnce = 2;
 
 export function createFollowers({ tail, pool, catchUps, streamStarts, log }: FollowersOptions): Followers {
+  // However slow the predicates are, they leave connections to everyone else.
+  const evaluations = createSemaphore(evaluationsAtOnce);
   const live = createLiveGroups({
     head: tail.head,
     evaluate: (where, batch) => evaluator.push(where, batch),
     onBehind: (member) => void catchUp(member),
   });
   const evaluator = createPredicateEvaluator({
-    evaluate: (where, after, upTo) => evaluatePath(pool, where, after, upTo),
+    evaluate: (where, after, upTo) => evaluations.run(() => evaluatePath(pool, where, after, upTo)),
     onEvaluated: live.passFor,
     onGivenUp: live.dispersed,
     maxWaitingBytes,

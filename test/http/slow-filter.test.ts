@@ -1,6 +1,6 @@
 // A payload predicate that is slow on every event: pages take fewer events instead of running into the time limit.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { append, type Envelope, send } from "../support/client.ts";
+import { append, type Envelope, expectProblem, send } from "../support/client.ts";
 import { type Service, startService } from "../support/service.ts";
 import { openSql } from "../support/sql.ts";
 
@@ -51,4 +51,20 @@ test("and so does a follower", async () => {
   expect(text).toContain("event: sluice.end");
   // How many there are could not be counted in time: there is no progress to tell.
   expect(text).not.toContain("sluice.progress");
+}, 60_000);
+
+test("an event on which the predicate never ends is named, to the reader of pages and to the follower", async () => {
+  // Three nested comparisons of all with all: a billion.
+  const endless = encodeURIComponent(
+    "exists($.numbers[*] ? (exists(@.x) || exists($.numbers[*] ? (exists(@.y) || exists($.numbers[*] ? (@ == -1))))))",
+  );
+  const page = await send(`${service.url}/api/streams/slow/events?where=${endless}`);
+  const problem = expectProblem(page, 400, "invalid-filter");
+  expect(problem.detail).toContain("at position");
+  const follower = await fetch(`${service.url}/api/streams/slow/events?from=beginning&where=${endless}`, {
+    headers: { accept: "text/event-stream" },
+  });
+  const text = await follower.text();
+  expect(text).toContain('"type":"/problems/invalid-filter"');
+  expect(text).toContain('event: sluice.end\ndata: {"reason":"failed"}');
 }, 60_000);

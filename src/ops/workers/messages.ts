@@ -25,7 +25,7 @@ export type ToWorker<Connection> =
 export type FromWorker =
   /** It listens for its assignment. */
   | { kind: "waiting" }
-  | { kind: "started"; url: string }
+  | { kind: "started"; url: string; port: number }
   /** Answers `measure`. */
   | { kind: "measured"; request: number; own: ProcessMetrics }
   /** Asks for the metrics of all workers. */

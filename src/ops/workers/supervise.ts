@@ -2,6 +2,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { createServer } from "node:net";
 import type { Log } from "../../base/log.ts";
+import { createMeasurements } from "./measurements.ts";
 import type { FromWorker, ProcessMetrics, ToWorker } from "./messages.ts";
 
 export type SuperviseOptions<Connection> = {
@@ -19,6 +20,7 @@ export type SuperviseOptions<Connection> = {
 
 export type Workers = { url: string; stop: () => Promise<void> };
 
+type Served = { url: string; port: number };
 type Worker = { number: number; child: ChildProcess; startedAt: number };
 
 const measureWithinMs = 1_000;
@@ -32,14 +34,15 @@ export async function superviseWorkers<Connection>(options: SuperviseOptions<Con
   let port = await requireFreePort(options.host, options.port);
   let stopping = false;
   let requests = 0;
+  const measurements = createMeasurements();
   const measuring = new Map<number, (own: ProcessMetrics) => void>();
 
   const say = (child: ChildProcess, message: ToWorker<Connection>) => {
     if (child.connected) child.send(message, () => {});
   };
 
-  /** Starts a worker; resolves with its address. */
-  function start(number: number): Promise<string> {
+  /** Starts a worker; resolves with where it serves. */
+  function start(number: number): Promise<Served> {
     const child = fork(options.program.file, options.program.args);
     const worker: Worker = { number, child, startedAt: Date.now() };
     workers.set(number, worker);
@@ -53,7 +56,7 @@ export async function superviseWorkers<Connection>(options: SuperviseOptions<Con
           }
           case "started":
             serves = true;
-            return resolve(message.url);
+            return resolve(message);
           case "measured":
             measuring.get(message.request)?.(message.own);
             return void measuring.delete(message.request);
@@ -69,6 +72,7 @@ export async function superviseWorkers<Connection>(options: SuperviseOptions<Con
       });
       child.on("exit", (code, signal) => {
         workers.delete(number);
+        void measurements.retire(worker);
         reject(new Error(`worker ${number} ended before it was ready`));
         if (!serves || stopping) return;
         log.warn({ worker: number, code, signal }, "a worker has ended; another takes its place");
@@ -91,24 +95,26 @@ export async function superviseWorkers<Connection>(options: SuperviseOptions<Con
     }
   }
 
-  /** What each worker that answers in time measured. */
+  /** What the workers measured; of one that does not answer in time what it had counted before. */
   async function measureAll(): Promise<ProcessMetrics[]> {
-    const own = [...workers.values()].map(
-      ({ child }) =>
-        new Promise<ProcessMetrics | null>((resolve) => {
-          const request = ++requests;
-          const late = setTimeout(() => {
-            measuring.delete(request);
-            resolve(null);
-          }, measureWithinMs);
-          measuring.set(request, (measured) => {
-            clearTimeout(late);
-            resolve(measured);
-          });
-          say(child, { kind: "measure", request });
-        }),
-    );
-    return (await Promise.all(own)).filter((measured) => measured !== null);
+    const asked = [...workers.values()].map(async (worker) => measurements.note(worker, await measure(worker)));
+    await Promise.all(asked);
+    return measurements.all();
+  }
+
+  function measure({ child }: Worker): Promise<ProcessMetrics | null> {
+    return new Promise((resolve) => {
+      const request = ++requests;
+      const late = setTimeout(() => {
+        measuring.delete(request);
+        resolve(null);
+      }, measureWithinMs);
+      measuring.set(request, (measured) => {
+        clearTimeout(late);
+        resolve(measured);
+      });
+      say(child, { kind: "measure", request });
+    });
   }
 
   async function stop(): Promise<void> {
@@ -129,11 +135,11 @@ export async function superviseWorkers<Connection>(options: SuperviseOptions<Con
 
   try {
     // The first tells which port it got; only then can the others share it.
-    const url = await start(1);
-    port = Number(new URL(url).port);
+    const first = await start(1);
+    port = first.port;
     const others = Array.from({ length: options.workers - 1 }, (_, i) => start(i + 2));
     await Promise.all(others);
-    return { url, stop };
+    return { url: first.url, stop };
   } catch (error) {
     await stop();
     throw error;

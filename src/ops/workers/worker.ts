@@ -1,12 +1,16 @@
 // A worker's side of the channel to its supervisor.
+import { overloaded } from "../../base/errors.ts";
 import type { Assignment, FromWorker, ProcessMetrics, ToWorker } from "./messages.ts";
+
+// Above the time that the supervisor gives the other workers.
+const collectWithinMs = 2_500;
 
 export type WorkerChannel<Connection> = {
   /** Resolves with what this worker is to do. */
   assignment: Promise<Assignment<Connection>>;
   /** Says where this worker serves. */
-  started: (url: string) => void;
-  /** The metrics of all workers that answer in time, this one's included. */
+  started: (url: string, port: number) => void;
+  /** The metrics of all workers, this one's included. Throws `overloaded` when the supervisor does not answer. */
   collect: () => Promise<ProcessMetrics[]>;
   /** Says how to measure this worker. */
   onMeasure: (measure: () => Promise<ProcessMetrics>) => void;
@@ -48,11 +52,18 @@ export function openWorkerChannel<Connection>(): WorkerChannel<Connection> {
 
   return {
     assignment,
-    started: (url) => say({ kind: "started", url }),
+    started: (url, port) => say({ kind: "started", url, port }),
     collect: () =>
-      new Promise((resolve) => {
+      new Promise((resolve, reject) => {
         const request = ++requests;
-        collecting.set(request, resolve);
+        const late = setTimeout(() => {
+          collecting.delete(request);
+          reject(overloaded("The supervisor of the workers does not answer"));
+        }, collectWithinMs);
+        collecting.set(request, (all) => {
+          clearTimeout(late);
+          resolve(all);
+        });
         say({ kind: "collect", request });
       }),
     onMeasure(next) {
