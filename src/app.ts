@@ -190,6 +190,7 @@ async function startParts(
       writes: appends,
       body,
       log,
+      onNoPartition: upkeep.wakePartitions,
       onControl(position) {
         tail.wake(position);
         wake.send(position);

@@ -15,11 +15,20 @@ export type StreamsDependencies = {
   log: Log;
   /** A control record was written at this position. */
   onControl: (position: number) => void;
+  /** The log has no partition for the next position; resolves when it is worth trying again. */
+  onNoPartition: () => Promise<void>;
 };
 
 export type StreamsHandlers = { list: Handler; get: Handler; head: Handler; put: Handler; remove: Handler };
 
-export function streamsHandlers({ reads, writes, body, log, onControl }: StreamsDependencies): StreamsHandlers {
+export function streamsHandlers({
+  reads,
+  writes,
+  body,
+  log,
+  onControl,
+  onNoPartition,
+}: StreamsDependencies): StreamsHandlers {
   const visible = (principal: Principal, name: string) => {
     if (!principal.canRead(name)) throw streamNotFound(name);
     return name;
@@ -73,7 +82,7 @@ export function streamsHandlers({ reads, writes, body, log, onControl }: Streams
     async remove({ request, params, principal, requestId }) {
       const name = manageable(principal, readStreamName(params.name ?? ""));
       readQuery(request, []);
-      const { position } = await deleteStream(writes, name);
+      const { position } = await deleteStream(writes, name, onNoPartition);
       log.info({ requestId: requestId(), stream: name, position }, "stream deleted");
       onControl(position);
       return new Response(null, { status: 204 });

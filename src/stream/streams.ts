@@ -1,6 +1,7 @@
 // Creates, configures, lists, describes and deletes streams.
 import { invalidConfiguration, streamNotFound, type Violation } from "../base/errors.ts";
 import type { Principal } from "../base/principal.ts";
+import { classify } from "../storage/pg-errors.ts";
 import type { Pool, Sql } from "../storage/pool.ts";
 import { fromHeadRow, type HeadRow, readStreamHeads, type StreamHead } from "./stream-head.ts";
 
@@ -121,13 +122,29 @@ export async function listStreams(
   });
 }
 
-/** Deletes a stream; its name can be used again and its offsets go on. Throws `stream-not-found`. */
-export async function deleteStream(pool: Pool, name: string): Promise<{ position: number }> {
-  return pool.run(async (sql) => {
-    const rows = await sql<{ position: string }[]>`select position from stream_delete(${name})`;
-    if (rows[0] === undefined) throw streamNotFound(name);
-    return { position: Number(rows[0].position) };
-  });
+const maxAttempts = 5;
+
+/**
+ * Deletes a stream; its name can be used again and its offsets go on. Throws `stream-not-found`. The control record takes
+ * a position: `onNoPartition` makes room where there is none, and resolves when it is worth trying again.
+ */
+export async function deleteStream(
+  pool: Pool,
+  name: string,
+  onNoPartition: () => Promise<void>,
+): Promise<{ position: number }> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await pool.run(async (sql) => {
+        const rows = await sql<{ position: string }[]>`select position from stream_delete(${name})`;
+        if (rows[0] === undefined) throw streamNotFound(name);
+        return { position: Number(rows[0].position) };
+      });
+    } catch (error) {
+      if (classify(error).kind !== "no-partition" || attempt === maxAttempts) throw error;
+      await onNoPartition();
+    }
+  }
 }
 
 /** The times of the first and last events. */

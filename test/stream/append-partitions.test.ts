@@ -1,7 +1,9 @@
 // Partitions and the checkpoint: the log goes on over their borders, and ends of streams are found below the checkpoint.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type postgres from "postgres";
+import { callLogAppend } from "../../src/stream/log-append.ts";
 import { append, expectProblem, readAll, send } from "../support/client.ts";
+import { newEvent } from "../support/new-event.ts";
 import { type Service, startService } from "../support/service.ts";
 import { logDefects, openSql } from "../support/sql.ts";
 
@@ -132,4 +134,18 @@ test("appends go on while the checkpoint moves over their streams", async () => 
   await moving;
   expect(new Set(answers.flat()).size).toBe(240);
   for (const n of [0, 1, 2]) expect(await readAll(service.url, `moved-${n}`)).toHaveLength(80);
+});
+
+test("a stream is deleted though the log is full: its record waits for a partition", async () => {
+  const own = await startService(env);
+  const direct = openSql(own.databaseUrl);
+  await append(own.url, "doomed", many(3));
+  const rows = await direct<{ free: number }[]>`
+    select (log_partition_end(false) - 1 - (select max(position) from events))::int as free`;
+  const events = Array.from({ length: rows[0]?.free ?? 0 }, () => newEvent());
+  await callLogAppend(direct, [{ stream: "filler", events, expected: "any", idempotency: null }]);
+  expect((await send(`${own.url}/api/streams/doomed`, { method: "DELETE" })).status).toBe(204);
+  expectProblem(await send(`${own.url}/api/streams/doomed`), 404, "stream-not-found");
+  await direct.end();
+  await own.stop();
 });

@@ -89,7 +89,7 @@ async function run(seed: number): Promise<void> {
   }
 
   async function remove(): Promise<void> {
-    const deleted = await deleteStream(rig.database.appends, stream).catch(() => null);
+    const deleted = await deleteStream(rig.database.appends, stream, async () => {}).catch(() => null);
     if (deleted === null) return;
     logHead = deleted.position;
     happened.push(`deleted up to ${nOf.length - 1} at ${logHead}, tail ${rig.tail.head()}`);
