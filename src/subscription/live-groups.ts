@@ -146,6 +146,7 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
     const { gap, events, reached } = step;
     if (gap !== null) for (const member of group.members) tell(member, gap.to);
     group.cursor = reached;
+    if (events.length === 0 && gap === null && !group.bounded) return;
     let shared: Uint8Array | null = null;
     for (const member of group.members) {
       if (member.held !== null) {

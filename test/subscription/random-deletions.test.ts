@@ -138,7 +138,8 @@ async function run(seed: number): Promise<void> {
         reader.onWrite = null;
         reader.stall(random.chance(0.3));
       }
-    if (random.chance(0.5)) await Bun.sleep(random.between(0, 4));
+    // What the followers have begun gets on, more or less.
+    for (let n = random.between(0, 3); n > 0; n--) await sql`select 1`;
   }
   for (const events of own.splice(0)) rig.tail.offer(events);
   await add(stream, 1);
