@@ -1,6 +1,7 @@
 // The connections to Postgres: separate pools for appends and reads, and one connection that listens.
 import postgres from "postgres";
 import type { Log } from "../base/log.ts";
+import { columnTypes } from "./column-types.ts";
 import { searchPath } from "./migrate.ts";
 import { createPool, type Pool, type Sql } from "./pool.ts";
 
@@ -53,6 +54,7 @@ export function createDatabase(options: DatabaseOptions): Database {
       keep_alive: 10,
       // First retry soon, then about every second: a restarted database is found again without a storm.
       backoff: (retries: number) => Math.min(1, 0.05 * 2 ** retries) * (0.5 + Math.random() / 2),
+      types: columnTypes,
       onnotice: (notice) => log.debug({ notice: notice.message }, "notice of the database"),
       connection: {
         application_name: `sluice ${role}`,

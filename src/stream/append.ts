@@ -130,7 +130,7 @@ export function createAppender(options: AppenderOptions): Appender {
     const positions = readNumbers(row.positions);
     const duplicates = readBooleans(row.duplicates);
     const base = row.base === null ? 0 : Number(row.base);
-    const recordedTime = row.recorded === null ? "" : row.recorded.toISOString();
+    const recordedTime = row.recorded ?? "";
     const stored: StoredEvent[] = [];
     const settled: (() => void)[] = [];
     let n = 0;

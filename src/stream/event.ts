@@ -67,9 +67,14 @@ export function envelope(event: StoredEvent): string {
   return event.line;
 }
 
+/** A JSON string of a text without control characters and lone surrogates, as those of events are (CloudEvents 1.0, section 2). */
+function quoted(text: string): string {
+  return text.includes('"') || text.includes("\\") ? JSON.stringify(text) : `"${text}"`;
+}
+
 function encode(event: StoredEvent): string {
   const { attributes } = event;
-  let line = `{"specversion":"1.0","id":${JSON.stringify(event.id)},"type":${JSON.stringify(event.type)},`;
+  let line = `{"specversion":"1.0","id":${quoted(event.id)},"type":${quoted(event.type)},`;
   line += attributes.slice(1, -1);
   // A key of the object is the only place where this sequence can stand: within a string its quotes are escaped.
   if (!attributes.includes('"time":')) line += `,"time":"${event.recordedTime}"`;
@@ -77,8 +82,8 @@ function encode(event: StoredEvent): string {
     line += ',"datacontenttype":"application/json"';
   line += `,"stream":"${event.stream}","offset":"${event.offset}","position":"${event.position}"`;
   line += `,"recordedtime":"${event.recordedTime}","schemaversion":"${event.schemaVersion}"`;
-  if (event.correlationId !== null) line += `,"correlationid":${JSON.stringify(event.correlationId)}`;
-  if (event.partitionKey !== null) line += `,"partitionkey":${JSON.stringify(event.partitionKey)}`;
+  if (event.correlationId !== null) line += `,"correlationid":${quoted(event.correlationId)}`;
+  if (event.partitionKey !== null) line += `,"partitionkey":${quoted(event.partitionKey)}`;
   if (event.data !== null) line += `,"data":${event.data}`;
   if (event.binary !== null) line += `,"data_base64":"${Buffer.from(event.binary).toString("base64")}"`;
   return `${line}}`;

@@ -12,7 +12,7 @@ export type LogAppendRow = {
   positions: string;
   duplicates: string;
   base: string | null;
-  recorded: Date | null;
+  recorded: string | null;
 };
 
 export async function callLogAppend(sql: Sql, batch: readonly AppendRequest[]): Promise<LogAppendRow> {

@@ -39,7 +39,7 @@ export type EventRow = {
   position: string;
   stream: string;
   offset: string;
-  recorded_at: Date;
+  recorded_at: string;
   id: string;
   type: string;
   schema_version: number;
@@ -49,8 +49,6 @@ export type EventRow = {
   data: string | null;
   data_binary: Uint8Array | null;
   bytes: number;
-  /** Rows that the page's query found, before it was bounded by bytes. */
-  found: string;
 };
 
 function fromRow(row: EventRow): StoredEvent {
@@ -58,7 +56,7 @@ function fromRow(row: EventRow): StoredEvent {
     position: Number(row.position),
     stream: row.stream,
     offset: Number(row.offset),
-    recordedTime: row.recorded_at.toISOString(),
+    recordedTime: row.recorded_at,
     id: row.id,
     type: row.type,
     schemaVersion: row.schema_version,
@@ -116,13 +114,10 @@ export async function readPage(pool: Pool, request: PageRequest): Promise<Page> 
       continue;
     }
     for (const row of rows) {
-      if (!request.principal.canRead(row.stream)) continue;
-      events.push(fromRow(row));
-      bytesLeft -= row.bytes;
+      if (request.principal.canRead(row.stream)) events.push(fromRow(row));
     }
-    // Cut by its bytes: the page is full, however little is left of them.
-    if (Number(rows[0]?.found ?? 0) > rows.length) bytesLeft = 0;
-    cursor = reachedBy(rows, wanted) ?? end;
+    cursor = reachedBy(rows, wanted, bytesLeft) ?? end;
+    for (const row of rows) bytesLeft -= row.bytes;
     const tookMs = performance.now() - started;
     if (tookMs < quickWindowMs) window = Math.min(window * 4, maxWindow);
     else if (tookMs > slowWindowMs) window = Math.max(Math.floor(window / 2), 1);
@@ -149,8 +144,8 @@ function columns(sql: Sql) {
 function bounded(sql: Sql, inner: Fragment, order: Fragment, maxBytes: number) {
   return sql<EventRow[]>`
     select e.position, e.stream, e."offset", e.recorded_at, e.id, e.type, e.schema_version, e.correlation_id, e.partition_key,
-           e.attributes::text as attributes, e.data::text as data, e.data_binary, e.bytes, e.found
-    from (select i.*, count(*) over () as found, sum(i.bytes) over (order by i.position ${order}) - i.bytes as bytes_before from (${inner}) i) e
+           e.attributes, e.data, e.data_binary, e.bytes
+    from (select i.*, sum(i.bytes) over (order by i.position ${order} rows unbounded preceding) - i.bytes as bytes_before from (${inner}) i) e
     where e.bytes_before < ${maxBytes}
     order by e.position ${order}`;
 }
@@ -208,12 +203,11 @@ export function predicate(sql: Sql, where: string) {
   return sql`e.data::jsonb @@ ${where}::text::jsonpath`;
 }
 
-/** The position of the last row when the page was cut by its limit or its bytes; null when it reached its end. */
-function reachedBy(rows: readonly EventRow[], limit: number): number | null {
-  const last = rows.at(-1);
-  if (last === undefined) return null;
-  const found = Number(last.found);
-  return found > rows.length || found === limit ? Number(last.position) : null;
+/** The position of the last row when the rows may have been cut by their limit or their bytes; null when they were not. */
+function reachedBy(rows: readonly EventRow[], limit: number, maxBytes: number): number | null {
+  let bytes = 0;
+  for (const row of rows) bytes += row.bytes;
+  return rows.length === limit || bytes >= maxBytes ? Number(rows.at(-1)?.position) : null;
 }
 
 /** Everything that was appended after a position, control records too: what a tail reads. */
@@ -235,5 +229,5 @@ export async function readTail(
       pageBytes,
     ),
   );
-  return { events: rows.map(fromRow), reached: reachedBy(rows, limit) ?? upTo };
+  return { events: rows.map(fromRow), reached: reachedBy(rows, limit, pageBytes) ?? upTo };
 }

@@ -6,7 +6,7 @@ export type StreamHead = {
   name: string;
   /** False for a name that has no stream (yet, or any more); its offsets go on from lastOffset all the same. */
   exists: boolean;
-  createdAt: Date | null;
+  createdAt: string | null;
   replay: boolean;
   firstOffset: number;
   /** -1 before the first event. */
@@ -21,7 +21,7 @@ export type StreamHead = {
 export type HeadRow = {
   id: string;
   name: string;
-  created_at: Date | null;
+  created_at: string | null;
   replay: boolean;
   first_offset: string;
   last_offset: string;

@@ -24,7 +24,7 @@ export type StreamDescription = {
 
 export type StreamConfiguration = { replay: boolean };
 
-type Edges = { first_time: Date | null; last_time: Date | null };
+type Edges = { first_time: string | null; last_time: string | null };
 
 /** Creates the stream or changes its configuration. Returns whether it is new. */
 export async function configureStream(pool: Pool, name: string, configuration: StreamConfiguration): Promise<boolean> {
@@ -168,12 +168,12 @@ function describe(head: StreamHead, edges: Edges): StreamDescription {
     name: head.name,
     ...defaults,
     replay: head.replay,
-    createdAt: (head.createdAt as Date).toISOString(),
+    createdAt: head.createdAt as string,
     length: String(head.lastOffset - head.firstOffset + 1),
     firstOffset: empty ? null : String(head.firstOffset),
     lastOffset: empty ? null : String(head.lastOffset),
-    firstTime: edges.first_time?.toISOString() ?? null,
-    lastTime: edges.last_time?.toISOString() ?? null,
+    firstTime: edges.first_time,
+    lastTime: edges.last_time,
     bytes: String(head.bytes),
   };
 }

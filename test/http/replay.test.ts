@@ -47,10 +47,10 @@ const lines = (path: string) => fetch(service.url + path, { headers: { accept: "
 const numbers = (text: string) => [...text.matchAll(/"data":\{"n":(\d+)/g)].map((match) => Number(match[1]));
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
-function query(streams: readonly string[], types: readonly string[] | null = null) {
+function query(streams: readonly string[] | null, types: readonly string[] | null = null) {
   return {
     selection: { streams, types, correlation: null, key: null, where: null },
-    single: true,
+    single: streams !== null,
     from: null,
     after: null,
     to: null,
@@ -145,11 +145,34 @@ test("a database that drops every connection in the middle costs neither an even
   expect(numbers(text)).toEqual(range(0, total - 1));
 });
 
+test("a replay of the whole log is complete and in order, both ways, also where pages are cut by their bytes", async () => {
+  // A thousand of them are several times the bytes of one page.
+  const filler = "y".repeat(40_000);
+  for (let first = 0; first < 300; first += 20) {
+    const events = Array.from({ length: 20 }, (_, i) => ({ type: "Bulky", data: { n: first + i, filler } }));
+    expect((await append(service.url, "bulky", events)).status).toBe(201);
+  }
+  const positions = async (parameters: string) =>
+    [...(await (await lines(`/api/events?${parameters}`)).text()).matchAll(/"position":"(\d+)"/g)].map((match) =>
+      Number(match[1]),
+    );
+  const forward = await positions("direction=forward");
+  const head = Number((await send<{ head: string }>(`${service.url}/api/events?limit=1`)).body.head);
+  expect(forward).toEqual(range(0, head));
+  expect(await positions("direction=backward")).toEqual(range(0, head).reverse());
+  expect(await positions(`from=150&to=${head - 150}`)).toEqual(range(150, head - 150));
+  expect(await positions(`direction=backward&from=${head - 150}&to=150`)).toEqual(range(150, head - 150).reverse());
+  expect(await positions("limit=2500")).toEqual(range(0, 2_499));
+  expect(await positions(`from=${head}&to=5`)).toEqual([]);
+});
+
 /** Serves replays of the long stream with a pool that counts, to a raw client that decides when it reads. */
-async function serve(): Promise<{ pool: CountedPool; port: number; stop: () => Promise<void> }> {
+async function serve(
+  streams: readonly string[] | null = ["long"],
+): Promise<{ pool: CountedPool; port: number; stop: () => Promise<void> }> {
   const pool = countTasks(database.reads);
   const reader: LogReader = { pool, knownHead: () => 0 };
-  const resolved = await resolveRange(reader, query(["long"]));
+  const resolved = await resolveRange(reader, query(streams));
   const server = Bun.serve({ port: 0, fetch: () => new Response(replayLines(reader, resolved, null, log)) });
   return { pool, port: server.port as number, stop: () => server.stop(true) };
 }
@@ -165,15 +188,18 @@ function ask(port: number): Promise<Socket> {
   });
 }
 
-test("for a reader that stops reading, the service stops reading too", async () => {
-  const stalled = await serve();
-  const running = await serve();
+test.each([
+  ["a stream", ["long"]],
+  ["the log", null],
+])("for a reader of %s that stops reading, the service stops reading too", async (_, streams) => {
+  const stalled = await serve(streams);
+  const running = await serve(streams);
   const idle = await ask(stalled.port);
   await until("its first page is read", () => stalled.pool.asked() > 1);
   // Three complete replays later it would have come to its end, if nothing held it.
   for (let n = 0; n < 3; n++) {
     const text = await (await fetch(`http://127.0.0.1:${running.port}`)).text();
-    expect(numbers(text).length).toBe(total);
+    expect(numbers(text).length).toBeGreaterThanOrEqual(total);
   }
   const whole = running.pool.asked() / 3;
   expect(stalled.pool.asked()).toBeLessThan(whole);
@@ -191,8 +217,11 @@ test("for a reader that stops reading, the service stops reading too", async () 
   await running.stop();
 });
 
-test("for a reader that vanishes, nothing is read any more and no connection stays taken", async () => {
-  const served = await serve();
+test.each([
+  ["a stream", ["long"]],
+  ["the log", null],
+])("for a reader of %s that vanishes, nothing is read any more and no connection stays taken", async (_, streams) => {
+  const served = await serve(streams);
   const sockets = await Promise.all([1, 2, 3, 4].map(() => ask(served.port)));
   await until("all have begun", () => served.pool.asked() > 4);
   for (const socket of sockets) socket.resetAndDestroy();
