@@ -1,92 +1,122 @@
 // The writing end of a streamed response body, which says when its reader falls behind.
 
-export type ByteSink = {
-  body: ReadableStream<Uint8Array>;
-  /** Hands bytes over; false when the reader has to be waited for. Nothing happens after the end. */
-  write: (chunk: Uint8Array) => boolean;
-  /** Resolves when there is room; rejects with the signal's reason when it fires. */
-  drained: (signal: AbortSignal) => Promise<void>;
-  /** Ends the body after what has been written. */
-  end: () => void;
-  isOpen: () => boolean;
-};
-
 /**
  * A body whose buffer is bounded by `bufferBytes`: `write` never refuses bytes, but whoever writes on after a false
  * fills the memory for a reader that does not read. `onClose` is called once, when the reader leaves or the body ends.
+ *
+ * There are thousands of them, so that each byte counts: methods for closures, and the bound is counted here, because a
+ * runtime may at once set aside what a stream's own bound in bytes would allow for.
  */
-export function createByteSink(bufferBytes: number, onClose: () => void): ByteSink {
-  let controller: ReadableStreamDefaultController<Uint8Array> | null = null;
-  let open = true;
-  const waiters = new Set<() => void>();
+export class ByteSink {
+  readonly body: ReadableStream<Uint8Array>;
+  private readonly bufferBytes: number;
+  private readonly onClose: () => void;
+  private controller: ReadableStreamDefaultController<Uint8Array> | null = null;
+  private isOpen = true;
+  private waiting: Uint8Array[] | null = null;
+  private waitingBytes = 0;
+  /** Handed to the stream, and not taken from it at once. */
+  private handedBytes = 0;
+  private waiters: Set<() => void> | null = null;
 
-  function close(): void {
-    if (!open) return;
-    open = false;
-    release();
-    onClose();
+  constructor(bufferBytes: number, onClose: () => void) {
+    this.bufferBytes = bufferBytes;
+    this.onClose = onClose;
+    this.body = new ReadableStream(this);
   }
 
-  function release(): void {
-    for (const resolve of [...waiters]) resolve();
+  /** Hands bytes over; false when the reader has to be waited for. Nothing happens after the end. */
+  write(chunk: Uint8Array): boolean {
+    if (!this.isOpen) return false;
+    try {
+      if (this.waiting === null && this.isTaken()) {
+        this.controller?.enqueue(chunk);
+        this.handedBytes = this.isTaken() ? 0 : chunk.byteLength;
+      } else {
+        this.waiting ??= [];
+        this.waiting.push(chunk);
+        this.waitingBytes += chunk.byteLength;
+      }
+    } catch {
+      this.close();
+      return false;
+    }
+    return this.hasRoom();
   }
 
-  const body = new ReadableStream<Uint8Array>(
-    {
-      start(given) {
-        controller = given;
-      },
-      // Called when there is room again, and never without need.
-      pull() {
-        if (waiters.size > 0) release();
-      },
-      cancel() {
-        close();
-      },
-    },
-    { highWaterMark: bufferBytes, size: (chunk) => chunk?.byteLength ?? 0 },
-  );
+  /** Resolves when there is room; rejects with the signal's reason when it fires. */
+  drained(signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return Promise.reject(signal.reason);
+    if (!this.isOpen || this.hasRoom()) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const done = () => {
+        signal.removeEventListener("abort", aborted);
+        resolve();
+      };
+      const aborted = () => {
+        this.waiters?.delete(done);
+        reject(signal.reason);
+      };
+      this.waiters ??= new Set();
+      this.waiters.add(done);
+      signal.addEventListener("abort", aborted, { once: true });
+    });
+  }
 
-  const room = () => (controller?.desiredSize ?? 0) > 0;
+  /** Ends the body after what has been written. */
+  end(): void {
+    if (!this.isOpen) return;
+    try {
+      this.handOver();
+      this.controller?.close();
+    } catch {
+      // The reader has gone in the same moment.
+    }
+    this.close();
+  }
 
-  return {
-    body,
-    write(chunk) {
-      if (!open) return false;
-      try {
-        controller?.enqueue(chunk);
-      } catch {
-        close();
-        return false;
-      }
-      return room();
-    },
-    drained(signal) {
-      if (signal.aborted) return Promise.reject(signal.reason);
-      if (!open || room()) return Promise.resolve();
-      return new Promise((resolve, reject) => {
-        const done = () => {
-          waiters.delete(done);
-          signal.removeEventListener("abort", aborted);
-          resolve();
-        };
-        const aborted = () => {
-          waiters.delete(done);
-          reject(signal.reason);
-        };
-        waiters.add(done);
-        signal.addEventListener("abort", aborted, { once: true });
-      });
-    },
-    end() {
-      if (!open) return;
-      try {
-        controller?.close();
-      } catch {
-        // The reader has gone in the same moment.
-      }
-      close();
-    },
-    isOpen: () => open,
-  };
+  /** The stream's, as are `pull` and `cancel` (WHATWG Streams, section 4.2.3). */
+  start(controller: ReadableStreamDefaultController<Uint8Array>): void {
+    this.controller = controller;
+  }
+
+  /** Called when everything has been taken from the stream, and never without need. */
+  pull(): void {
+    this.handOver();
+    this.release();
+  }
+
+  cancel(): void {
+    this.close();
+  }
+
+  private close(): void {
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    this.waiting = null;
+    this.release();
+    this.onClose();
+  }
+
+  private release(): void {
+    const released = this.waiters;
+    this.waiters = null;
+    for (const resolve of released ?? []) resolve();
+  }
+
+  private handOver(): void {
+    this.handedBytes = this.waitingBytes;
+    this.waitingBytes = 0;
+    for (const chunk of this.waiting ?? []) this.controller?.enqueue(chunk);
+    this.waiting = null;
+  }
+
+  /** Nothing lies in the stream: its reader has taken all of it. */
+  private isTaken(): boolean {
+    return (this.controller?.desiredSize ?? 0) > 0;
+  }
+
+  private hasRoom(): boolean {
+    return this.handedBytes + this.waitingBytes < this.bufferBytes;
+  }
 }

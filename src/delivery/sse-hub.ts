@@ -1,14 +1,12 @@
 // The event streams of this process: opens them, keeps them alive, and closes them when the service drains.
-import { internalError, invalidFilter, Problem, problemObject } from "../base/errors.ts";
 import type { Principal } from "../base/principal.ts";
-import { classify } from "../storage/pg-errors.ts";
-import { isPathError } from "../stream/path-filter.ts";
 import type { Cursor } from "../stream/resolve.ts";
 import type { Selection } from "../stream/selection.ts";
 import type { Followers } from "../subscription/follow.ts";
 import type { UpTo } from "../subscription/follower.ts";
-import { createByteSink } from "./byte-sink.ts";
-import { encodeEvents, encodeFrame, type IdKind } from "./sse-frame.ts";
+import { ByteSink } from "./byte-sink.ts";
+import { heartbeatFrame, SseConnection } from "./sse-connection.ts";
+import type { IdKind } from "./sse-frame.ts";
 
 export type SseRequest = {
   selection: Selection;
@@ -45,60 +43,30 @@ export type SseHubOptions = {
   bufferBytes: number;
 };
 
-/** How many events pass between two progress frames. */
-const progressEvery = 1_000;
 const goodbye = "shutting-down";
 
 export function createSseHub(options: SseHubOptions): SseHub {
   const { followers, bufferBytes } = options;
-  const connections = new Set<{ close: (reason: string) => void }>();
+  const connections = new Set<SseConnection>();
   let opened = 0;
   let stopped = false;
 
-  const heartbeat = setInterval(() => {
-    followers.heartbeat((encodingKey, cursor) =>
-      encodeFrame({ comment: "heartbeat", id: encodingKey.startsWith("offset") ? cursor.offset : cursor.position }),
-    );
-  }, options.heartbeatMs);
+  const heartbeat = setInterval(() => followers.heartbeat(heartbeatFrame), options.heartbeatMs);
 
   return {
     open(request) {
-      const { idKind, named, start } = request;
+      const { selection, idKind, named, total, start, gap } = request;
       opened++;
-      const idOf = (cursor: Cursor) => (idKind === "offset" ? cursor.offset : cursor.position);
-      const sink = createByteSink(bufferBytes, () => {
+      const sink = new ByteSink(bufferBytes, () => {
         connections.delete(connection);
         follower?.stop();
       });
-      const connection = {
-        close(reason: string) {
-          // No `end:` id here: the reader shall come back.
-          sink.write(encodeFrame({ event: "sluice.end", data: { reason } }));
-          sink.end();
-        },
-      };
+      const connection = new SseConnection(sink, { idKind, named, total, where: selection.where });
       connections.add(connection);
       // Jitter, so that the readers of a restarted service do not all come in the same moment.
-      sink.write(
-        encodeFrame({
-          retryMs: options.retryMs * (0.5 + Math.random()),
-          // Who leaves before it reads of the gap is told of it when it comes back.
-          id: request.gap === null ? idOf(start) : request.gap.from - 1,
-          event: "sluice.ready",
-          data: {
-            stream: request.ready.stream,
-            from: String(idOf(start) + 1),
-            head: request.ready.head,
-            logId: request.ready.logId,
-          },
-        }),
-      );
-      if (request.gap !== null) sink.write(gapFrame(request.gap.from, request.gap.to));
-      let sent = 0;
-      let progressAt = progressEvery;
-      const { total } = request;
+      connection.begin(start, gap, request.ready, options.retryMs * (0.5 + Math.random()));
       const follower = followers.follow({
-        selection: request.selection,
+        selection,
         single: idKind === "offset",
         principal: request.principal,
         start,
@@ -106,44 +74,12 @@ export function createSseHub(options: SseHubOptions): SseHub {
         logHead: request.logHead,
         upTo: request.upTo,
         limit: request.limit,
-        outlet: {
-          encodingKey: `${idKind}${named ? " named" : ""}${total === null ? "" : " counted"}`,
-          encode(events) {
-            const chunk = encodeEvents(events, idKind, named);
-            if (total === null) return chunk;
-            sent += events.length;
-            if (sent < progressAt) return chunk;
-            progressAt = sent + progressEvery;
-            return concat(
-              chunk,
-              encodeFrame({ event: "sluice.progress", data: { sent: String(sent), total: String(total) } }),
-            );
-          },
-          write: sink.write,
-          drained: sink.drained,
-          onCaughtUp(cursor) {
-            sink.write(
-              encodeFrame({ id: idOf(cursor), event: "sluice.caught-up", data: { at: String(idOf(cursor)) } }),
-            );
-          },
-          onGap(from, to) {
-            sink.write(gapFrame(from, to));
-          },
-          onEnd(reason, cursor, error) {
-            if (total !== null && reason !== "failed") {
-              sink.write(encodeFrame({ event: "sluice.progress", data: { sent: String(sent), total: String(total) } }));
-            }
-            if (reason === "failed")
-              sink.write(encodeFrame({ event: "sluice.problem", data: describe(error, request.selection.where) }));
-            sink.write(encodeFrame({ id: `end:${idOf(cursor)}`, event: "sluice.end", data: { reason } }));
-            sink.end();
-          },
-        },
+        outlet: connection,
       });
       // Its start was being looked up while the hub stopped.
       if (stopped) connection.close(goodbye);
       if (request.signal.aborted) sink.end();
-      else request.signal.addEventListener("abort", sink.end, { once: true });
+      else request.signal.addEventListener("abort", () => sink.end(), { once: true });
       return sink.body;
     },
     counts() {
@@ -156,26 +92,4 @@ export function createSseHub(options: SseHubOptions): SseHub {
       for (const connection of [...connections]) connection.close(goodbye);
     },
   };
-}
-
-function gapFrame(from: number, to: number): Uint8Array {
-  return encodeFrame({ id: to, event: "sluice.gap", data: { from: String(from), to: String(to) } });
-}
-
-/** What a follower's reader is told of its failure, as any other problem. */
-function describe(error: unknown, where: string | null): Record<string, unknown> {
-  const problem =
-    error instanceof Problem
-      ? error
-      : where !== null && isPathError(error)
-        ? invalidFilter(where, classify(error).message)
-        : internalError(error);
-  return problemObject(problem, "about:blank");
-}
-
-function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const joined = new Uint8Array(a.byteLength + b.byteLength);
-  joined.set(a);
-  joined.set(b, a.byteLength);
-  return joined;
 }

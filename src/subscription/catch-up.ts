@@ -35,12 +35,19 @@ export function createCatchUp(options: CatchUpOptions): (member: Member) => Prom
   const isReading = (member: Member) => member.state === "catching-up" || member.state === "behind";
 
   async function catchUp(member: Member): Promise<void> {
+    const abort = new AbortController();
+    member.abort = abort;
+    await readOn(member, abort.signal);
+    // It may have gone live, fallen behind, and begun to read anew by now.
+    if (member.abort === abort) member.abort = null;
+  }
+
+  async function readOn(member: Member, signal: AbortSignal): Promise<void> {
     const { selection, upTo, historyEnd, logHead } = member.request;
-    const { signal } = member.abort;
     let delayMs = retryMs;
     while (isReading(member)) {
       try {
-        await readerOf(member);
+        await readerOf(member, signal);
         if (!isReading(member)) return;
         const { position } = member.cursor;
         if (isReached(upTo, member.cursor)) return live.end(member, "to", capped(upTo, member.cursor));
@@ -48,9 +55,9 @@ export function createCatchUp(options: CatchUpOptions): (member: Member) => Prom
         // follower came if the tail has yet to hear of it.
         const isAhead = tail.head() < logHead && position < logHead;
         if (position < historyEnd || isAhead || tail.since(position, 0) === null)
-          await fromDatabase(member, Math.max(tail.head(), historyEnd, logHead));
+          await fromDatabase(member, Math.max(tail.head(), historyEnd, logHead), signal);
         // A live follower may fall behind again at once: that begins another round, so this one must not look at its state.
-        else if (selection.where === null ? fromRing(member) : await holding(member)) return;
+        else if (selection.where === null ? fromRing(member) : await holding(member, signal)) return;
         delayMs = retryMs;
       } catch (error) {
         if (signal.aborted) return;
@@ -67,10 +74,10 @@ export function createCatchUp(options: CatchUpOptions): (member: Member) => Prom
   }
 
   /** Waits until the reader has taken what was written. */
-  async function readerOf(member: Member): Promise<void> {
+  async function readerOf(member: Member, signal: AbortSignal): Promise<void> {
     member.waiting = true;
     try {
-      await member.request.outlet.drained(member.abort.signal);
+      await member.request.outlet.drained(signal);
     } finally {
       member.waiting = false;
     }
@@ -98,12 +105,12 @@ export function createCatchUp(options: CatchUpOptions): (member: Member) => Prom
    * With a payload predicate only the database can read on. Near the head the member enters its group at once and what
    * comes for it is held back until the last page is written: however busy the log is, it arrives. True when it is live.
    */
-  async function holding(member: Member): Promise<boolean> {
+  async function holding(member: Member, signal: AbortSignal): Promise<boolean> {
     const seam = live.beginHolding(member);
     try {
       while (member.held !== null && member.cursor.position < seam) {
-        await fromDatabase(member, seam);
-        if (isReading(member)) await readerOf(member);
+        await fromDatabase(member, seam, signal);
+        if (isReading(member)) await readerOf(member, signal);
       }
     } catch (error) {
       live.drop(member);
@@ -113,8 +120,8 @@ export function createCatchUp(options: CatchUpOptions): (member: Member) => Prom
   }
 
   /** Reads one page up to a position that is committed, and writes it. */
-  async function fromDatabase(member: Member, committed: number): Promise<void> {
-    const { request, abort, cursor } = member;
+  async function fromDatabase(member: Member, committed: number, signal: AbortSignal): Promise<void> {
+    const { request, cursor } = member;
     const { selection, principal, historyEnd, upTo, outlet } = request;
     const starts = selection.streams === null ? null : await options.streamStarts(selection.streams);
     const bound = Math.min(committed, upTo?.kind === "position" ? upTo.value : Number.MAX_SAFE_INTEGER);
@@ -131,9 +138,9 @@ export function createCatchUp(options: CatchUpOptions): (member: Member) => Prom
           maxBytes: pieceBytes,
           historyEnd,
           budgetMs: pageBudgetMs,
-          signal: abort.signal,
+          signal,
         }),
-      abort.signal,
+      signal,
     );
     let { offset } = cursor;
     let gapTo = -1;
@@ -141,8 +148,8 @@ export function createCatchUp(options: CatchUpOptions): (member: Member) => Prom
     if (start !== undefined) {
       const last = isUnfiltered(selection)
         ? (page.events.at(-1)?.offset ?? -1)
-        : await pool.run((sql) => readLastOffsetUpTo(sql, start.id, page.reached), abort.signal);
-      const firstOffset = await pool.run((sql) => readFirstOffset(sql, start.id), abort.signal);
+        : await pool.run((sql) => readLastOffsetUpTo(sql, start.id, page.reached), signal);
+      const firstOffset = await pool.run((sql) => readFirstOffset(sql, start.id), signal);
       // Something was removed between the statements, and which of them saw it is not known: once more.
       if (firstOffset !== start.firstOffset) return;
       if (firstOffset > offset + 1) gapTo = firstOffset - 1;

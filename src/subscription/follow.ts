@@ -7,7 +7,7 @@ import type { Cursor } from "../stream/resolve.ts";
 import type { StreamStart } from "../stream/stream-head.ts";
 import type { Tail } from "../stream/tail.ts";
 import { createCatchUp } from "./catch-up.ts";
-import { type FollowRequest, type Group, standsAt } from "./follower.ts";
+import { type Encoder, type FollowRequest, type Group, standsAt } from "./follower.ts";
 import type { FollowerState } from "./follower-state.ts";
 import { createLiveGroups } from "./live-groups.ts";
 import { createPredicateEvaluator } from "./predicate-evaluator.ts";
@@ -32,7 +32,7 @@ export type FollowersOptions = {
 export type Followers = {
   follow: (request: FollowRequest) => Follower;
   /** Writes a frame with its cursor to every follower that has nothing else to read; equal ones share the frame. */
-  heartbeat: (frameOf: (encodingKey: string, cursor: Cursor) => Uint8Array) => void;
+  heartbeat: (frameOf: (encoder: Encoder, cursor: Cursor) => Uint8Array) => void;
   counts: () => { live: number; catchingUp: number; groups: number };
   stop: () => void;
 };
@@ -72,7 +72,7 @@ export function createFollowers({ tail, pool, catchUps, streamStarts, log }: Fol
         const { group } = member;
         const cursor = standsAt(member);
         let frame = cursor === group.cursor ? shared.get(group) : undefined;
-        frame ??= frameOf(group.encodingKey, cursor);
+        frame ??= frameOf(group.encoder, cursor);
         if (cursor === group.cursor) shared.set(group, frame);
         if (!member.request.outlet.write(frame)) live.leave(member);
       }

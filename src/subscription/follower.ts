@@ -8,11 +8,12 @@ import type { FollowerState } from "./follower-state.ts";
 
 export type EndReason = "to" | "limit" | "failed";
 
+/** Turns events into bytes. Followers with equal selections and encoders of equal keys share what it makes. */
+export type Encoder = { key: string; encode: (events: readonly StoredEvent[]) => Uint8Array };
+
 /** What a follower is told; the delivery turns it into frames. */
 export type Outlet = {
-  /** Followers with equal selections and equal keys share what `encode` returns. */
-  encodingKey: string;
-  encode: (events: readonly StoredEvent[]) => Uint8Array;
+  encoder: Encoder;
   /** False when the reader has to be waited for: the follower then leaves the live set. */
   write: (chunk: Uint8Array) => boolean;
   /** Resolves when there is room to write; rejects when the signal fires. */
@@ -51,7 +52,8 @@ export type Member = {
   cursor: Cursor;
   sent: number;
   state: FollowerState;
-  abort: AbortController;
+  /** Breaks its reading off; null while it does not read. */
+  abort: AbortController | null;
   group: Group;
   /** Its reader has more to read than the buffer holds. */
   waiting: boolean;
@@ -72,8 +74,7 @@ export type Group = {
   /** The stream whose offsets are counted; null where several are followed. */
   stream: string | null;
   matches: (event: StoredEvent) => boolean;
-  encode: Outlet["encode"];
-  encodingKey: string;
+  encoder: Encoder;
   /** Has one follower, which ends by itself. */
   bounded: boolean;
   upTo: UpTo | null;

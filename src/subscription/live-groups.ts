@@ -41,7 +41,7 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
     // A bounded follower counts its own events: it shares with nobody.
     const bounded = request.limit !== null || upTo !== null;
     const own = bounded ? String(++boundedGroups) : "";
-    const key = `${selectionKey(selection)} ${outlet.encodingKey} ${principal.name} ${own}`;
+    const key = `${selectionKey(selection)} ${outlet.encoder.key} ${principal.name} ${own}`;
     let group = groups.get(key);
     if (group === undefined) {
       group = {
@@ -49,8 +49,7 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
         selection,
         stream: request.single ? (selection.streams?.[0] ?? null) : null,
         matches: createMatcher(selection, principal),
-        encode: outlet.encode,
-        encodingKey: outlet.encodingKey,
+        encoder: outlet.encoder,
         bounded,
         upTo,
         cursor: request.start,
@@ -70,7 +69,7 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
       cursor: request.start,
       sent: 0,
       state: "catching-up",
-      abort: new AbortController(),
+      abort: null,
       group: groupOf(request),
       waiting: false,
       held: null,
@@ -83,7 +82,7 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
     if (member.state === "ended") return;
     member.cursor = standsAt(member);
     member.state = next(member.state, "stopped");
-    member.abort.abort();
+    member.abort?.abort();
     members.delete(member);
     const { group } = member;
     member.held = null;
@@ -107,7 +106,7 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
     if (member.group.stream !== null) wanted = wanted.filter((event) => event.offset > member.cursor.offset);
     if (limit !== null) wanted = wanted.slice(0, limit - member.sent);
     member.sent += wanted.length;
-    const room = wanted.length === 0 || outlet.write(outlet.encode(wanted));
+    const room = wanted.length === 0 || outlet.write(outlet.encoder.encode(wanted));
     const last = wanted.at(-1);
     if (limit !== null && member.sent >= limit) {
       end(member, "limit", last === undefined ? reached : { position: last.position, offset: last.offset });
@@ -163,7 +162,7 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
         if (!emit(member, rest, reached)) leave(member);
         continue;
       }
-      shared ??= group.encode(events);
+      shared ??= group.encoder.encode(events);
       member.sent += events.length;
       if (!member.request.outlet.write(shared)) leave(member);
     }

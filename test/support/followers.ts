@@ -122,10 +122,12 @@ export async function startRig(databaseUrl: string, head: number, ringBytes = 16
       limit: null,
       ...request,
       outlet: {
-        encodingKey: request.single ? "offset" : "position",
-        encode(events: readonly StoredEvent[]) {
-          encoded.push(events.map((event) => event.position).join());
-          return new TextEncoder().encode(JSON.stringify({ events: events.map((event) => event.position) }));
+        encoder: {
+          key: request.single ? "offset" : "position",
+          encode(events: readonly StoredEvent[]) {
+            encoded.push(events.map((event) => event.position).join());
+            return new TextEncoder().encode(JSON.stringify({ events: events.map((event) => event.position) }));
+          },
         },
         write(chunk) {
           reader.onWrite?.();
@@ -177,9 +179,7 @@ export async function startRig(databaseUrl: string, head: number, ringBytes = 16
 
 /** Sends a heartbeat to all followers of a rig. */
 export function heartbeat({ followers }: Rig): void {
-  followers.heartbeat((encodingKey, cursor) =>
-    new TextEncoder().encode(
-      JSON.stringify({ heartbeat: encodingKey.startsWith("offset") ? cursor.offset : cursor.position }),
-    ),
+  followers.heartbeat(({ key }, cursor) =>
+    new TextEncoder().encode(JSON.stringify({ heartbeat: key.startsWith("offset") ? cursor.offset : cursor.position })),
   );
 }
