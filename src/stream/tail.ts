@@ -1,4 +1,5 @@
 // Follows the end of the log once for the whole process and keeps the newest events in a ring.
+import { clearImmediate, setImmediate } from "node:timers";
 import type { Log } from "../base/log.ts";
 import { removalOf, type StoredEvent, sizeOf } from "./event.ts";
 
@@ -25,13 +26,13 @@ export type Tail = {
   offer: (events: StoredEvent[]) => void;
   /** A hint that the log reaches at least to this position; Infinity asks for a look at the head. */
   wake: (position: number) => void;
-  /** The last position that the tail has passed on, -1 before the first. */
+  /** The last position that the tail has in its ring, -1 before the first. */
   head: () => number;
-  /** Calls back with every batch, in order, without gap or repetition. Returns the way to leave. */
+  /** Calls back with every batch, in order, without gap or repetition, in a moment of its own. Returns the way to leave. */
   subscribe: (listener: (batch: TailBatch) => void) => () => void;
   /** The events after a cursor up to the head, at most about `maxBytes` of them; null when the ring begins later. */
   since: (after: number, maxBytes: number) => TailBatch | null;
-  /** Positions known to be committed but not yet passed on. */
+  /** Positions known to be committed that the tail has yet to get. */
   lag: () => number;
 };
 
@@ -47,6 +48,10 @@ export function createTail(options: TailOptions): Tail {
   let bytes = 0;
   let start = -1;
   let head = -1;
+  /** Accepted, and about to be passed to the listeners: everything in (published, head]. */
+  let unpublished: StoredEvent[] = [];
+  let published = -1;
+  let publishing: ReturnType<typeof setImmediate> | null = null;
   let known = -1;
   let checkHead = false;
   const waiting = new Map<number, StoredEvent[]>();
@@ -75,11 +80,21 @@ export function createTail(options: TailOptions): Tail {
       events = events.slice(dropped);
       dropped = 0;
     }
+    unpublished.push(...batch.events);
+    // Whoever appended is answered first, before many followers are written to; what else comes meanwhile goes with it.
+    publishing ??= setImmediate(publish);
+  }
+
+  function publish(): void {
+    publishing = null;
+    const batch = { after: published, upTo: head, events: unpublished };
+    published = head;
+    unpublished = [];
     for (const listener of listeners) {
       try {
         listener(batch);
       } catch (error) {
-        // A listener's defect must fail neither the append that feeds the tail nor the other listeners.
+        // A listener's defect must not keep the batch from the other listeners.
         log.error({ err: error }, "a listener of the tail failed");
       }
     }
@@ -177,6 +192,7 @@ export function createTail(options: TailOptions): Tail {
       head = await options.readHead(0);
       known = head;
       start = head;
+      published = head;
       // The page is bounded by bytes: what of it does not reach the head is of no use.
       const page = await options.readRange(Math.max(-1, head - preloaded), head, preloaded);
       const preload = page.reached === head ? page.events : [];
@@ -198,6 +214,7 @@ export function createTail(options: TailOptions): Tail {
       stopped = true;
       if (timer) clearTimeout(timer);
       if (holeTimer) clearTimeout(holeTimer);
+      if (publishing) clearImmediate(publishing);
       await reading;
     },
     offer(batch) {

@@ -18,7 +18,7 @@ import {
 import { next } from "./follower-state.ts";
 
 export type LiveGroupsOptions = {
-  /** The last position that the tail has passed on. */
+  /** The last position that the tail has. */
   head: () => number;
   /** Hands a batch to the evaluator of a predicate; it comes back through `passFor`. */
   evaluate: (where: string, batch: TailBatch) => void;

@@ -1,5 +1,6 @@
 // The state machine of followers, step by step: the test moves the tail and the readers, pages come from a real database.
 import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
+import { readTail } from "../../src/stream/page.ts";
 import { append } from "../support/client.ts";
 import { everything, heartbeat, type Reader, type Rig, startRig } from "../support/followers.ts";
 import { type Service, startService } from "../support/service.ts";
@@ -46,6 +47,19 @@ test("a follower reads history from the database, then the ring, then lives", as
   await rig.reveal(9);
   expect(reader.positions()).toEqual(range(0, 9));
   expect(reader.told.filter((told) => "caughtUp" in told)).toEqual([{ caughtUp: 7 }]);
+});
+
+test("who comes while the tail is about to pass something on gets it once", async () => {
+  rig = await startRig(service.databaseUrl, 5);
+  const first = rig.follow({ start: at(5) });
+  await live(first);
+  const { events } = await readTail(rig.database.reads, 5, 7, 10);
+  rig.tail.offer(events);
+  const second = rig.follow({ start: at(5) });
+  const third = rig.follow({ start: at(7) });
+  await Promise.all([live(second), live(third)]);
+  await rig.reveal(9);
+  expect([first, second, third].map((reader) => reader.positions())).toEqual([range(6, 9), range(6, 9), [8, 9]]);
 });
 
 test("a follower that resumes behind one that came with a newer head misses nothing", async () => {

@@ -160,6 +160,8 @@ export async function startRig(databaseUrl: string, head: number, ringBytes = 16
         if (events.length === 0) throw new Error(`the log does not reach to ${upTo}`);
         tail.offer(events);
       }
+      // The tail passes them on in a turn of the event loop of its own.
+      await new Promise<void>((resolve) => setImmediate(resolve));
     },
     async read(upTo) {
       tail.wake(upTo);
