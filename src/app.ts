@@ -181,6 +181,7 @@ async function startParts(
     events: {
       reader: { pool: reads, knownHead: tail.head },
       hub,
+      replays: createSemaphore(Math.ceil(config.poolSize / 2)),
       log,
       isDraining: () => draining,
       maxConnections: config.maxConnections,

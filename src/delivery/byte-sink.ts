@@ -15,7 +15,7 @@ export class ByteSink {
   private isOpen = true;
   private waiting: Uint8Array[] | null = null;
   private waitingBytes = 0;
-  /** Handed to the stream, and not taken from it at once. */
+  /** Handed to the stream; counted until all of it has been taken. */
   private handedBytes = 0;
   private waiters: Set<() => void> | null = null;
 
@@ -83,7 +83,7 @@ export class ByteSink {
   /** Called when everything has been taken from the stream, and never without need. */
   pull(): void {
     this.handOver();
-    this.release();
+    if (this.hasRoom()) this.release();
   }
 
   cancel(): void {

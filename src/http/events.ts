@@ -1,6 +1,7 @@
 // GET /api/streams/{name}/events and GET /api/events: reads, replays and follows, by what the client accepts.
 import { invalidParameter, overloaded, type Problem, problemObject, shuttingDown } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import type { Semaphore } from "../base/semaphore.ts";
 import { encodeFrame, type IdKind } from "../delivery/sse-frame.ts";
 import type { SseHub } from "../delivery/sse-hub.ts";
 import { envelope } from "../stream/event.ts";
@@ -26,6 +27,8 @@ import { toProblem } from "./problem.ts";
 export type EventsDependencies = {
   reader: LogReader;
   hub: SseHub;
+  /** Bounds the pages that replays read at once. */
+  replays: Semaphore;
   log: Log;
   isDraining: () => boolean;
   maxConnections: number;
@@ -65,7 +68,7 @@ export function eventsHandler(dependencies: EventsDependencies, single: boolean)
     if (form === "application/x-ndjson") {
       const limit = readNumber(query, "limit", null, Number.MAX_SAFE_INTEGER);
       const range = await resolveRange(dependencies.reader, readQueryOf);
-      const body = replayLines(dependencies.reader, range, limit, dependencies.log);
+      const body = replayLines(dependencies.reader, range, limit, dependencies.replays, dependencies.log);
       return new Response(body, {
         headers: { "content-type": "application/x-ndjson", "cache-control": "no-store", "x-accel-buffering": "no" },
       });

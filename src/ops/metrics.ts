@@ -81,8 +81,13 @@ export function createMetrics(sources: MetricsSources): Metrics {
     "Event streams that read history or fell behind.",
     () => eventStreams().catchingUp,
   );
-  gauge("sluice_tail_position", "The last position that the tail has passed on.", () => tail().head, "max");
-  gauge("sluice_tail_lag_events", "Positions known to be committed but not yet passed on.", () => tail().lag, "max");
+  gauge("sluice_tail_position", "The last position that the tail has.", () => tail().head, "max");
+  gauge(
+    "sluice_tail_lag_events",
+    "Positions known to be committed that the tail has yet to get.",
+    () => tail().lag,
+    "max",
+  );
   gauge("sluice_event_loop_lag_seconds", "How late the last timer came.", sources.eventLoopLagSeconds, "max");
   gauge("sluice_process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage().rss);
   gauge("sluice_workers", "Processes that serve.", () => 1);

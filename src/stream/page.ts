@@ -133,7 +133,7 @@ function tooSlowAt(where: string, position: number) {
   );
 }
 
-// Everything but the payloads, which are read only for the rows that fit into the page.
+// A payload that is stored apart is fetched only when its row is sent, so for the rows that fit into the page.
 function columns(sql: Sql) {
   return sql`
     e.position, e.stream_id, e."offset", e.recorded_at, e.id, e.type, e.schema_version, e.correlation_id, e.partition_key, e.bytes,

@@ -1,5 +1,6 @@
 // Replays a range as lines of JSON, page by page as fast as the reader takes them, in bounded memory.
 import type { Log } from "../base/log.ts";
+import type { Semaphore } from "../base/semaphore.ts";
 import { isOutage } from "../storage/pg-errors.ts";
 import { envelope } from "./event.ts";
 import type { Page } from "./page.ts";
@@ -9,72 +10,90 @@ import { isUnfiltered } from "./selection.ts";
 
 const firstPage = 100;
 const pageEvents = 1_000;
+const maxPieceWidth = 50_000_000;
 const pageBudgetMs = 1_000;
 const maxOutageMs = 30_000;
 
-/** A part of the range whose next page is being read. */
-type Piece = { end: number; page: Promise<Page> };
+/** A part of the range, up to a last position, whose next page is being read from a position on. */
+type Piece = { from: number; end: number; limit: number; page: Promise<Page> };
 
 /**
- * A body of one envelope a line. While a page is encoded and taken, the database reads the next, and nothing behind it
- * until the reader has taken that page: a reader that stops holds three. A database that is away is waited for; longer
- * than 30 s, and the body breaks off, which HTTP shows.
+ * A body of one envelope a line. While a page is encoded and taken, the database reads the next one, of the whole log the
+ * next two, and nothing behind them until the reader has taken the page: one that stops holds three at most. A database
+ * that is away is waited for; longer than 30 s, and the body breaks off, which HTTP shows.
  */
 export function replayLines(
   reader: LogReader,
   range: Range,
   limit: number | null,
+  /** Bounds the pages that all replays together read at once: other readers need connections too. */
+  replays: Semaphore,
   log: Log,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   const abort = new AbortController();
   let left = limit ?? Number.MAX_SAFE_INTEGER;
   let size = firstPage;
-  // Where a page begins is known when the one before it has been read. All of the log can be cut beforehand: so many
-  // positions hold at most so many events. Two pieces at once keep the database and this process busy at the same time.
+  // Where a page begins is known when the one before it has been read. All of the log can be cut beforehand: positions
+  // have no gaps but where something was removed. Two pieces at once keep the database and this process busy together.
   const isCut = limit === null && range.streamIds === null && isUnfiltered(range.query.selection);
   const pieces: Piece[] = [];
   const piecesAtOnce = isCut ? 2 : 1;
   let uncut = range.start.position;
+  let width = firstPage;
 
-  function readPieces(): void {
+  function cut(): void {
     while (pieces.length < piecesAtOnce && uncut !== range.bound) {
-      const end = isCut ? pieceEnd(range, uncut, size) : range.bound;
+      const end = isCut ? pieceEnd(range, uncut, width) : range.bound;
       pieces.push(readPiece(uncut, end));
       uncut = end;
+      width = Math.max(width, pageEvents);
     }
   }
 
   function readPiece(from: number, end: number): Piece {
-    const page = readPatiently(from, end, Math.min(size, left));
+    const wanted = Math.min(size, left);
     size = pageEvents;
-    // Its failure is told when the page is wanted, which may be later.
-    page.catch(() => {});
-    return { end, page };
+    return { from, end, limit: wanted, page: read(from, end, wanted) };
   }
 
-  async function readPatiently(from: number, end: number, limit: number): Promise<Page> {
-    const started = Date.now();
+  function read(from: number, end: number, wanted: number): Promise<Page> {
+    const { signal } = abort;
+    const page = replays.run(
+      () => readRangePage(reader, { ...range, bound: end }, from, wanted, pageBudgetMs, signal),
+      signal,
+    );
+    // Its failure is told when the page is wanted, which may be later.
+    page.catch(() => {});
+    return page;
+  }
+
+  /** The page of a piece. An outage counts from now on: one that the reader slept through does not break its replay off. */
+  async function pageOf(piece: Piece): Promise<Page> {
+    const wantedAt = Date.now();
     for (let delayMs = 100; ; delayMs = Math.min(delayMs * 2, 2_000)) {
       try {
-        return await readRangePage(reader, { ...range, bound: end }, from, limit, pageBudgetMs, abort.signal);
+        return await piece.page;
       } catch (error) {
-        if (abort.signal.aborted || !isOutage(error) || Date.now() - started > maxOutageMs) throw error;
-        await new Promise((resolve) => setTimeout(resolve, delayMs));
+        if (abort.signal.aborted || !isOutage(error) || Date.now() - wantedAt > maxOutageMs) throw error;
       }
+      await new Promise((resolve) => setTimeout(resolve, delayMs));
+      piece.page = read(piece.from, piece.end, piece.limit);
     }
   }
 
   /** The next page, with the reading of those behind it begun; null behind the last. */
   async function nextPage(): Promise<Page | null> {
-    readPieces();
+    cut();
     const piece = pieces[0];
     if (piece === undefined || left <= 0) return null;
-    const page = await piece.page;
+    const page = await pageOf(piece);
     left -= page.events.length;
+    // What was removed can be most of the log: ever wider pieces pass over it.
+    width = page.events.length > 0 ? pageEvents : Math.min(width * 4, maxPieceWidth);
     if (page.done) pieces.shift();
     else if (left > 0) pieces[0] = readPiece(page.reached, piece.end);
-    readPieces();
+    cut();
     return page;
   }
 
@@ -91,6 +110,7 @@ export function replayLines(
           }
         } catch (error) {
           if (abort.signal.aborted) return;
+          abort.abort();
           log.error({ err: error }, "a replay broke off");
           controller.error(error);
         }
@@ -103,7 +123,7 @@ export function replayLines(
   );
 }
 
-/** The last position of a piece that begins behind `from` and holds at most so many events. */
+/** The last position of a piece of so many positions behind `from`. */
 function pieceEnd({ bound, query }: Range, from: number, positions: number): number {
   return query.direction === "forward" ? Math.min(bound, from + positions) : Math.max(bound, from - positions);
 }

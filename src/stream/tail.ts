@@ -28,7 +28,7 @@ export type Tail = {
   wake: (position: number) => void;
   /** The last position that the tail has in its ring, -1 before the first. */
   head: () => number;
-  /** Calls back with every batch, in order, without gap or repetition, in a moment of its own. Returns the way to leave. */
+  /** Calls back with every batch, in order, without gap or repetition, in a turn of its own: the first may begin before the head. Returns the way to leave. */
   subscribe: (listener: (batch: TailBatch) => void) => () => void;
   /** The events after a cursor up to the head, at most about `maxBytes` of them; null when the ring begins later. */
   since: (after: number, maxBytes: number) => TailBatch | null;
@@ -80,7 +80,8 @@ export function createTail(options: TailOptions): Tail {
       events = events.slice(dropped);
       dropped = 0;
     }
-    unpublished.push(...batch.events);
+    for (const event of batch.events) unpublished.push(event);
+    if (stopped) return;
     // Whoever appended is answered first, before many followers are written to; what else comes meanwhile goes with it.
     publishing ??= setImmediate(publish);
   }
@@ -215,6 +216,7 @@ export function createTail(options: TailOptions): Tail {
       if (timer) clearTimeout(timer);
       if (holeTimer) clearTimeout(holeTimer);
       if (publishing) clearImmediate(publishing);
+      publishing = null;
       await reading;
     },
     offer(batch) {

@@ -58,6 +58,22 @@ test("a sink says when its reader has to be waited for, and when there is room a
   expect(drained).toBe(true);
 });
 
+test("a reader that has taken a little of a full buffer is waited for on", async () => {
+  const sink = new ByteSink(100, () => {});
+  sink.write(new Uint8Array(10));
+  sink.write(new Uint8Array(200));
+  let drained = false;
+  const waiting = sink.drained(never).then(() => {
+    drained = true;
+  });
+  const reader = sink.body.getReader();
+  await reader.read();
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(drained).toBe(false);
+  await reader.read();
+  await waiting;
+});
+
 test("a chunk that its reader takes at once leaves room, however large it is", async () => {
   const sink = new ByteSink(10, () => {});
   const reader = sink.body.getReader();

@@ -1,9 +1,12 @@
 // Replays as lines: complete and in order, at the reader's pace, to the head of the moment in which they started.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setSystemTime, test } from "bun:test";
 import { connect, type Socket } from "node:net";
 import { createLog } from "../../src/base/log.ts";
 import { everyone } from "../../src/base/principal.ts";
+import { createSemaphore } from "../../src/base/semaphore.ts";
 import { createDatabase, type Database } from "../../src/storage/database.ts";
+import { StalledConnection } from "../../src/storage/pg-errors.ts";
+import type { Pool } from "../../src/storage/pool.ts";
 import { type LogReader, resolveRange } from "../../src/stream/range.ts";
 import { readRangePage } from "../../src/stream/read.ts";
 import { replayLines } from "../../src/stream/replay.ts";
@@ -16,6 +19,7 @@ import { until } from "../support/until.ts";
 
 const total = 20_000;
 const log = createLog("silent", "test");
+const replays = createSemaphore(2);
 let service: Service;
 let database: Database;
 
@@ -173,7 +177,7 @@ async function serve(
   const pool = countTasks(database.reads);
   const reader: LogReader = { pool, knownHead: () => 0 };
   const resolved = await resolveRange(reader, query(streams));
-  const server = Bun.serve({ port: 0, fetch: () => new Response(replayLines(reader, resolved, null, log)) });
+  const server = Bun.serve({ port: 0, fetch: () => new Response(replayLines(reader, resolved, null, replays, log)) });
   return { pool, port: server.port as number, stop: () => server.stop(true) };
 }
 
@@ -245,4 +249,45 @@ test.each([
   });
   expect(served.pool.asked()).toBeLessThan(4 * 20);
   await served.stop();
+});
+
+test("an outage that is over when the reader comes back does not break its replay off", async () => {
+  let away = false;
+  let refused = 0;
+  const pool: Pool = {
+    ...database.reads,
+    run(task, signal) {
+      if (!away) return database.reads.run(task, signal);
+      refused++;
+      return Promise.reject(new StalledConnection("away"));
+    },
+  };
+  const reader: LogReader = { pool, knownHead: () => 0 };
+  const resolved = await resolveRange(reader, query(["long"]));
+  away = true;
+  const body = replayLines(reader, resolved, 300, replays, log).getReader();
+  await until("it has read ahead, in vain", () => refused > 0);
+  try {
+    setSystemTime(new Date(Date.now() + 10 * 60_000));
+    away = false;
+    let text = "";
+    for (let part = await body.read(); !part.done; part = await body.read())
+      text += new TextDecoder().decode(part.value);
+    expect(numbers(text)).toEqual(range(0, 299));
+  } finally {
+    setSystemTime();
+  }
+});
+
+test("a replay of the log passes over a long hole in few steps", async () => {
+  expect((await fetch(`${service.url}/api/streams/long`, { method: "DELETE" })).status).toBe(204);
+  const pool = countTasks(database.reads);
+  const reader: LogReader = { pool, knownHead: () => 0 };
+  const resolved = await resolveRange(reader, query(null));
+  const before = pool.asked();
+  const text = await new Response(replayLines(reader, resolved, null, replays, log)).text();
+  expect(numbers(text).slice(-300)).toEqual(range(0, 299));
+  expect(text).not.toContain('"stream":"long"');
+  // It is longer than twenty pages.
+  expect(pool.asked() - before).toBeLessThan(15);
 });
