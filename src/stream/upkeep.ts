@@ -30,7 +30,7 @@ export type Upkeep = {
 const partitionsAhead = 2;
 // Positions that are free at least: more than one batch takes, however small the partitions are.
 const minRoom = 2_000;
-const checkpointSpan = 100_000;
+const checkpointSpan = 20_000;
 const purgeRows = 2_000;
 const everyMs = 5_000;
 const keysEveryMs = 60_000;
