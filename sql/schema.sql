@@ -1,5 +1,18 @@
 -- Generated from a migrated database; do not edit.
 
+create table duties (
+  name     text not null,
+  begun_at timestamp with time zone not null,
+  constraint duties_pkey PRIMARY KEY (name)
+);
+
+create table event_id_horizons (
+  trimmed_before timestamp with time zone not null,
+  stream_id      bigint not null,
+  below_offset   bigint not null,
+  constraint event_id_horizons_pkey PRIMARY KEY (trimmed_before, stream_id)
+) with (fillfactor=70);
+
 create table event_ids (
   id           text collate "C" not null,
   stream_id    bigint not null,
@@ -10,6 +23,7 @@ create table event_ids (
   recorded_at  timestamp with time zone not null,
   constraint event_ids_pkey PRIMARY KEY (id, stream_id, source)
 ) partition by HASH (id);
+CREATE INDEX event_ids_stream_offset ON ONLY event_ids USING btree (stream_id, "offset");
 
 create table event_ids_0 partition of event_ids FOR VALUES WITH (modulus 8, remainder 0);
 
@@ -77,24 +91,50 @@ create table migrations (
   constraint migrations_pkey PRIMARY KEY (version)
 );
 
-create table streams (
-  id                  bigint not null generated always as identity,
-  name                text collate "C" not null,
-  created_at          timestamp with time zone,
-  first_offset        bigint not null default 0,
-  first_bytes         bigint not null default 0,
-  born_offset         bigint not null default 0,
-  purged_offset       bigint not null default 0,
-  checkpoint_offset   bigint not null default '-1'::integer,
-  checkpoint_bytes    bigint not null default 0,
-  checkpoint_position bigint not null default '-1'::integer,
-  ephemeral           boolean not null default false,
-  replay              boolean not null default true,
-  internal            boolean not null default false,
-  constraint streams_pkey PRIMARY KEY (id),
-  constraint streams_name_key UNIQUE (name)
+create table partition_removals (
+  partition text collate "C" not null,
+  ephemeral boolean not null,
+  constraint partition_removals_pkey PRIMARY KEY (partition)
+);
+
+create table stream_purges (
+  stream_id   bigint not null,
+  from_offset bigint not null,
+  to_offset   bigint not null,
+  constraint stream_purges_pkey PRIMARY KEY (stream_id)
 ) with (fillfactor=70);
-CREATE INDEX streams_to_purge ON streams USING btree (id) WHERE purged_offset < first_offset;
+
+create table streams (
+  id                    bigint not null generated always as identity,
+  name                  text collate "C" not null,
+  created_at            timestamp with time zone,
+  first_offset          bigint not null default 0,
+  first_bytes           bigint not null default 0,
+  born_offset           bigint not null default 0,
+  checkpoint_offset     bigint not null default '-1'::integer,
+  checkpoint_bytes      bigint not null default 0,
+  checkpoint_position   bigint not null default '-1'::integer,
+  ephemeral             boolean not null default false,
+  replay                boolean not null default true,
+  internal              boolean not null default false,
+  delivery              text not null default 'at-least-once'::text,
+  max_age_ms            bigint,
+  max_bytes             bigint,
+  max_events            bigint,
+  visibility_timeout_ms integer not null default 30000,
+  max_attempts          integer not null default 5,
+  backoff_initial_ms    integer not null default 1000,
+  backoff_factor        double precision not null default 2,
+  backoff_max_ms        integer not null default 60000,
+  revision              integer not null default 0,
+  constraint streams_pkey PRIMARY KEY (id),
+  constraint streams_name_key UNIQUE (name),
+  constraint streams_delivery_check CHECK (delivery = ANY (ARRAY['at-most-once'::text, 'at-least-once'::text, 'exactly-once'::text])),
+  constraint streams_max_age_ms_check CHECK (max_age_ms > 0),
+  constraint streams_max_bytes_check CHECK (max_bytes > 0),
+  constraint streams_max_events_check CHECK (max_events > 0)
+) with (fillfactor=70);
+CREATE INDEX streams_forgetting ON streams USING btree (id) WHERE ephemeral OR max_age_ms IS NOT NULL OR max_bytes IS NOT NULL OR max_events IS NOT NULL;
 CREATE INDEX streams_unborn ON streams USING btree (id) WHERE created_at IS NULL AND born_offset = 0 AND NOT internal;
 
 create view stream_heads as
@@ -108,7 +148,16 @@ create view stream_heads as
     l.log_id,
     COALESCE(e."offset", s.checkpoint_offset) AS last_offset,
     COALESCE(e."position", s.checkpoint_position) AS last_position,
-    COALESCE(e.stream_bytes, s.checkpoint_bytes) - s.first_bytes AS bytes
+    COALESCE(e.stream_bytes, s.checkpoint_bytes) - s.first_bytes AS bytes,
+    s.delivery,
+    s.max_age_ms,
+    s.max_bytes,
+    s.max_events,
+    s.visibility_timeout_ms,
+    s.max_attempts,
+    s.backoff_initial_ms,
+    s.backoff_factor,
+    s.backoff_max_ms
    FROM log l
      CROSS JOIN streams s
      LEFT JOIN LATERAL ( SELECT ev."offset",
@@ -119,12 +168,58 @@ create view stream_heads as
           ORDER BY ev."offset" DESC
          LIMIT 1) e ON true;
 
+CREATE OR REPLACE FUNCTION duty_begin(p_name text, p_every interval)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+declare
+  now constant timestamptz := clock_timestamp();
+begin
+  insert into duties (name, begun_at) values (p_name, '-infinity') on conflict (name) do nothing;
+  -- A time ahead of the clock is one from before the clock was set.
+  update duties d set begun_at = now where d.name = p_name and (d.begun_at <= now - p_every or d.begun_at > now);
+  return found;
+end $function$;
+
+CREATE OR REPLACE FUNCTION ephemeral_floor(p_stream_id bigint)
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select null::bigint
+$function$;
+
+CREATE OR REPLACE FUNCTION event_ids_forget(p_before timestamp with time zone, p_limit integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  h record;
+  below bigint;
+  gone int;
+begin
+  if not pg_try_advisory_xact_lock(log_lock() + 3) then return null; end if;
+  perform set_config('synchronous_commit', 'off', true);
+  select * into h from event_id_horizons where trimmed_before < p_before order by trimmed_before, stream_id limit 1;
+  if not found then return null; end if;
+  select i."offset" into below from event_ids i
+    where i.stream_id = h.stream_id and i."offset" < h.below_offset
+    order by i."offset" offset p_limit limit 1;
+  below := coalesce(below, h.below_offset);
+  delete from event_ids i where i.stream_id = h.stream_id and i."offset" < below;
+  get diagnostics gone = row_count;
+  delete from event_id_horizons
+    where trimmed_before = h.trimmed_before and stream_id = h.stream_id and below_offset <= below;
+  return gone;
+end $function$;
+
 CREATE OR REPLACE FUNCTION log_append(p_streams text, r_stream integer[], r_expected bigint[], r_count integer[], r_key text, r_request_hash uuid[], e_known integer[], e_hash uuid[], e_bytes integer[], e_version integer[], e_id text, e_type text, e_correlation text, e_partition_key text, e_attributes text, e_data text, e_binary bytea[], k_stream integer[], k_id text, k_source text, OUT status integer[], OUT actual bigint[], OUT offsets bigint[], OUT relative integer[], OUT positions bigint[], OUT duplicates boolean[], OUT base bigint, OUT recorded timestamp with time zone)
  RETURNS record
  LANGUAGE plpgsql
 AS $function$
 declare
-  s_id bigint[]; s_last bigint[]; s_bytes bigint[]; s_born bigint[];
+  s_id bigint[]; s_last bigint[]; s_bytes bigint[]; s_born bigint[]; s_ephemeral boolean[];
   k_offset bigint[]; k_position bigint[]; k_hash uuid[];
   -- Whether the id came with this batch: then its position is still relative to base.
   k_fresh boolean[];
@@ -138,6 +233,9 @@ declare
   last_recorded timestamptz;
   remembered record;
   has_unborn boolean;
+  has_ephemeral boolean;
+  -- Null, and so is each element, as long as nothing is stored in an ephemeral stream.
+  event_ephemeral boolean[];
   fresh_count int := 0;
   last_event int := 0;
   s int; k int; fresh int; verdict int;
@@ -149,8 +247,9 @@ begin
     on conflict (name) do nothing;
 
   select array_agg(l.id order by l.n), array_agg(l.checkpoint_offset order by l.n), array_agg(l.checkpoint_bytes order by l.n),
-         array_agg(l.born_offset order by l.n), bool_or(l.created_at is null)
-    into s_id, s_last, s_bytes, s_born, has_unborn
+         array_agg(l.born_offset order by l.n), array_agg(l.ephemeral order by l.n), bool_or(l.created_at is null),
+         bool_or(l.ephemeral)
+    into s_id, s_last, s_bytes, s_born, s_ephemeral, has_unborn, has_ephemeral
     from (
       select st.*, u.n
       from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n)
@@ -191,6 +290,7 @@ begin
   cumulative := offsets;
   relative := array_fill(null::int, array[event_count]);
   duplicates := array_fill(false, array[event_count]);
+  if has_ephemeral then event_ephemeral := duplicates; end if;
 
   for r in 1 .. request_count loop
     s := r_stream[r];
@@ -237,7 +337,12 @@ begin
       status[r] := verdict;
       continue;
     end if;
-    if fresh = 0 then status[r] := 1; end if;
+    if fresh = 0 then
+      status[r] := 1;
+    elsif has_ephemeral and s_ephemeral[s] then
+      status[r] := 6;
+      event_ephemeral[r_first[r] : last_event] := array_fill(true, array[r_count[r]]);
+    end if;
 
     for n in r_first[r] .. last_event loop
       k := e_known[n];
@@ -279,14 +384,15 @@ begin
 
     insert into events (position, stream_id, "offset", stream_bytes, recorded_at, schema_version, bytes, ephemeral, id, type,
                         correlation_id, partition_key, attributes, data, data_binary)
-      select base + u.relative, u.stream, u."offset", u.cumulative, recorded, u.version, u.bytes, false, u.id, u.type,
-             u.correlation, u.partition_key, u.attributes::json, u.data::json, u.data_binary
+      select base + u.relative, u.stream, u."offset", u.cumulative, recorded, u.version, u.bytes,
+             coalesce(u.ephemeral, false), u.id, u.type, u.correlation, u.partition_key, u.attributes::json, u.data::json, u.data_binary
       from unnest(
-             relative, event_stream, offsets, cumulative, e_version, e_bytes,
+             relative, event_stream, event_ephemeral, offsets, cumulative, e_version, e_bytes,
              string_to_array(e_id, E'\x1e'), string_to_array(e_type, E'\x1e'),
              string_to_array(e_correlation, E'\x1e', E'\x1f'), string_to_array(e_partition_key, E'\x1e', E'\x1f'),
              string_to_array(e_attributes, E'\x1e'), string_to_array(e_data, E'\x1e', E'\x1f'), e_binary)
-        as u(relative, stream, "offset", cumulative, version, bytes, id, type, correlation, partition_key, attributes, data, data_binary)
+        as u(relative, stream, ephemeral, "offset", cumulative, version, bytes, id, type, correlation, partition_key,
+             attributes, data, data_binary)
       where u.relative is not null;
 
     if known_count > 0 then
@@ -312,7 +418,7 @@ begin
               from generate_series(u.first, u.first + u.count - 1) n),
              coalesce(recorded, clock_timestamp())
       from unnest(keys, r_request_hash, r_first, r_count, status) as u(key, hash, first, count, code)
-      where u.key is not null and u.code in (0, 1)
+      where u.key is not null and u.code in (0, 1, 6)
       order by u.key
       on conflict (key) do update
         set request_hash = excluded.request_hash, offsets = excluded.offsets, duplicates = excluded.duplicates,
@@ -447,8 +553,33 @@ begin
   return low;
 end $function$;
 
-CREATE OR REPLACE FUNCTION stream_configure(p_name text, p_replay boolean)
- RETURNS boolean
+CREATE OR REPLACE FUNCTION partition_blocker(p_partition text, p_records_before timestamp with time zone, OUT stream_id bigint, OUT "offset" bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  -- From stream to stream along the index, to each one's last event only.
+  execute format($q$
+    with recursive own(id) as (
+      (select e.stream_id from %1$I e order by e.stream_id limit 1)
+      union all
+      select (select e.stream_id from %1$I e where e.stream_id > o.id order by e.stream_id limit 1)
+      from own o where o.id is not null
+    )
+    select s.id, l."offset"
+    from own o join streams s on s.id = o.id
+      cross join lateral (
+        select e."offset", e.recorded_at from %1$I e where e.stream_id = s.id order by e."offset" desc limit 1
+      ) l
+    where l."offset" >= s.first_offset and (not s.internal or l.recorded_at >= $1)
+    limit 1
+  $q$, p_partition) into stream_id, "offset" using p_records_before;
+end $function$;
+
+CREATE OR REPLACE FUNCTION stream_configure(p_name text, p_ephemeral boolean, p_delivery text, p_replay boolean, p_max_age_ms bigint, p_max_bytes bigint, p_max_events bigint, p_visibility_timeout_ms integer, p_max_attempts integer, p_backoff_initial_ms integer, p_backoff_factor double precision, p_backoff_max_ms integer)
+ RETURNS text
  LANGUAGE plpgsql
 AS $function$
 declare
@@ -460,8 +591,15 @@ begin
     select * into s from streams st where st.name = p_name for no key update;
     exit when found;
   end loop;
-  update streams st set replay = p_replay, created_at = coalesce(st.created_at, date_trunc('milliseconds', clock_timestamp())) where st.id = s.id;
-  return s.created_at is null;
+  if s.created_at is not null and s.ephemeral <> p_ephemeral then return 'type-fixed'; end if;
+  update streams st
+    set created_at = coalesce(st.created_at, date_trunc('milliseconds', clock_timestamp())), revision = st.revision + 1,
+        ephemeral = p_ephemeral, delivery = p_delivery, replay = p_replay,
+        max_age_ms = p_max_age_ms, max_bytes = p_max_bytes, max_events = p_max_events,
+        visibility_timeout_ms = p_visibility_timeout_ms, max_attempts = p_max_attempts,
+        backoff_initial_ms = p_backoff_initial_ms, backoff_factor = p_backoff_factor, backoff_max_ms = p_backoff_max_ms
+    where st.id = s.id;
+  return case when s.created_at is null then 'created' else 'configured' end;
 end $function$;
 
 CREATE OR REPLACE FUNCTION stream_delete(p_name text)
@@ -477,14 +615,40 @@ begin
   if not found then return; end if;
   first_offset := head.first_offset;
   last_offset := head.last_offset;
-  "position" := log_control('sluice.stream-deleted',
-    json_build_object('stream', p_name, 'from', head.first_offset::text, 'to', head.last_offset::text));
   update streams s
-    set created_at = null, replay = true, first_offset = head.last_offset + 1, born_offset = head.last_offset + 1,
+    set created_at = null, revision = s.revision + 1, ephemeral = false, delivery = default, replay = true,
+        max_age_ms = null, max_bytes = null, max_events = null, visibility_timeout_ms = default, max_attempts = default,
+        backoff_initial_ms = default, backoff_factor = default, backoff_max_ms = default,
+        first_offset = head.last_offset + 1, born_offset = head.last_offset + 1,
         first_bytes = head.bytes + head.first_bytes, checkpoint_offset = head.last_offset,
         checkpoint_bytes = head.bytes + head.first_bytes, checkpoint_position = head.last_position
     where s.id = head.id;
+  if head.last_offset >= 0 then
+    insert into stream_purges (stream_id, from_offset, to_offset)
+      values (head.id, head.first_offset, head.last_offset + 1)
+      on conflict (stream_id) do update set to_offset = excluded.to_offset;
+    insert into event_id_horizons (trimmed_before, stream_id, below_offset)
+      values ('-infinity', head.id, head.last_offset + 1)
+      on conflict (trimmed_before, stream_id) do update set below_offset = excluded.below_offset;
+  end if;
+  "position" := log_control('sluice.stream-deleted',
+    json_build_object('stream', p_name, 'from', head.first_offset::text, 'to', head.last_offset::text));
   return next;
+end $function$;
+
+CREATE OR REPLACE FUNCTION stream_event_from(p_stream_id bigint, p_ephemeral boolean, p_position bigint, OUT "offset" bigint, OUT "position" bigint, OUT bytes_before bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+begin
+  if p_ephemeral then
+    select e."offset", e.position, e.stream_bytes - e.bytes into "offset", "position", bytes_before
+      from events_ephemeral e where e.stream_id = p_stream_id and e.position >= p_position order by e.position limit 1;
+  else
+    select e."offset", e.position, e.stream_bytes - e.bytes into "offset", "position", bytes_before
+      from events_persistent e where e.stream_id = p_stream_id and e.position >= p_position order by e.position limit 1;
+  end if;
 end $function$;
 
 CREATE OR REPLACE FUNCTION stream_forget_unborn(p_limit integer)
@@ -503,24 +667,221 @@ begin
   return gone;
 end $function$;
 
-CREATE OR REPLACE FUNCTION stream_purge(p_limit integer)
- RETURNS integer
+CREATE OR REPLACE FUNCTION stream_offset_by_bytes(p_stream_id bigint, p_ephemeral boolean, p_bytes bigint, p_last_position bigint)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+  low bigint := 0;
+  high bigint := p_last_position + 1;
+  middle bigint;
+  e record;
+begin
+  while low < high loop
+    middle := (low + high) / 2;
+    select * into e from stream_event_from(p_stream_id, p_ephemeral, middle);
+    if e.position is null or e.bytes_before >= p_bytes then
+      high := middle;
+    else
+      low := e.position + 1;
+    end if;
+  end loop;
+  select * into e from stream_event_from(p_stream_id, p_ephemeral, low);
+  return e."offset";
+end $function$;
+
+CREATE OR REPLACE FUNCTION stream_purge(p_after bigint, p_limit integer, OUT gone integer, OUT reached bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  p record;
+  done_ids bigint[] := '{}';
+  done_offsets bigint[] := '{}';
+  first_row record;
+  last_row record;
+  upto bigint;
+  removed int;
+begin
+  gone := 0;
+  if not pg_try_advisory_xact_lock(log_lock() + 2) then return; end if;
+  -- A purge that is lost in a crash is done again.
+  perform set_config('synchronous_commit', 'off', true);
+  for p in
+    select q.stream_id, q.from_offset, q.to_offset from stream_purges q
+    where q.stream_id > p_after order by q.stream_id limit 200
+  loop
+    exit when gone >= p_limit;
+    reached := p.stream_id;
+    -- What left with its partition is not there any more. An offset never exceeds its event's position.
+    select e."offset", e.position into first_row from events e
+      where e.stream_id = p.stream_id and e."offset" >= p.from_offset and e."offset" < p.to_offset and e.position >= p.from_offset
+      order by e."offset" limit 1;
+    upto := p.to_offset;
+    if first_row."offset" is not null then
+      upto := least(upto, first_row."offset" + p_limit - gone);
+      select e.position into last_row from events e
+        where e.stream_id = p.stream_id and e."offset" >= first_row."offset" and e."offset" < upto and e.position >= first_row.position
+        order by e."offset" desc limit 1;
+      delete from events e
+        where e.stream_id = p.stream_id and e."offset" >= first_row."offset" and e."offset" < upto
+          and e.position between first_row.position and last_row.position;
+      get diagnostics removed = row_count;
+      gone := gone + removed;
+    end if;
+    done_ids := done_ids || p.stream_id;
+    done_offsets := done_offsets || upto;
+  end loop;
+  -- In the order in which a trim writes them.
+  perform from stream_purges q where q.stream_id = any(done_ids) order by q.stream_id for update;
+  update stream_purges q set from_offset = d.upto
+    from unnest(done_ids, done_offsets) as d(id, upto) where q.stream_id = d.id;
+  -- It may have been trimmed further meanwhile.
+  delete from stream_purges q where q.stream_id = any(done_ids) and q.from_offset >= q.to_offset;
+end $function$;
+
+CREATE OR REPLACE FUNCTION streams_to_trim(p_after bigint, p_limit integer, p_found integer, OUT reached bigint, OUT ids bigint[], OUT revisions integer[], OUT offsets bigint[], OUT bytes bigint[], OUT last_positions bigint[], OUT floors bigint[])
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+declare
+  s record;
+  ages bigint[] := '{}';
+  cutoffs bigint[] := '{}';
+  cutoff bigint;
+  checkpoint bigint;
+  head bigint;
+  floor bigint;
+  due bigint;
+  settled bigint;
+  is_settled boolean;
+begin
+  ids := '{}'; revisions := '{}'; offsets := '{}'; bytes := '{}'; last_positions := '{}'; floors := '{}';
+  select l.checkpoint_position into checkpoint from log l;
+  for s in
+    select st.id, st.revision, st.ephemeral, st.max_age_ms, st.max_bytes, st.max_events, st.first_offset, st.first_bytes,
+           coalesce(e."offset", st.checkpoint_offset) as last_offset,
+           coalesce(e.position, st.checkpoint_position) as last_position,
+           coalesce(e.stream_bytes, st.checkpoint_bytes) as last_bytes
+    from streams st
+      left join lateral (
+        select ev."offset", ev.position, ev.stream_bytes from events ev
+        where ev.stream_id = st.id and ev.position >= checkpoint
+        order by ev."offset" desc limit 1
+      ) e on true
+    where st.id > p_after
+      and (st.ephemeral or st.max_age_ms is not null or st.max_bytes is not null or st.max_events is not null)
+    order by st.id limit p_limit
+  loop
+    reached := s.id;
+    continue when s.last_offset < s.first_offset;
+    due := s.first_offset;
+    is_settled := false;
+
+    if s.max_events is not null then
+      due := greatest(due, s.last_offset - s.max_events + 1);
+    end if;
+
+    if s.max_bytes is not null and s.last_bytes - s.first_bytes > s.max_bytes then
+      due := greatest(due, coalesce(
+        stream_offset_by_bytes(s.id, s.ephemeral, s.last_bytes - s.max_bytes, s.last_position), s.last_offset + 1));
+    end if;
+
+    if s.max_age_ms is not null then
+      -- Few ages are in use: each is looked up once.
+      cutoff := cutoffs[array_position(ages, s.max_age_ms)];
+      if cutoff is null then
+        head := coalesce(head, (select e.position from events e where e.position >= checkpoint order by e.position desc limit 1));
+        cutoff := log_position_at(clock_timestamp() - s.max_age_ms * interval '1 millisecond', head);
+        ages := ages || s.max_age_ms;
+        cutoffs := cutoffs || cutoff;
+      end if;
+      if s.last_position < cutoff then
+        due := s.last_offset + 1;
+      else
+        due := greatest(due, (select e."offset" from stream_event_from(s.id, s.ephemeral, cutoff) e));
+      end if;
+    end if;
+
+    if s.ephemeral and due <= s.last_offset then
+      floor := ephemeral_floor(s.id);
+      if floor is not null then
+        settled := case when s.last_position < floor then s.last_offset + 1
+                        else (select e."offset" from stream_event_from(s.id, true, floor) e) end;
+        is_settled := settled > due;
+        due := greatest(due, settled);
+      end if;
+    end if;
+
+    continue when due = s.first_offset;
+    ids := ids || s.id;
+    revisions := revisions || s.revision;
+    offsets := offsets || due;
+    floors := floors || case when is_settled then floor end;
+    if due > s.last_offset then
+      last_positions := last_positions || s.last_position::bigint;
+      bytes := bytes || s.last_bytes::bigint;
+    else
+      last_positions := last_positions || null::bigint;
+      -- An offset lies as far before the last one as its position does, or nearer: that spares other partitions.
+      bytes := bytes || (
+        select e.stream_bytes - e.bytes from events e
+        where e.stream_id = s.id and e."offset" = due
+          and e.position >= due and e.position <= s.last_position - (s.last_offset - due));
+    end if;
+    exit when cardinality(ids) >= p_found;
+  end loop;
+end $function$;
+
+CREATE OR REPLACE FUNCTION streams_trim(p_ids bigint[], p_revisions integer[], p_offsets bigint[], p_bytes bigint[], p_last_positions bigint[], p_floors bigint[], p_period interval, OUT trimmed bigint, OUT "position" bigint)
+ RETURNS record
  LANGUAGE plpgsql
 AS $function$
 declare
-  s streams;
-  upto bigint;
+  names text[];
+  due_ids bigint[]; due_from bigint[]; due_to bigint[]; due_bytes bigint[]; due_last bigint[];
 begin
-  select * into s from streams st where st.purged_offset < st.first_offset order by st.id limit 1 for no key update skip locked;
-  if not found then return 0; end if;
-  upto := least(s.first_offset, s.purged_offset + p_limit);
-  -- Index probes only: fresh statistics lag behind a burst, and a join planned on them compares each id with each event.
-  perform set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
-          set_config('enable_mergejoin', 'off', true), set_config('enable_material', 'off', true);
-  delete from event_ids i using events e
-    where e.stream_id = s.id and e."offset" >= s.purged_offset and e."offset" < upto
-      and i.id = e.id and i.stream_id = s.id and i."offset" = e."offset";
-  delete from events e where e.stream_id = s.id and e."offset" >= s.purged_offset and e."offset" < upto;
-  update streams st set purged_offset = upto where st.id = s.id;
-  return (upto - s.purged_offset)::int;
+  perform from streams s where s.id = any(p_ids) order by s.name for no key update;
+  select array_agg(s.name order by s.name), array_agg(s.id order by s.name), array_agg(s.first_offset order by s.name),
+         array_agg(t.to_offset order by s.name), array_agg(t.bytes order by s.name), array_agg(t.last_position order by s.name),
+         coalesce(sum(t.to_offset - s.first_offset), 0)
+    into names, due_ids, due_from, due_to, due_bytes, due_last, trimmed
+    from unnest(p_ids, p_revisions, p_offsets, p_bytes, p_last_positions, p_floors)
+           as t(id, revision, to_offset, bytes, last_position, floor)
+      join streams s on s.id = t.id and s.revision = t.revision and s.first_offset < t.to_offset
+    where t.floor is null or ephemeral_floor(s.id) >= t.floor;
+  if due_ids is null then return; end if;
+
+  -- Of a stream without a visible event the end is noted: its rows may go before the checkpoint comes to them.
+  update streams s
+    set first_offset = d.to_offset, first_bytes = d.bytes,
+        checkpoint_offset = case when d.is_end then d.to_offset - 1 else s.checkpoint_offset end,
+        checkpoint_bytes = case when d.is_end then d.bytes else s.checkpoint_bytes end,
+        checkpoint_position = case when d.is_end then d.last_position else s.checkpoint_position end
+    from (
+      select u.id, u.to_offset, u.bytes, u.last_position,
+             u.last_position is not null and st.checkpoint_offset < u.to_offset - 1 as is_end
+      from unnest(due_ids, due_to, due_bytes, due_last) as u(id, to_offset, bytes, last_position)
+        join streams st on st.id = u.id
+    ) d
+    where s.id = d.id;
+
+  insert into stream_purges (stream_id, from_offset, to_offset)
+    select * from unnest(due_ids, due_from, due_to) as u(id, from_offset, to_offset) order by u.id
+    on conflict (stream_id) do update set to_offset = excluded.to_offset;
+  insert into event_id_horizons (trimmed_before, stream_id, below_offset)
+    select date_bin(p_period, clock_timestamp(), 'epoch') + p_period, u.id, u.to_offset
+    from unnest(due_ids, due_to) as u(id, to_offset)
+    on conflict (trimmed_before, stream_id) do update set below_offset = excluded.below_offset;
+
+  "position" := log_control('sluice.streams-trimmed', json_build_object('streams', (
+    select json_agg(json_build_object('stream', u.name, 'from', u.from_offset::text, 'to', (u.to_offset - 1)::text) order by u.name)
+    from unnest(names, due_from, due_to) as u(name, from_offset, to_offset))));
 end $function$;

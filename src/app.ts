@@ -16,6 +16,7 @@ import { startEmbedded } from "./storage/embedded.ts";
 import { assertCurrent, migrate } from "./storage/migrate.ts";
 import { createWake } from "./storage/wake.ts";
 import { createAppender } from "./stream/append.ts";
+import { createForgetting } from "./stream/forgetting.ts";
 import { readTail } from "./stream/page.ts";
 import { startPayloadIndex } from "./stream/payload-index.ts";
 import { readHead } from "./stream/resolve.ts";
@@ -149,6 +150,23 @@ async function startParts(
   });
   stops.push(appender.stop);
 
+  const onControl = (position: number) => {
+    tail.wake(position);
+    wake.send(position);
+  };
+  const forgetting = createForgetting({
+    pool: reads,
+    connect: database.connect,
+    everyMs: config.trimIntervalMs,
+    deduplicationMs: config.deduplicationMs,
+    partitionSize: config.partitionSize,
+    onControl,
+    onNoPartition: upkeep.wakePartitions,
+    log,
+  });
+  stops.push(forgetting.stop);
+  forgetting.start();
+
   const followers = createFollowers({
     tail,
     pool: reads,
@@ -172,6 +190,7 @@ async function startParts(
     appends: appender.counters,
     eventStreams: hub.counts,
     tail: tailState,
+    forgetting: forgetting.counters,
     eventLoopLagSeconds: loopLag.seconds,
   });
   const body = createBodyReader({ maxBytes: config.maxBodyBytes, timeoutMs: config.bodyTimeoutMs });
@@ -193,9 +212,8 @@ async function startParts(
       log,
       onNoPartition: upkeep.wakePartitions,
       onControl(position) {
-        tail.wake(position);
-        wake.send(position);
-        upkeep.wakePurge();
+        onControl(position);
+        forgetting.wakePurge();
       },
     },
     operations: {

@@ -1,4 +1,5 @@
 // The configuration: environment variables, checked at start; a bad value is one clear line.
+import { parseDuration } from "./base/duration.ts";
 import { quoteSchema } from "./storage/migrate.ts";
 
 /** A variable that is not as it must be. */
@@ -31,6 +32,8 @@ export type Config = {
   ringBytes: number;
   partitionSize: number;
   idempotencyKeysMs: number;
+  deduplicationMs: number;
+  trimIntervalMs: number;
   shutdownMs: number;
   ginIndex: boolean;
   corsOrigins: string[];
@@ -67,8 +70,7 @@ export function readConfig(env: Environment): Config {
   };
   const duration = (name: string, fallback: string, minMs: number, maxMs: number) => {
     const value = text(name, fallback, /^\d{1,9}(ms|s|m|h|d)$/, "a duration such as 500ms, 30s, 5m, 24h or 7d");
-    const unit = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }[value.replace(/^\d+/, "")] as number;
-    const ms = Number.parseInt(value, 10) * unit;
+    const ms = parseDuration(value) as number;
     if (ms < minMs || ms > maxMs)
       throw new ConfigError(`${name} must be a duration from ${minMs}ms to ${maxMs}ms, not ${value}`);
     return ms;
@@ -120,6 +122,8 @@ export function readConfig(env: Environment): Config {
     ringBytes: number("TAIL_RING_BYTES", 16_777_216, 1_024, 4_000_000_000),
     partitionSize: number("PARTITION_SIZE", 4_000_000, 100, 1_000_000_000),
     idempotencyKeysMs: duration("IDEMPOTENCY_WINDOW", "24h", 1_000, 2_592_000_000),
+    deduplicationMs: duration("DEDUPLICATION_WINDOW", "24h", 1_000, 31_536_000_000),
+    trimIntervalMs: duration("TRIM_INTERVAL", "5s", 50, 3_600_000),
     shutdownMs: duration("SHUTDOWN_TIMEOUT", "20s", 100, 600_000),
     ginIndex: flag("GIN_INDEX", false),
     corsOrigins: origins("CORS_ORIGINS"),

@@ -10,7 +10,7 @@
 -- neither can occur in an attribute or in JSON, and splitting is several times cheaper than parsing array literals.
 -- r_expected: null = any version, -1 = nothing was ever appended, -2 = something was, else the last offset.
 -- status: 0 stored, 1 nothing but duplicates, 2 wrong version, 3 id with other content, 4 key with another request,
--- 5 answer of the key's first request.
+-- 5 answer of the key's first request, 6 stored in an ephemeral stream.
 -- duplicates: of a request of status 3, the events at fault.
 -- relative: the event's place behind base, null where nothing is stored; positions: where a duplicate stands, as
 -- -1 - relative when that is in this batch.
@@ -25,7 +25,7 @@ create or replace function log_append(
 )
 language plpgsql as $$
 declare
-  s_id bigint[]; s_last bigint[]; s_bytes bigint[]; s_born bigint[];
+  s_id bigint[]; s_last bigint[]; s_bytes bigint[]; s_born bigint[]; s_ephemeral boolean[];
   k_offset bigint[]; k_position bigint[]; k_hash uuid[];
   -- Whether the id came with this batch: then its position is still relative to base.
   k_fresh boolean[];
@@ -39,6 +39,9 @@ declare
   last_recorded timestamptz;
   remembered record;
   has_unborn boolean;
+  has_ephemeral boolean;
+  -- Null, and so is each element, as long as nothing is stored in an ephemeral stream.
+  event_ephemeral boolean[];
   fresh_count int := 0;
   last_event int := 0;
   s int; k int; fresh int; verdict int;
@@ -50,8 +53,9 @@ begin
     on conflict (name) do nothing;
 
   select array_agg(l.id order by l.n), array_agg(l.checkpoint_offset order by l.n), array_agg(l.checkpoint_bytes order by l.n),
-         array_agg(l.born_offset order by l.n), bool_or(l.created_at is null)
-    into s_id, s_last, s_bytes, s_born, has_unborn
+         array_agg(l.born_offset order by l.n), array_agg(l.ephemeral order by l.n), bool_or(l.created_at is null),
+         bool_or(l.ephemeral)
+    into s_id, s_last, s_bytes, s_born, s_ephemeral, has_unborn, has_ephemeral
     from (
       select st.*, u.n
       from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n)
@@ -92,6 +96,7 @@ begin
   cumulative := offsets;
   relative := array_fill(null::int, array[event_count]);
   duplicates := array_fill(false, array[event_count]);
+  if has_ephemeral then event_ephemeral := duplicates; end if;
 
   for r in 1 .. request_count loop
     s := r_stream[r];
@@ -138,7 +143,12 @@ begin
       status[r] := verdict;
       continue;
     end if;
-    if fresh = 0 then status[r] := 1; end if;
+    if fresh = 0 then
+      status[r] := 1;
+    elsif has_ephemeral and s_ephemeral[s] then
+      status[r] := 6;
+      event_ephemeral[r_first[r] : last_event] := array_fill(true, array[r_count[r]]);
+    end if;
 
     for n in r_first[r] .. last_event loop
       k := e_known[n];
@@ -180,14 +190,15 @@ begin
 
     insert into events (position, stream_id, "offset", stream_bytes, recorded_at, schema_version, bytes, ephemeral, id, type,
                         correlation_id, partition_key, attributes, data, data_binary)
-      select base + u.relative, u.stream, u."offset", u.cumulative, recorded, u.version, u.bytes, false, u.id, u.type,
-             u.correlation, u.partition_key, u.attributes::json, u.data::json, u.data_binary
+      select base + u.relative, u.stream, u."offset", u.cumulative, recorded, u.version, u.bytes,
+             coalesce(u.ephemeral, false), u.id, u.type, u.correlation, u.partition_key, u.attributes::json, u.data::json, u.data_binary
       from unnest(
-             relative, event_stream, offsets, cumulative, e_version, e_bytes,
+             relative, event_stream, event_ephemeral, offsets, cumulative, e_version, e_bytes,
              string_to_array(e_id, E'\x1e'), string_to_array(e_type, E'\x1e'),
              string_to_array(e_correlation, E'\x1e', E'\x1f'), string_to_array(e_partition_key, E'\x1e', E'\x1f'),
              string_to_array(e_attributes, E'\x1e'), string_to_array(e_data, E'\x1e', E'\x1f'), e_binary)
-        as u(relative, stream, "offset", cumulative, version, bytes, id, type, correlation, partition_key, attributes, data, data_binary)
+        as u(relative, stream, ephemeral, "offset", cumulative, version, bytes, id, type, correlation, partition_key,
+             attributes, data, data_binary)
       where u.relative is not null;
 
     if known_count > 0 then
@@ -213,7 +224,7 @@ begin
               from generate_series(u.first, u.first + u.count - 1) n),
              coalesce(recorded, clock_timestamp())
       from unnest(keys, r_request_hash, r_first, r_count, status) as u(key, hash, first, count, code)
-      where u.key is not null and u.code in (0, 1)
+      where u.key is not null and u.code in (0, 1, 6)
       order by u.key
       on conflict (key) do update
         set request_hash = excluded.request_hash, offsets = excluded.offsets, duplicates = excluded.duplicates,

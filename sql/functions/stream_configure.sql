@@ -1,5 +1,11 @@
--- Creates a stream or changes its configuration; returns whether the stream is new.
-create or replace function stream_configure(p_name text, p_replay boolean) returns boolean
+-- Creates a stream or changes its configuration. Returns created or configured, or type-fixed where there is a stream of
+-- the other type: nothing is changed then.
+create or replace function stream_configure(
+  p_name text, p_ephemeral boolean, p_delivery text, p_replay boolean,
+  p_max_age_ms bigint, p_max_bytes bigint, p_max_events bigint,
+  p_visibility_timeout_ms int, p_max_attempts int,
+  p_backoff_initial_ms int, p_backoff_factor double precision, p_backoff_max_ms int
+) returns text
 language plpgsql as $$
 declare
   s streams;
@@ -10,6 +16,13 @@ begin
     select * into s from streams st where st.name = p_name for no key update;
     exit when found;
   end loop;
-  update streams st set replay = p_replay, created_at = coalesce(st.created_at, date_trunc('milliseconds', clock_timestamp())) where st.id = s.id;
-  return s.created_at is null;
+  if s.created_at is not null and s.ephemeral <> p_ephemeral then return 'type-fixed'; end if;
+  update streams st
+    set created_at = coalesce(st.created_at, date_trunc('milliseconds', clock_timestamp())), revision = st.revision + 1,
+        ephemeral = p_ephemeral, delivery = p_delivery, replay = p_replay,
+        max_age_ms = p_max_age_ms, max_bytes = p_max_bytes, max_events = p_max_events,
+        visibility_timeout_ms = p_visibility_timeout_ms, max_attempts = p_max_attempts,
+        backoff_initial_ms = p_backoff_initial_ms, backoff_factor = p_backoff_factor, backoff_max_ms = p_backoff_max_ms
+    where st.id = s.id;
+  return case when s.created_at is null then 'created' else 'configured' end;
 end $$;

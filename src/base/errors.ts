@@ -16,6 +16,7 @@ export const catalogue = {
   "request-timeout": { status: 408, title: "The body did not arrive in time", retryable: true },
   "event-id-conflict": { status: 409, title: "The event id is taken by other content", retryable: false },
   "idempotency-key-in-use": { status: 409, title: "A request with this key is still running", retryable: true },
+  "stream-type-fixed": { status: 409, title: "The type of a stream cannot change", retryable: false },
   "cursor-beyond-head": { status: 409, title: "The cursor lies beyond the head", retryable: false },
   "event-removed": { status: 410, title: "The event has been removed", retryable: false },
   "wrong-expected-version": { status: 412, title: "Wrong expected version", retryable: false },
@@ -99,6 +100,11 @@ const invalid = (code: "invalid-event" | "invalid-configuration", violations: Vi
 };
 export const invalidEvent = (violations: Violation[]) => invalid("invalid-event", violations);
 export const invalidConfiguration = (violations: Violation[]) => invalid("invalid-configuration", violations);
+export const streamTypeFixed = (stream: string, type: string) =>
+  new Problem("stream-type-fixed", `Stream ${stream} is ${type}, and stays so until it is deleted`, {
+    stream,
+    streamType: type,
+  });
 export const emptyAppend = () => new Problem("empty-append", "The array of events is empty");
 export const streamNotFound = (stream: string) =>
   new Problem("stream-not-found", `Stream ${stream} does not exist`, { stream });

@@ -67,6 +67,11 @@ export const guide: Record<ProblemCode, Guidance> = {
     meaning: "A request with this Idempotency-Key is being worked on at this moment.",
     remedy: "Wait and send the same request again: it gets the first one's answer.",
   },
+  "stream-type-fixed": {
+    meaning:
+      "The stream exists and is of the other type: a persistent stream does not become ephemeral, nor the reverse.",
+    remedy: "Use another name, or delete the stream first: its name can come back as either type.",
+  },
   "cursor-beyond-head": {
     meaning:
       "The reader stands behind the last event that there is. The log is another one than it read before, such as one restored from a backup, or the number is wrong.",

@@ -13,6 +13,13 @@ export type MetricsSources = {
   };
   eventStreams: () => { connections: number; live: number; catchingUp: number; opened: number };
   tail: () => { head: number; lag: number };
+  forgetting: () => {
+    trimmedEvents: number;
+    purgedRows: number;
+    waitingRows: number;
+    droppedPartitions: number;
+    lastRoundSeconds: number;
+  };
   eventLoopLagSeconds: () => number;
 };
 
@@ -54,7 +61,7 @@ export function createMetrics(sources: MetricsSources): Metrics {
       },
     });
   };
-  const { appends, eventStreams, tail } = sources;
+  const { appends, eventStreams, tail, forgetting } = sources;
   counter(
     "sluice_append_requests_total",
     "Append requests that reached the log, whatever their outcome.",
@@ -86,6 +93,33 @@ export function createMetrics(sources: MetricsSources): Metrics {
     "sluice_tail_lag_events",
     "Positions known to be committed that the tail has yet to get.",
     () => tail().lag,
+    "max",
+  );
+  counter(
+    "sluice_events_trimmed_total",
+    "Events that retention or settlement has removed from their streams.",
+    () => forgetting().trimmedEvents,
+  );
+  counter(
+    "sluice_rows_purged_total",
+    "Rows of removed events that were deleted from the disk.",
+    () => forgetting().purgedRows,
+  );
+  counter(
+    "sluice_partitions_dropped_total",
+    "Partitions of the log that were dropped whole.",
+    () => forgetting().droppedPartitions,
+  );
+  gauge(
+    "sluice_rows_waiting_for_purge",
+    "Rows of removed events that were on the disk after the last purge.",
+    () => forgetting().waitingRows,
+    "max",
+  );
+  gauge(
+    "sluice_trim_round_seconds",
+    "How long the last round of trimming took.",
+    () => forgetting().lastRoundSeconds,
     "max",
   );
   gauge("sluice_event_loop_lag_seconds", "How late the last timer came.", sources.eventLoopLagSeconds, "max");

@@ -137,7 +137,7 @@ export function createAppender(options: AppenderOptions): Appender {
     for (let r = 0; r < batch.length; r++) {
       const pending = batch[r] as Pending;
       const code = status[r] as number;
-      if (code === 0 || code === 1 || code === 5) {
+      if (code === 0 || code === 1 || code === 5 || code === 6) {
         const events: Appended["events"] = [];
         let lastPosition = -1;
         for (const event of pending.events) {
@@ -150,7 +150,7 @@ export function createAppender(options: AppenderOptions): Appender {
           let position = -1;
           if (at !== null) {
             position = base + at;
-            stored.push(storedEvent(event, pending.stream, offset, position, recordedTime));
+            stored.push(storedEvent(event, pending.stream, code === 6, offset, position, recordedTime));
           } else if (before !== null) position = before < 0 ? base - 1 - before : before;
           if (position > lastPosition) lastPosition = position;
           n++;
@@ -251,6 +251,7 @@ function describe(expected: Expected): string {
 function storedEvent(
   event: NewEvent,
   stream: string,
+  ephemeral: boolean,
   offset: number,
   position: number,
   recordedTime: string,
@@ -258,6 +259,7 @@ function storedEvent(
   return {
     position,
     stream,
+    ephemeral,
     offset,
     recordedTime,
     id: event.id,

@@ -25,6 +25,8 @@ export type NewEvent = {
 export type StoredEvent = {
   position: number;
   stream: string;
+  /** Of an ephemeral stream: only who names the stream is shown it. */
+  ephemeral: boolean;
   offset: number;
   /** RFC 3339, UTC, milliseconds. */
   recordedTime: string;
@@ -43,11 +45,28 @@ export type StoredEvent = {
 /** The stream of the service's own records; its name is outside the grammar of public names. */
 export const controlStream = "$control";
 
-/** What a control record says is gone: the events of a stream up to and including an offset. Null for other events. */
-export function removalOf(event: StoredEvent): { stream: string; to: number } | null {
-  if (event.stream !== controlStream || event.type !== "sluice.stream-deleted") return null;
-  const { stream, to } = JSON.parse(event.data ?? "{}") as { stream: string; to: string };
-  return { stream, to: Number(to) };
+/** What a control record says is gone: of each stream the events up to and including an offset. */
+export type Removals = ReadonlyMap<string, number>;
+
+const nothing: Removals = new Map();
+// Groups of followers ask for the same record one after the other.
+const parsed = new WeakMap<StoredEvent, Removals>();
+
+/** What an event says is gone; nothing unless it is a record of a deletion or a trim. */
+export function removalsOf(event: StoredEvent): Removals {
+  if (event.stream !== controlStream) return nothing;
+  let removals = parsed.get(event);
+  if (removals === undefined) {
+    removals = new Map(removedStreams(event).map(({ stream, to }) => [stream, Number(to)]));
+    parsed.set(event, removals);
+  }
+  return removals;
+}
+
+function removedStreams({ type, data }: StoredEvent): { stream: string; to: string }[] {
+  const record = JSON.parse(data ?? "{}");
+  if (type === "sluice.stream-deleted") return [record];
+  return type === "sluice.streams-trimmed" ? record.streams : [];
 }
 
 /** About the memory that an event takes, in bytes. */

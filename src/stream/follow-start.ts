@@ -75,17 +75,17 @@ async function startSingle(
     if (after === null && from?.kind === "event") throw unknownEvent("from", from.id);
     return { ...common, start: last, upTo };
   }
-  if (after !== null && !stream.replay && after < stream.lastOffset) {
+  if (after !== null && !stream.configuration.replay && after < stream.lastOffset) {
     return { ...common, start: last, upTo, gap: { from: after + 1, to: stream.lastOffset } };
   }
-  if (first >= 0 && first < stream.firstOffset && stream.replay) {
+  if (first >= 0 && first < stream.firstOffset && stream.configuration.replay) {
     const gap = { from: first, to: stream.firstOffset - 1 };
     return { ...common, start: await cursorBeforeOffset(sql, stream, stream.firstOffset), upTo, gap };
   }
   if (after !== null) return { ...common, start: await cursorBeforeOffset(sql, stream, first), upTo };
   if (from === null || from.kind === "latest") return { ...common, start: last, upTo };
   const start = await cursorBefore(sql, stream, from, head, "from");
-  if (!stream.replay && start.offset < stream.lastOffset) throw replayForbidden(stream.name);
+  if (!stream.configuration.replay && start.offset < stream.lastOffset) throw replayForbidden(stream.name);
   return { ...common, start, upTo };
 }
 
@@ -109,7 +109,7 @@ async function startLog(
   logId: string,
 ): Promise<FollowStart> {
   const { from, after, to } = query;
-  const silent = streams?.find((stream) => !stream.replay);
+  const silent = streams?.find((stream) => !stream.configuration.replay);
   if (silent !== undefined && after === null && from !== null && from.kind !== "latest")
     throw replayForbidden(silent.name);
   const streamIds = streams?.map((stream) => stream.id) ?? null;
@@ -138,7 +138,9 @@ async function startLog(
 
 /** Up to where streams without replay are passed over; nowhere when there is no such stream. */
 async function historyEnd(sql: Sql, streams: StreamHead[] | null, head: number): Promise<number> {
-  if (streams !== null) return streams.every((stream) => stream.replay) ? -1 : head;
-  const rows = await sql<{ some: boolean }[]>`select exists (select from streams where not replay) as some`;
+  if (streams !== null) return streams.every((stream) => stream.configuration.replay) ? -1 : head;
+  const rows = await sql<
+    { some: boolean }[]
+  >`select exists (select from streams where not replay and not ephemeral) as some`;
   return rows[0]?.some === true ? head : -1;
 }

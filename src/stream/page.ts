@@ -38,6 +38,7 @@ export type Page = {
 export type EventRow = {
   position: string;
   stream: string;
+  ephemeral: boolean;
   offset: string;
   recorded_at: string;
   id: string;
@@ -55,6 +56,7 @@ function fromRow(row: EventRow): StoredEvent {
   return {
     position: Number(row.position),
     stream: row.stream,
+    ephemeral: row.ephemeral,
     offset: Number(row.offset),
     recordedTime: row.recorded_at,
     id: row.id,
@@ -136,15 +138,15 @@ function tooSlowAt(where: string, position: number) {
 // A payload that is stored apart is fetched only when its row is sent, so for the rows that fit into the page.
 function columns(sql: Sql) {
   return sql`
-    e.position, e.stream_id, e."offset", e.recorded_at, e.id, e.type, e.schema_version, e.correlation_id, e.partition_key, e.bytes,
+    e.position, e.stream_id, e.ephemeral, e."offset", e.recorded_at, e.id, e.type, e.schema_version, e.correlation_id, e.partition_key, e.bytes,
     e.attributes, e.data, e.data_binary`;
 }
 
 /** The rows of an inner query that fit into `maxBytes`, at least one, with their payloads. */
 function bounded(sql: Sql, inner: Fragment, order: Fragment, maxBytes: number) {
   return sql<EventRow[]>`
-    select e.position, e.stream, e."offset", e.recorded_at, e.id, e.type, e.schema_version, e.correlation_id, e.partition_key,
-           e.attributes, e.data, e.data_binary, e.bytes
+    select e.position, e.stream, e.ephemeral, e."offset", e.recorded_at, e.id, e.type, e.schema_version, e.correlation_id,
+           e.partition_key, e.attributes, e.data, e.data_binary, e.bytes
     from (select i.*, sum(i.bytes) over (order by i.position ${order} rows unbounded preceding) - i.bytes as bytes_before from (${inner}) i) e
     where e.bytes_before < ${maxBytes}
     order by e.position ${order}`;

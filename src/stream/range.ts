@@ -83,7 +83,7 @@ export async function requireStreams(sql: Sql, names: readonly string[]): Promis
   for (const name of names) {
     const head = heads.find((h) => h.name === name);
     if (head === undefined || !head.exists) throw streamNotFound(name);
-    if (!head.replay) throw replayForbidden(name);
+    if (!head.configuration.replay) throw replayForbidden(name);
   }
   return heads;
 }

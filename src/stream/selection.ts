@@ -30,7 +30,7 @@ export function createMatcher(selection: Selection, principal: Principal): (even
   const types = selection.types === null ? null : new Set(selection.types);
   const { correlation, key } = selection;
   return (event) =>
-    (streams === null ? event.stream !== controlStream : streams.has(event.stream)) &&
+    (streams === null ? event.stream !== controlStream && !event.ephemeral : streams.has(event.stream)) &&
     (types === null || types.has(event.type)) &&
     (correlation === null || event.correlationId === correlation) &&
     (key === null || event.partitionKey === key) &&

@@ -1,5 +1,6 @@
 // Where a stream begins and ends.
 import type { Sql } from "../storage/pool.ts";
+import type { Delivery, StreamConfiguration } from "./stream-configuration.ts";
 
 export type StreamHead = {
   id: number;
@@ -7,7 +8,7 @@ export type StreamHead = {
   /** False for a name that has no stream (yet, or any more); its offsets go on from lastOffset all the same. */
   exists: boolean;
   createdAt: string | null;
-  replay: boolean;
+  configuration: StreamConfiguration;
   firstOffset: number;
   /** -1 before the first event. */
   lastOffset: number;
@@ -22,12 +23,22 @@ export type HeadRow = {
   id: string;
   name: string;
   created_at: string | null;
+  ephemeral: boolean;
   replay: boolean;
   first_offset: string;
   last_offset: string;
   last_position: string;
   bytes: string;
   log_id: string;
+  delivery: Delivery;
+  max_age_ms: string | null;
+  max_bytes: string | null;
+  max_events: string | null;
+  visibility_timeout_ms: number;
+  max_attempts: number;
+  backoff_initial_ms: number;
+  backoff_factor: number;
+  backoff_max_ms: number;
 };
 
 export function fromHeadRow(row: HeadRow): StreamHead {
@@ -36,13 +47,33 @@ export function fromHeadRow(row: HeadRow): StreamHead {
     name: row.name,
     exists: row.created_at !== null,
     createdAt: row.created_at,
-    replay: row.replay,
+    configuration: {
+      ephemeral: row.ephemeral,
+      delivery: row.delivery,
+      replay: row.replay,
+      retention: {
+        maxAgeMs: numberOrNull(row.max_age_ms),
+        maxBytes: numberOrNull(row.max_bytes),
+        maxEvents: numberOrNull(row.max_events),
+      },
+      queue: {
+        visibilityTimeoutMs: row.visibility_timeout_ms,
+        maxAttempts: row.max_attempts,
+        backoffInitialMs: row.backoff_initial_ms,
+        backoffFactor: row.backoff_factor,
+        backoffMaxMs: row.backoff_max_ms,
+      },
+    },
     firstOffset: Number(row.first_offset),
     lastOffset: Number(row.last_offset),
     lastPosition: Number(row.last_position),
     bytes: Number(row.bytes),
     logId: row.log_id,
   };
+}
+
+function numberOrNull(text: string | null): number | null {
+  return text === null ? null : Number(text);
 }
 
 /** The heads of the named streams, in the order of their ids; names that never were are left out. */

@@ -1,18 +1,14 @@
 // Creates, configures, lists, describes and deletes streams.
-import { invalidConfiguration, streamNotFound, type Violation } from "../base/errors.ts";
+import { streamNotFound, streamTypeFixed } from "../base/errors.ts";
 import type { Principal } from "../base/principal.ts";
 import { classify } from "../storage/pg-errors.ts";
 import type { Pool, Sql } from "../storage/pool.ts";
+import { describeConfiguration, type StreamConfiguration, type StreamSettings } from "./stream-configuration.ts";
 import { fromHeadRow, type HeadRow, readStreamHeads, type StreamHead } from "./stream-head.ts";
 
 /** A stream as the API shows it; 64-bit numbers are decimal strings. */
-export type StreamDescription = {
+export type StreamDescription = StreamSettings & {
   name: string;
-  type: "persistent";
-  delivery: "at-least-once";
-  scope: "internal";
-  replay: boolean;
-  validation: "off";
   createdAt: string;
   length: string;
   firstOffset: string | null;
@@ -22,58 +18,22 @@ export type StreamDescription = {
   bytes: string;
 };
 
-export type StreamConfiguration = { replay: boolean };
-
 type Edges = { first_time: string | null; last_time: string | null };
 
-/** Creates the stream or changes its configuration. Returns whether it is new. */
+/** Creates the stream or changes its configuration. Returns whether it is new. Throws `stream-type-fixed`. */
 export async function configureStream(pool: Pool, name: string, configuration: StreamConfiguration): Promise<boolean> {
-  return pool.run(async (sql) => {
-    const rows = await sql<{ is_new: boolean }[]>`select stream_configure(${name}, ${configuration.replay}) as is_new`;
-    return rows[0]?.is_new === true;
+  const { ephemeral, delivery, replay, retention, queue } = configuration;
+  const { maxAgeMs, maxBytes, maxEvents } = retention;
+  const outcome = await pool.run(async (sql) => {
+    const rows = await sql<{ outcome: "created" | "configured" | "type-fixed" }[]>`
+      select stream_configure(
+        ${name}, ${ephemeral}, ${delivery}, ${replay}, ${maxAgeMs}, ${maxBytes}, ${maxEvents},
+        ${queue.visibilityTimeoutMs}, ${queue.maxAttempts},
+        ${queue.backoffInitialMs}, ${queue.backoffFactor}, ${queue.backoffMaxMs}) as outcome`;
+    return rows[0]?.outcome;
   });
-}
-
-const defaults = { type: "persistent", delivery: "at-least-once", scope: "internal", validation: "off" } as const;
-const allowed: Record<keyof typeof defaults, readonly string[]> = {
-  type: ["persistent", "ephemeral"],
-  delivery: ["at-most-once", "at-least-once", "exactly-once"],
-  scope: ["internal", "cross-service"],
-  validation: ["off", "warn", "enforce"],
-};
-const later = ["retention", "visibilityTimeout", "maxAttempts", "backoff"];
-
-/**
- * Checks a configuration. What the service cannot enforce is refused, never stored in silence.
- * Throws `invalid-configuration`.
- */
-export function parseConfiguration(body: unknown): StreamConfiguration {
-  if (typeof body !== "object" || body === null || Array.isArray(body)) {
-    throw invalidConfiguration([{ path: "", message: "a configuration is a JSON object" }]);
-  }
-  const violations: Violation[] = [];
-  const { replay = true, ...rest } = body as Record<string, unknown>;
-  if (typeof replay !== "boolean") violations.push({ path: "/replay", message: "must be true or false" });
-  if (rest.type === "ephemeral" && "replay" in body && replay === true) {
-    violations.push({ path: "/replay", message: "an ephemeral stream forgets what is settled: it cannot be replayed" });
-  }
-  for (const [key, value] of Object.entries(rest)) {
-    const path = `/${key}`;
-    if (Object.hasOwn(defaults, key)) {
-      const known = key as keyof typeof defaults;
-      if (!allowed[known].includes(value as string)) {
-        violations.push({ path, message: `must be one of ${allowed[known].join(", ")}` });
-      } else if (value !== defaults[known]) {
-        violations.push({
-          path,
-          message: `${String(value)} is not supported by this version; only ${defaults[known]} is`,
-        });
-      }
-    } else if (later.includes(key)) violations.push({ path, message: "is not supported by this version" });
-    else violations.push({ path, message: "is not a key of a stream's configuration" });
-  }
-  if (violations.length > 0) throw invalidConfiguration(violations);
-  return { replay: replay as boolean };
+  if (outcome === "type-fixed") throw streamTypeFixed(name, ephemeral ? "persistent" : "ephemeral");
+  return outcome === "created";
 }
 
 /** One stream, and the version that an append to it has to expect, -1 when nothing was ever appended. Throws `stream-not-found`. */
@@ -166,8 +126,7 @@ function describe(head: StreamHead, edges: Edges): StreamDescription {
   const empty = head.lastOffset < head.firstOffset;
   return {
     name: head.name,
-    ...defaults,
-    replay: head.replay,
+    ...describeConfiguration(head.configuration),
     createdAt: head.createdAt as string,
     length: String(head.lastOffset - head.firstOffset + 1),
     firstOffset: empty ? null : String(head.firstOffset),

@@ -1,7 +1,7 @@
 // Follows the end of the log once for the whole process and keeps the newest events in a ring.
 import { clearImmediate, setImmediate } from "node:timers";
 import type { Log } from "../base/log.ts";
-import { removalOf, type StoredEvent, sizeOf } from "./event.ts";
+import { controlStream, removalsOf, type StoredEvent, sizeOf } from "./event.ts";
 
 export type TailOptions = {
   /** The head of the log, -1 when it is empty; `atLeast` is a position known to be committed. */
@@ -52,6 +52,8 @@ export function createTail(options: TailOptions): Tail {
   let unpublished: StoredEvent[] = [];
   let published = -1;
   let publishing: ReturnType<typeof setImmediate> | null = null;
+  /** Offset of the last control record that came; null before the first. */
+  let lastRecord: number | null = null;
   let known = -1;
   let checkHead = false;
   const waiting = new Map<number, StoredEvent[]>();
@@ -68,7 +70,7 @@ export function createTail(options: TailOptions): Tail {
     for (const event of batch.events) {
       events.push(event);
       bytes += sizeOf(event);
-      obey(removalOf(event));
+      if (event.stream === controlStream) obey(event);
     }
     while (bytes > options.ringBytes && dropped < events.length) {
       const oldest = events[dropped] as StoredEvent;
@@ -102,10 +104,14 @@ export function createTail(options: TailOptions): Tail {
   }
 
   /** A control record says what is gone; the ring must not serve it to a reader that comes later. */
-  function obey(removal: ReturnType<typeof removalOf>): void {
-    if (removal === null) return;
-    const { stream, to } = removal;
-    const kept = events.slice(dropped).filter((e) => e.stream !== stream || e.offset > to);
+  function obey(record: StoredEvent): void {
+    // Who has slept so long that records are gone themselves cannot know what they said: nothing older is served.
+    const isFollowing = lastRecord === null || record.offset === lastRecord + 1;
+    lastRecord = record.offset;
+    if (!isFollowing) start = record.position - 1;
+    const removals = removalsOf(record);
+    if (removals.size === 0 && isFollowing) return;
+    const kept = events.slice(dropped).filter((e) => e.position > start && e.offset > (removals.get(e.stream) ?? -1));
     events = kept;
     dropped = 0;
     bytes = kept.reduce((sum, e) => sum + sizeOf(e), 0);
@@ -204,6 +210,7 @@ export function createTail(options: TailOptions): Tail {
         if (size > options.ringBytes) break;
         newest.unshift(preload[i] as StoredEvent);
       }
+      for (const event of newest) if (event.stream === controlStream) lastRecord = event.offset;
       if (newest.length > 0) {
         events = newest;
         bytes = size;

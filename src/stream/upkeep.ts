@@ -1,4 +1,4 @@
-// The log's background duties: partitions ahead, the checkpoint of stream ends, the removal of what was deleted, expired or never came to be.
+// The log's background duties: partitions ahead, the checkpoint of stream ends, the removal of what expired or never came to be.
 import type { Log } from "../base/log.ts";
 import { type Loop, startLoop } from "../base/loop.ts";
 import { classify } from "../storage/pg-errors.ts";
@@ -20,8 +20,6 @@ export type Upkeep = {
   start: () => Promise<void>;
   /** Adds partitions at once, if there is not room enough; resolves when that has been done or has failed. */
   wakePartitions: () => Promise<void>;
-  /** Something was deleted. */
-  wakePurge: () => void;
   /** Positions that can be appended before the partitions end, as of the last look. */
   partitionRoom: () => number;
   stop: () => Promise<void>;
@@ -31,7 +29,7 @@ const partitionsAhead = 2;
 // Positions that are free at least: more than one batch takes, however small the partitions are.
 const minRoom = 2_000;
 const checkpointSpan = 20_000;
-const purgeRows = 2_000;
+const batchRows = 2_000;
 const everyMs = 5_000;
 const keysEveryMs = 60_000;
 const unbornEveryMs = 60_000;
@@ -42,7 +40,6 @@ const families = [false, true];
 export function createUpkeep(options: UpkeepOptions): Upkeep {
   const { pool, head, partitionSize, log } = options;
   const loops: Loop[] = [];
-  let purge: Loop | null = null;
   let end = 0;
 
   async function partitionEnd(sql: Sql, ephemeral: boolean): Promise<number> {
@@ -85,19 +82,10 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
     }
   }
 
-  async function purgeDeleted(signal: AbortSignal): Promise<void> {
-    for (let gone = 1; gone > 0 && !signal.aborted; ) {
-      gone = await pool.run(async (sql) => {
-        const rows = await sql<{ gone: number }[]>`select stream_purge(${purgeRows}) as gone`;
-        return rows[0]?.gone ?? 0;
-      });
-    }
-  }
-
   async function forgetUnborn(signal: AbortSignal): Promise<void> {
     for (let gone = 1; gone > 0 && !signal.aborted; ) {
       gone = await pool.run(async (sql) => {
-        const rows = await sql<{ gone: number }[]>`select stream_forget_unborn(${purgeRows}) as gone`;
+        const rows = await sql<{ gone: number }[]>`select stream_forget_unborn(${batchRows}) as gone`;
         return rows[0]?.gone ?? 0;
       });
     }
@@ -109,7 +97,7 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
       gone = await pool.run(async (sql) => {
         const rows = await sql`
           delete from idempotency_keys where key in (
-            select key from idempotency_keys where recorded_at < ${before} order by recorded_at limit ${purgeRows})`;
+            select key from idempotency_keys where recorded_at < ${before} order by recorded_at limit ${batchRows})`;
         return rows.count;
       });
     }
@@ -125,9 +113,7 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
           if (classify(error).kind !== "retry" || attempt === 20) throw error;
         }
       }
-      purge = startLoop("purge", everyMs, purgeDeleted, log);
       loops.push(
-        purge,
         startLoop("partitions", everyMs, () => extend(), log),
         startLoop("checkpoint", everyMs, moveCheckpoint, log),
         startLoop("unborn streams", unbornEveryMs, forgetUnborn, log),
@@ -139,7 +125,6 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
         .run((sql) => readHead(sql, head()))
         .then(extend)
         .catch((error: unknown) => log.warn({ err: error }, "partitions could not be added")),
-    wakePurge: () => purge?.wake(),
     partitionRoom: () => end - head() - 1,
     async stop() {
       await Promise.all(loops.map((loop) => loop.stop()));

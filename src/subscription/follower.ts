@@ -1,6 +1,6 @@
 // A follower of the log: what is asked of it, where it stands, and how it goes on through a piece of the log.
 import type { Principal } from "../base/principal.ts";
-import { removalOf, type StoredEvent } from "../stream/event.ts";
+import { removalsOf, type StoredEvent } from "../stream/event.ts";
 import type { Cursor } from "../stream/resolve.ts";
 import type { Selection } from "../stream/selection.ts";
 import type { TailBatch } from "../stream/tail.ts";
@@ -107,7 +107,7 @@ export function capped(upTo: UpTo | null, cursor: Cursor): Cursor {
 
 /**
  * The steps of a reader through a piece of the log, to the end that it asked for at the farthest. Where offsets of its
- * stream are missing, a new step begins: what was deleted while the piece came together can leave a hole in its middle,
+ * stream are missing, a new step begins: what was removed while the piece came together can leave a hole in its middle,
  * between events that this process had stored itself.
  */
 export function walk(start: Cursor, piece: TailBatch, stream: string | null, upTo: UpTo | null): Step[] {
@@ -138,6 +138,5 @@ export function walk(start: Cursor, piece: TailBatch, stream: string | null, upT
 }
 
 function removedUpTo(event: StoredEvent, stream: string): number {
-  const removal = removalOf(event);
-  return removal?.stream === stream ? removal.to : -1;
+  return removalsOf(event).get(stream) ?? -1;
 }

@@ -1,6 +1,6 @@
 // The whole log as it stands when everything is quiet: by SQL with all that was deleted, and as the service replays it.
 import type postgres from "postgres";
-import { controlStream, envelope, removalOf, type StoredEvent } from "../../src/stream/event.ts";
+import { controlStream, envelope, type StoredEvent } from "../../src/stream/event.ts";
 import { hashOf } from "./history.ts";
 
 export type LoggedEvent = {
@@ -79,9 +79,9 @@ export async function readLog(sql: postgres.Sql, url: string, base: number): Pro
 }
 
 function deletionOf(row: StoredEvent): Deletion[] {
-  const removal = removalOf(row);
-  const { from = "" } = removal === null ? {} : (JSON.parse(row.data ?? "{}") as { from?: string });
-  return removal === null ? [] : [{ ...removal, from: Number(from), position: row.position }];
+  if (row.stream !== controlStream || row.type !== "sluice.stream-deleted") return [];
+  const { stream, from, to } = JSON.parse(row.data ?? "{}") as { stream: string; from: string; to: string };
+  return [{ stream, from: Number(from), to: Number(to), position: row.position }];
 }
 
 type Row = Omit<StoredEvent, "position" | "offset" | "recordedTime" | "line"> & {
@@ -94,7 +94,7 @@ type Row = Omit<StoredEvent, "position" | "offset" | "recordedTime" | "line"> & 
 /** One statement, so one moment: a row that is being purged stands in it once. */
 async function readRows(sql: postgres.Sql, base: number): Promise<(StoredEvent & { purged: boolean })[]> {
   const rows = await sql<Row[]>`
-    select e.position, s.name as stream, e."offset", e.recorded_at as "recordedAt", e.id, e.type,
+    select e.position, s.name as stream, e.ephemeral, e."offset", e.recorded_at as "recordedAt", e.id, e.type,
            e.schema_version as "schemaVersion", e.correlation_id as "correlationId", e.partition_key as "partitionKey",
            e.attributes::text as attributes, e.data::text as data, e.data_binary as binary, e.purged
     from (select l.*, false as purged from event_streaming.events l

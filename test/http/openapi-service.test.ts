@@ -106,6 +106,8 @@ test("the answers of the other operations are documented too", async () => {
   expect((await call("GET", `${ofEvents}/{offset}`)).status).toBe(200);
   expect((await call("PUT", ofStream, { name: "quiet", headers: json, body: '{"replay":false}' })).status).toBe(201);
   expect((await call("PUT", ofStream, { name: "quiet" })).status).toBe(200);
+  const ephemeral = '{"type":"ephemeral","visibilityTimeout":"1m","retention":{"maxEvents":"10"}}';
+  expect((await call("PUT", ofStream, { name: "mails", headers: json, body: ephemeral })).status).toBe(201);
   for (const method of ["GET", "HEAD"]) expect((await call(method, ofStream)).headers.get("etag")).toBe('"1"');
   expect((await call("GET", "/api/streams", { query: "?limit=1" })).status).toBe(200);
   expect((await call("DELETE", ofStream, { name: "quiet" })).status).toBe(204);
@@ -142,6 +144,8 @@ test("what is refused is refused as documented", async () => {
   await refused([406, "not-acceptable"], "GET", ofEvents, query("", "image/png"));
   await refused([409, "cursor-beyond-head"], "GET", ofEvents, query("?from=99"));
   await refused([414, "uri-too-long"], "GET", "/api/streams", query(`?prefix=${"x".repeat(9_000)}`));
-  await refused([422, "invalid-configuration"], "PUT", ofStream, { name, headers, body: '{"type":"ephemeral"}' });
+  await refused([409, "stream-type-fixed"], "PUT", ofStream, { name, headers, body: '{"type":"ephemeral"}' });
+  const replayed = '{"type":"ephemeral","replay":true}';
+  await refused([422, "invalid-configuration"], "PUT", ofStream, { name, headers, body: replayed });
   await refused([404, "stream-not-found"], "DELETE", ofStream, { name: "missing" });
 });

@@ -6,7 +6,7 @@ import { type Service, startService } from "../support/service.ts";
 import { openSql } from "../support/sql.ts";
 import { until } from "../support/until.ts";
 
-type Description = Record<string, string | boolean | null>;
+type Description = Record<string, unknown>;
 type List = { streams: Description[]; next: string | null };
 
 let service: Service;
@@ -36,6 +36,10 @@ test("a configured stream is created once and then reconfigured", async () => {
     scope: "internal",
     replay: false,
     validation: "off",
+    retention: { maxAge: null, maxBytes: null, maxEvents: null },
+    visibilityTimeout: null,
+    maxAttempts: null,
+    backoff: null,
     createdAt: expect.stringMatching(/^\d{4}-.*Z$/),
     length: "0",
     firstOffset: null,
@@ -50,6 +54,69 @@ test("a configured stream is created once and then reconfigured", async () => {
   expect((await describeStream("configured")).body).toEqual(changed.body);
 });
 
+test("an ephemeral stream has a queue and a bound, and what is shown can be written again", async () => {
+  const created = await put("mails", { type: "ephemeral" });
+  const settings = {
+    type: "ephemeral",
+    delivery: "at-least-once",
+    scope: "internal",
+    validation: "off",
+    replay: false,
+    retention: { maxAge: "7d", maxBytes: null, maxEvents: null },
+    visibilityTimeout: "30s",
+    maxAttempts: 5,
+    backoff: { initial: "1s", factor: 2, max: "1m" },
+  };
+  expect(created.status).toBe(201);
+  expect(created.body).toMatchObject(settings);
+  expect((await put("mails", settings)).body).toEqual(created.body);
+  const changed = {
+    ...settings,
+    delivery: "at-most-once",
+    retention: { maxAge: "24h", maxBytes: 5_000_000, maxEvents: "9007199254740991" },
+    visibilityTimeout: "500ms",
+    maxAttempts: 1,
+    backoff: { initial: "0s", factor: 1.5, max: "90s" },
+  };
+  const retention = { maxAge: "1d", maxBytes: "5000000", maxEvents: "9007199254740991" };
+  expect((await put("mails", changed)).body).toMatchObject({ ...changed, retention });
+  expect((await describeStream("mails")).body).toMatchObject({ ...changed, retention });
+  expect((await send<List>(`${service.url}/api/streams?prefix=mails`)).body.streams[0]).toMatchObject({ retention });
+  // A longer first pause than the longest one by default is meant.
+  const slow = await put("mails", {
+    type: "ephemeral",
+    backoff: { initial: "5m" },
+    retention: null,
+    maxAttempts: null,
+  });
+  expect(slow.body).toMatchObject({ ...settings, backoff: { initial: "5m", factor: 2, max: "5m" } });
+});
+
+test("a persistent stream shows its retention, and what is shown can be written again", async () => {
+  const { body } = await put("bounded", { retention: { maxAge: "30d", maxEvents: 10 }, delivery: "exactly-once" });
+  const { delivery, retention, visibilityTimeout, maxAttempts, backoff } = body;
+  expect([delivery, retention]).toEqual(["exactly-once", { maxAge: "30d", maxBytes: null, maxEvents: "10" }]);
+  const again = await put("bounded", { delivery, retention, visibilityTimeout, maxAttempts, backoff });
+  expect([again.status, again.body]).toEqual([200, body]);
+});
+
+test("the type of a stream cannot change, but its name can come back as the other type", async () => {
+  await append(service.url, "typed", { type: "A" });
+  const problem = expectProblem(await put("typed", { type: "ephemeral" }), 409, "stream-type-fixed");
+  expect(problem).toMatchObject({ stream: "typed", streamType: "persistent" });
+  await remove("typed");
+  expect((await put("typed", { type: "ephemeral" })).status).toBe(201);
+  expect((await append(service.url, "typed", { type: "B" })).body.firstOffset).toBe("1");
+  expectProblem(await put("typed"), 409, "stream-type-fixed");
+  await remove("typed");
+  expect((await append(service.url, "typed", { type: "C" })).body.firstOffset).toBe("2");
+  expect((await describeStream("typed")).body).toMatchObject({ type: "persistent", replay: true, length: "1" });
+  expect((await readAll(service.url, "typed")).map((event) => event.offset)).toEqual(["2"]);
+  const rows = await sql`select e."offset"::int, e.ephemeral from events e join streams s on s.id = e.stream_id
+                         where s.name = 'typed' and e."offset" >= s.first_offset`;
+  expect([...rows]).toEqual([{ offset: 2, ephemeral: false }]);
+});
+
 test("an empty body configures the defaults, and a stream made by an append has them too", async () => {
   expect((await put("empty-body", "")).body.replay).toBe(true);
   await append(service.url, "by-append", { type: "A" });
@@ -62,14 +129,36 @@ describe("a configuration that is not valid is refused, and the path says where:
     ["/replay", { replay: "yes" }],
     ["/replay", { replay: null }],
     ["/type", { type: "temporary" }],
-    ["/type", { type: "ephemeral" }],
+    ["/type", { type: null }],
     ["/replay", { type: "ephemeral", replay: true }],
-    ["/delivery", { delivery: "exactly-once" }],
+    ["/delivery", { delivery: "twice" }],
     ["/delivery", { delivery: 5 }],
     ["/scope", { scope: "cross-service" }],
     ["/validation", { validation: "enforce" }],
-    ["/retention", { retention: { maxEvents: 5 } }],
+    ["/retention", { retention: "7d" }],
+    ["/retention/maxSize", { retention: { maxSize: 5 } }],
+    ["/retention/maxAge", { retention: { maxAge: "7w" } }],
+    ["/retention/maxAge", { retention: { maxAge: 7 } }],
+    ["/retention/maxAge", { retention: { maxAge: "0s" } }],
+    ["/retention/maxAge", { retention: { maxAge: "36501d" } }],
+    ["/retention/maxEvents", { retention: { maxEvents: 0 } }],
+    ["/retention/maxEvents", { retention: { maxEvents: "-1" } }],
+    ["/retention/maxEvents", { retention: { maxEvents: 1.5 } }],
+    ["/retention/maxBytes", { retention: { maxBytes: "9007199254740993" } }],
+    ["/retention/maxBytes", { retention: { maxBytes: "1e6" } }],
     ["/visibilityTimeout", { visibilityTimeout: "30s" }],
+    ["/maxAttempts", { type: "persistent", maxAttempts: 3 }],
+    ["/backoff", { backoff: { initial: "1s" } }],
+    ["/visibilityTimeout", { type: "ephemeral", visibilityTimeout: "0s" }],
+    ["/visibilityTimeout", { type: "ephemeral", visibilityTimeout: 30 }],
+    ["/visibilityTimeout", { type: "ephemeral", visibilityTimeout: "8d" }],
+    ["/maxAttempts", { type: "ephemeral", maxAttempts: 0 }],
+    ["/maxAttempts", { type: "ephemeral", maxAttempts: "5" }],
+    ["/backoff", { type: "ephemeral", backoff: [] }],
+    ["/backoff/first", { type: "ephemeral", backoff: { first: "1s" } }],
+    ["/backoff/factor", { type: "ephemeral", backoff: { factor: 0.5 } }],
+    ["/backoff/factor", { type: "ephemeral", backoff: { factor: "2" } }],
+    ["/backoff/max", { type: "ephemeral", backoff: { initial: "1m", max: "30s" } }],
     ["/colour", { colour: "red" }],
     ["/toString", { toString: 1 }],
     ["/constructor", { constructor: "x" }],

@@ -4,7 +4,7 @@ import type postgres from "postgres";
 import { callLogAppend } from "../../src/stream/log-append.ts";
 import { newEvent } from "../support/new-event.ts";
 import { createTestDatabase } from "../support/postgres.ts";
-import { logDefects, openSql } from "../support/sql.ts";
+import { configure, logDefects, openSql } from "../support/sql.ts";
 import { until } from "../support/until.ts";
 
 let sql: postgres.Sql;
@@ -106,7 +106,7 @@ test("two schemas of one database have logs of their own, and locks of their own
   expect(other?.key).not.toBe(own?.key);
 });
 
-test("an id of a deleted life is unknown at once, and the purge leaves the same id of the new life", async () => {
+test("an id of a deleted life is unknown at once, and forgetting it leaves the same id of the new life", async () => {
   const storeId = async (data: string) => {
     const event = newEvent({ id: "same", data });
     const request = { stream: "lives", events: [event, newEvent()], expected: "any", idempotency: null } as const;
@@ -117,8 +117,11 @@ test("an id of a deleted life is unknown at once, and the purge leaves the same 
   const [deleted] = await sql`select first_offset::int, last_offset::int from stream_delete('lives')`;
   expect(deleted).toMatchObject({ first_offset: 0, last_offset: 1 });
   expect(await storeId("2")).toEqual(["{0}", "{2,3}", "{f,f}"]);
-  const purged = await sql<{ gone: number }[]>`select stream_purge(1) as gone from generate_series(1, 4)`;
+  const purged = await sql<{ gone: number }[]>`select (stream_purge(0, 1)).gone as gone from generate_series(1, 4)`;
   expect(purged.map((row) => row.gone)).toEqual([1, 1, 0, 0]);
+  // The id of the old life was given anew: nothing is left to forget.
+  expect([...(await sql`select event_ids_forget(clock_timestamp(), 10) as gone`)]).toEqual([{ gone: 0 }]);
+  expect([...(await sql`select event_ids_forget(clock_timestamp(), 10) as gone`)]).toEqual([{ gone: null }]);
   expect(await storeId("2")).toEqual(["{0}", "{2,4}", "{t,f}"]);
   const left = await sql`
     select e."offset"::int from events e join streams s on s.id = e.stream_id where s.name = 'lives' order by 1`;
@@ -129,8 +132,8 @@ test("names that refused appends left behind are removed, streams that exist or 
   await store("kept");
   await store("kept-deleted");
   await sql`select stream_delete('kept-deleted')`;
-  await sql`select stream_configure('kept-empty', true)`;
-  await sql`select stream_configure('left-empty', true)`;
+  await configure(sql, "kept-empty");
+  await configure(sql, "left-empty");
   await sql`select stream_delete('left-empty')`;
   const refused = ["left-1", "left-2"].map((stream) => ({
     stream,
@@ -191,7 +194,7 @@ test("appends and configurations of names that come and go succeed while the rem
       for (let n = 0; n < 150; n++) {
         const stream = `contested-${n}`;
         expect((await insist(stream, 7)).status).toMatch(/^\{[02]\}$/);
-        if (n % 3 === 0) await own`select stream_configure(${stream}, false)`;
+        if (n % 3 === 0) await configure(own, stream, { replay: false });
         expect((await insist(stream, "any")).status).toBe("{0}");
       }
     }),

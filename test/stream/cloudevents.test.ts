@@ -12,7 +12,7 @@ const parse = (body: unknown, key: string | null = null) =>
 
 function line(event: NewEvent): string {
   const recordedTime = "2026-01-01T00:00:00.000Z";
-  return envelope({ ...event, position: 5, stream: "s", offset: 3, recordedTime, line: null });
+  return envelope({ ...event, position: 5, stream: "s", ephemeral: false, offset: 3, recordedTime, line: null });
 }
 
 const letter = fc.constantFrom("a", "Z", "0", '"', "\\", "/", ":", "{", " ", "\u00e9", "\u{1f389}", "\u2028", "\ufeff");

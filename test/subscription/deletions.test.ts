@@ -115,7 +115,7 @@ test("events that are gone when a predicate is evaluated over them are told as a
   const reader = rig.follow({ ...whereA, start: at(3) });
   await live(reader);
   await remove();
-  await rig.database.appends.run((sql) => sql`select stream_purge(100)`);
+  await rig.database.appends.run((sql) => sql`select stream_purge(0, 100)`);
   rig.tail.offer(before);
   await rig.read(7);
   await tells(reader, { gap: [4, 5] }, { events: [7] });

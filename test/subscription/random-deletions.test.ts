@@ -123,7 +123,7 @@ async function run(seed: number): Promise<void> {
     if (action <= 2) await add(stream, random.between(1, 40));
     else if (action === 3) await add("elsewhere", random.between(1, 5));
     else if (action === 4) await remove();
-    else if (action === 5) await sql`select stream_purge(${random.between(1, 50)})`;
+    else if (action === 5) await sql`select stream_purge(0, ${random.between(1, 50)})`;
     else if (action === 6) await join(random.pick(["latest", "beginning"] as const));
     else if (action === 7) await join(random.between(0, nOf.length - 1));
     else if (action === 8)

@@ -4,6 +4,7 @@ import type { StoredEvent } from "../../src/stream/event.ts";
 export function storedEvent(given: Partial<StoredEvent> & { position: number }): StoredEvent {
   return {
     stream: "s",
+    ephemeral: false,
     offset: given.position,
     recordedTime: "2026-01-01T00:00:00.000Z",
     id: `e-${given.position}`,

@@ -41,6 +41,7 @@ const stored: StoredEvent[] = [
   {
     position: 1_041,
     stream: "orders",
+    ephemeral: false,
     offset: 16,
     recordedTime,
     id: "order-1-placed",
@@ -56,6 +57,7 @@ const stored: StoredEvent[] = [
   {
     position: 1_042,
     stream: "orders",
+    ephemeral: false,
     offset: 17,
     recordedTime,
     id: "01a1fc6e-f08e-7000-8913-94ae6b5a8555",

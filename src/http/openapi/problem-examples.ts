@@ -27,6 +27,7 @@ import {
   shuttingDown,
   storageUnavailable,
   streamNotFound,
+  streamTypeFixed,
   wrongExpectedVersion,
 } from "../../base/errors.ts";
 import type { Example } from "./operation.ts";
@@ -62,6 +63,7 @@ const made: Record<ProblemCode, Problem> = {
   "request-timeout": new Problem("request-timeout", "The body did not arrive within 30000 ms"),
   "event-id-conflict": eventIdConflict("orders", ["order-1-placed"]),
   "idempotency-key-in-use": idempotencyKeyInUse("checkout-7-attempt"),
+  "stream-type-fixed": streamTypeFixed("orders", "persistent"),
   "cursor-beyond-head": cursorBeyondHead("99", "17", logId),
   "event-removed": eventRemoved("orders", "3", "10"),
   "wrong-expected-version": wrongExpectedVersion("orders", "16", "17"),
@@ -74,7 +76,7 @@ const made: Record<ProblemCode, Problem> = {
   "invalid-event": invalidEvent([{ path: "/0/type", message: "expected string length greater or equal to 1" }]),
   "empty-append": emptyAppend(),
   "invalid-configuration": invalidConfiguration([
-    { path: "/type", message: "ephemeral is not supported by this version; only persistent is" },
+    { path: "/replay", message: "an ephemeral stream forgets what is settled: it cannot be replayed" },
   ]),
   "idempotency-key-reused": idempotencyKeyReused("checkout-7-attempt"),
   "internal-error": internalError(null),

@@ -1,7 +1,8 @@
 // The schemas of streams, of problems and of the service's health.
 import { catalogue, type ProblemCode } from "../../base/errors.ts";
 import { streamName } from "../../stream/event.ts";
-import type { StreamConfiguration, StreamDescription } from "../../stream/streams.ts";
+import { deliveries, type StreamSettings } from "../../stream/stream-configuration.ts";
+import type { StreamDescription } from "../../stream/streams.ts";
 import { cursor, decimal, eventSchemas } from "./event-schemas.ts";
 import { component, problemType, type Schema } from "./operation.ts";
 
@@ -12,24 +13,114 @@ const StreamName: Schema = {
   examples: ["orders"],
 };
 
-const configuration = {
-  type: { const: "persistent", description: "How long events are kept: until they are removed" },
-  delivery: { const: "at-least-once", description: "The guarantee of the stream's subscriptions" },
+const duration = (description: string): Schema => ({
+  type: "string",
+  pattern: "^\\d{1,9}(ms|s|m|h|d)$",
+  description,
+  examples: ["500ms", "30s", "7d"],
+});
+const orNull = (schema: Schema): Schema => ({ ...schema, type: ["string", "null"] });
+const count = (description: string): Schema => ({
+  anyOf: [{ type: "integer", minimum: 1 }, decimal("The number as a string"), { type: "null" }],
+  description,
+});
+
+const factor: Schema = {
+  type: "number",
+  minimum: 1,
+  maximum: 100,
+  default: 2,
+  description: "By how much each pause is longer than the last",
+};
+const attempts = {
+  minimum: 1,
+  maximum: 1_000,
+  description: "Of an ephemeral stream: deliveries before an event is dead",
+};
+
+/** What is written and shown alike. */
+const shared = {
+  type: {
+    enum: ["persistent", "ephemeral"],
+    default: "persistent",
+    description: "How long events are kept: until retention removes them, or until they are settled. It cannot change",
+  },
+  delivery: {
+    enum: [...deliveries],
+    default: "at-least-once",
+    description: "The strongest guarantee of the stream's subscriptions",
+  },
   scope: { const: "internal", description: "Who may see the stream: this service" },
   validation: { const: "off", description: "Whether events are checked against the schema of their type" },
   replay: {
     type: "boolean",
-    default: true,
-    description: "False: the stream can only be followed from its latest event, never read back",
+    description:
+      "False: the stream can only be followed from its latest event, never read back. By default true, of an ephemeral stream false, and that only",
   },
 };
+
+const maxAge = orNull(
+  duration("Events are removed this long after they were recorded; by default 7d of an ephemeral stream"),
+);
+const maxBytes = "The oldest events are removed beyond this size";
+const maxEvents = "The oldest events are removed beyond this number";
+const visibilityTimeout = orNull(
+  duration("Of an ephemeral stream: how long a delivery may take until the event is handed out again"),
+);
+const backoff = "Of an ephemeral stream: pauses between deliveries of one event";
+
+/** What PUT takes. */
+const configuration = {
+  ...shared,
+  retention: {
+    type: ["object", "null"],
+    description: "What is kept at most; without a bound everything is",
+    properties: { maxAge, maxBytes: count(maxBytes), maxEvents: count(maxEvents) },
+    additionalProperties: false,
+  },
+  visibilityTimeout: { ...visibilityTimeout, default: "30s" },
+  maxAttempts: { ...attempts, type: ["integer", "null"], default: 5 },
+  backoff: {
+    type: ["object", "null"],
+    description: backoff,
+    properties: {
+      initial: { ...duration("The first pause"), default: "1s" },
+      factor,
+      max: { ...duration("The longest pause"), default: "1m" },
+    },
+    additionalProperties: false,
+  },
+} satisfies Record<keyof StreamSettings, Schema>;
+
+/** What is shown. */
+const settings = {
+  ...shared,
+  retention: {
+    type: "object",
+    description: "What is kept at most; null: no bound",
+    properties: {
+      maxAge,
+      maxBytes: { ...decimal(maxBytes), type: ["string", "null"] },
+      maxEvents: { ...decimal(maxEvents), type: ["string", "null"] },
+    },
+    required: ["maxAge", "maxBytes", "maxEvents"],
+  },
+  visibilityTimeout,
+  maxAttempts: { ...attempts, type: ["integer", "null"] },
+  backoff: {
+    type: ["object", "null"],
+    description: backoff,
+    properties: { initial: duration("The first pause"), factor, max: duration("The longest pause") },
+    required: ["initial", "factor", "max"],
+  },
+} satisfies Record<keyof StreamSettings, Schema>;
 
 const nullableTime = (description: string): Schema => ({ type: ["string", "null"], format: "date-time", description });
 const nullableOffset = (description: string): Schema => ({ ...decimal(description), type: ["string", "null"] });
 
 const description = {
   name: component("schemas", "StreamName"),
-  ...configuration,
+  ...settings,
   createdAt: { type: "string", format: "date-time", description: "When the stream was created, or created again" },
   length: decimal("Number of events"),
   firstOffset: nullableOffset("Offset of the first event; null when there is none"),
@@ -42,8 +133,8 @@ const description = {
 const StreamConfigurationSchema: Schema = {
   type: "object",
   description:
-    "What a stream is configured with. Of the keys with one value that value is the default; others, and keys that this version cannot enforce, are refused.",
-  properties: configuration satisfies Record<keyof StreamConfiguration, Schema>,
+    "What a stream is configured with. Of the keys with one value that value is the default; other values, which this version cannot enforce, are refused. The settings of the queue (visibilityTimeout, maxAttempts, backoff) are an ephemeral stream's alone.",
+  properties: configuration,
   additionalProperties: false,
 };
 

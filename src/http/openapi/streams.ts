@@ -10,6 +10,10 @@ const orders: StreamDescription = {
   scope: "internal",
   validation: "off",
   replay: true,
+  retention: { maxAge: null, maxBytes: null, maxEvents: null },
+  visibilityTimeout: null,
+  maxAttempts: null,
+  backoff: null,
   createdAt: "2026-11-20T08:00:00.000Z",
   length: "18",
   firstOffset: "0",
@@ -29,6 +33,16 @@ const invoices: StreamDescription = {
   firstTime: null,
   lastTime: null,
   bytes: "0",
+};
+
+const mails: StreamDescription = {
+  ...invoices,
+  name: "mails",
+  type: "ephemeral",
+  retention: { maxAge: "7d", maxBytes: null, maxEvents: "100000" },
+  visibilityTimeout: "1m",
+  maxAttempts: 5,
+  backoff: { initial: "1s", factor: 2, max: "5m" },
 };
 
 const described = (description: string, example: StreamDescription): ResponseObject => ({
@@ -103,14 +117,34 @@ export const putStream: Operation = {
         examples: {
           defaults: { summary: "All defaults", value: {} },
           liveOnly: { summary: "A stream that can only be followed live", value: { replay: false } },
+          retention: {
+            summary: "A stream that keeps 30 days, and a gigabyte at most",
+            value: { retention: { maxAge: "30d", maxBytes: "1000000000" } },
+          },
+          ephemeral: {
+            summary: "A stream that forgets what is settled",
+            value: {
+              type: "ephemeral",
+              retention: { maxEvents: 100_000 },
+              visibilityTimeout: "1m",
+              backoff: { max: "5m" },
+            },
+          },
         },
       },
     },
   },
   responses: {
     "200": described("The stream was there and has this configuration now.", orders),
-    "201": described("The stream was created.", invoices),
-    ...problems(...refusals, "malformed-body", "request-timeout", "body-too-large", "invalid-configuration"),
+    "201": described("The stream was created.", mails),
+    ...problems(
+      ...refusals,
+      "malformed-body",
+      "request-timeout",
+      "stream-type-fixed",
+      "body-too-large",
+      "invalid-configuration",
+    ),
   },
 };
 

@@ -1,0 +1,164 @@
+// Drops partitions of the log whose events are all gone, without a lock that an append or a read waits for.
+import type { Log } from "../base/log.ts";
+import { type Loop, startLoop } from "../base/loop.ts";
+import { classify } from "../storage/pg-errors.ts";
+import type { Pool, Sql } from "../storage/pool.ts";
+import { beginDuty } from "./duty.ts";
+import { findDueRecords, trimStreams } from "./retention.ts";
+
+export type PartitionRemovalOptions = {
+  pool: Pool;
+  /** A connection of its own with this time limit of a statement; this part ends it. */
+  connect: (settings: Record<string, string>) => Sql;
+  everyMs: number;
+  /** Age from which on the service's own records may go, in milliseconds: every process has long obeyed them. */
+  recordsMs: number;
+  onTrimmed: (position: number) => void;
+  onNoPartition: () => Promise<void>;
+  log: Log;
+};
+
+export type PartitionRemoval = {
+  start: () => void;
+  stop: () => Promise<void>;
+  counters: () => { dropped: number };
+};
+
+type Partition = { name: string; upper: number; ephemeral: boolean };
+
+// DETACH CONCURRENTLY waits for transactions that may still look into the partition, and holds no lock meanwhile.
+const detachTimeout = "10s";
+// FINALIZE waits for them too, but holds one that keeps new partitions from being attached.
+const finalizeTimeout = "1s";
+
+export function createPartitionRemoval(options: PartitionRemovalOptions): PartitionRemoval {
+  const { pool, everyMs, recordsMs, log } = options;
+  let loop: Loop | null = null;
+  let dropped = 0;
+  /** A visible event of each partition that has one: as long as it is there, the partition need not be searched again. */
+  const blockers = new Map<string, { stream: number; offset: number }>();
+
+  async function round(signal: AbortSignal): Promise<void> {
+    if (!(await beginDuty(pool, "partition removal", everyMs))) return;
+    for (const partition of await withoutBlocker(await closedPartitions(pool))) {
+      if (signal.aborted) return;
+      if (await isBlocked(partition)) continue;
+      if (!partition.ephemeral) await trimRecords(partition.upper);
+      await pool.run(
+        (sql) => sql`insert into partition_removals (partition, ephemeral)
+          values (${partition.name}, ${partition.ephemeral}) on conflict do nothing`,
+      );
+    }
+    await removeDecided(signal);
+  }
+
+  /** Of the partitions those of which no event is known that is still visible. */
+  async function withoutBlocker(partitions: Partition[]): Promise<Partition[]> {
+    const known = partitions.flatMap(({ name }) => {
+      const blocker = blockers.get(name);
+      return blocker === undefined ? [] : [{ name, ...blocker }];
+    });
+    const gone = await pool.run(
+      (sql) => sql<{ name: string }[]>`
+        select b.name from json_to_recordset(${JSON.stringify(known)}::text::json) as b(name text, stream bigint, "offset" bigint)
+        where not exists (select from streams s where s.id = b.stream and s.first_offset <= b."offset")`,
+    );
+    for (const { name } of gone) blockers.delete(name);
+    return partitions.filter(({ name }) => !blockers.has(name));
+  }
+
+  async function isBlocked({ name }: Partition): Promise<boolean> {
+    const [blocker] = await pool.run(
+      (sql) => sql<{ stream: string | null; offset: string; internal: boolean }[]>`
+        select b.stream_id as stream, b."offset", s.internal
+        from partition_blocker(${name}, clock_timestamp() - ${`${recordsMs} ms`}::text::interval) b
+          left join streams s on s.id = b.stream_id`,
+    );
+    if (blocker === undefined || blocker.stream === null) return false;
+    // The service's own records go by their age, which is looked at again.
+    if (!blocker.internal) blockers.set(name, { stream: Number(blocker.stream), offset: Number(blocker.offset) });
+    return true;
+  }
+
+  /** The records in the way are trimmed as any event is: by another record. */
+  async function trimRecords(before: number): Promise<void> {
+    const due = await findDueRecords(pool, before);
+    if (due.count === 0) return;
+    const { position } = await trimStreams(pool, due, 1_000, options.onNoPartition);
+    if (position !== null) options.onTrimmed(position);
+  }
+
+  /** Removes what was decided, also what an interrupted removal has left. */
+  async function removeDecided(signal: AbortSignal): Promise<void> {
+    const decided = await pool.run(
+      (sql) => sql<{ partition: string; ephemeral: boolean }[]>`
+        select partition, ephemeral from partition_removals order by length(partition), partition`,
+    );
+    if (decided.length === 0 || signal.aborted) return;
+    const sql = options.connect({ statement_timeout: detachTimeout });
+    const leave = () => void sql.end({ timeout: 0 }).catch(() => {});
+    signal.addEventListener("abort", leave, { once: true });
+    try {
+      // Held until the connection ends.
+      const [lock] = await sql<{ mine: boolean }[]>`select pg_try_advisory_lock(log_lock() + 4) as mine`;
+      if (lock?.mine !== true) return;
+      for (const { partition, ephemeral } of decided) {
+        await removePartition(sql, partition, ephemeral);
+        dropped++;
+        log.info({ partition }, "partition dropped");
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      const { code } = classify(error);
+      if (code !== "57014" && code !== "55P03") throw error;
+      log.info({ err: error }, "a partition waits for transactions that may look into it");
+    } finally {
+      signal.removeEventListener("abort", leave);
+      await sql.end({ timeout: 1 }).catch(() => {});
+    }
+  }
+
+  return {
+    start() {
+      loop = startLoop("partition removal", everyMs, round, log);
+    },
+    async stop() {
+      await loop?.stop();
+    },
+    counters: () => ({ dropped }),
+  };
+}
+
+/** Partitions in which nothing is appended any more and the end of no stream is looked for. */
+async function closedPartitions(pool: Pool): Promise<Partition[]> {
+  const rows = await pool.run(
+    (sql) => sql<{ name: string; upper: string; ephemeral: boolean }[]>`
+      select p.name, p.upper, p.ephemeral
+      from (
+        select c.relname as name, i.inhparent = 'events_ephemeral'::regclass as ephemeral,
+               (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \(''?(\d+)''?\)'))[1]::bigint as upper
+        from pg_inherits i join pg_class c on c.oid = i.inhrelid
+        where i.inhparent in ('events_ephemeral'::regclass, 'events_persistent'::regclass)
+      ) p
+      where p.upper <= (select checkpoint_position from log)
+        and not exists (select from partition_removals r where r.partition = p.name)
+      order by p.upper`,
+  );
+  return rows.map((row) => ({ ...row, upper: Number(row.upper) }));
+}
+
+/** Detaches and drops a partition, from whatever state an earlier attempt has left it in. */
+async function removePartition(sql: Sql, name: string, ephemeral: boolean): Promise<void> {
+  const parent = ephemeral ? sql`events_ephemeral` : sql`events_persistent`;
+  const [found] = await sql<{ is_pending: boolean | null }[]>`
+    select i.inhdetachpending as is_pending from pg_class c left join pg_inherits i on i.inhrelid = c.oid
+    where c.oid = to_regclass(quote_ident(${name}))`;
+  if (found?.is_pending === false) await sql`alter table ${parent} detach partition ${sql(name)} concurrently`.simple();
+  if (found?.is_pending === true) {
+    await sql`select set_config('statement_timeout', ${finalizeTimeout}, false)`;
+    await sql`alter table ${parent} detach partition ${sql(name)} finalize`.simple();
+    await sql`select set_config('statement_timeout', ${detachTimeout}, false)`;
+  }
+  if (found !== undefined) await sql`drop table ${sql(name)}`.simple();
+  await sql`delete from partition_removals where partition = ${name}`;
+}
