@@ -1,5 +1,87 @@
 -- Generated from a migrated database; do not edit.
 
+create table consumers (
+  subscription_id bigint not null,
+  name            text collate "C" not null,
+  metadata        json not null,
+  registered_at   timestamp with time zone not null default date_trunc('milliseconds'::text, clock_timestamp()),
+  seen_at         timestamp with time zone not null,
+  constraint consumers_pkey PRIMARY KEY (subscription_id, name),
+  constraint consumers_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES subscriptions(id) ON DELETE CASCADE
+) with (fillfactor=70);
+
+create table cursor_steps (
+  cursor_id  bigint not null,
+  step       bigint not null,
+  "position" bigint not null,
+  constraint cursor_steps_pkey PRIMARY KEY (cursor_id, step),
+  constraint cursor_steps_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE
+);
+
+create table dead_letters (
+  id              bigint not null generated always as identity,
+  subscription_id bigint not null,
+  cursor_id       bigint not null,
+  consumer        text collate "C",
+  "position"      bigint not null,
+  stream          text collate "C" not null,
+  "offset"        bigint not null,
+  event_id        text collate "C" not null,
+  type            text collate "C" not null,
+  recorded_at     timestamp with time zone not null,
+  schema_version  integer not null,
+  correlation_id  text collate "C",
+  partition_key   text collate "C",
+  attributes      json not null,
+  data            json,
+  data_binary     bytea,
+  reason          text not null,
+  attempts        integer not null,
+  first_error     text not null,
+  first_at        timestamp with time zone not null,
+  last_error      text not null,
+  last_at         timestamp with time zone not null,
+  dead_at         timestamp with time zone not null,
+  constraint dead_letters_pkey PRIMARY KEY (id),
+  constraint dead_letters_cursor_id_position_key UNIQUE (cursor_id, "position"),
+  constraint dead_letters_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE,
+  constraint dead_letters_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES subscriptions(id) ON DELETE CASCADE
+);
+CREATE INDEX dead_letters_stream ON dead_letters USING btree (stream);
+CREATE INDEX dead_letters_subscription ON dead_letters USING btree (subscription_id, id);
+
+create table deliveries (
+  cursor_id bigint not null,
+  step      bigint not null,
+  part      smallint not null,
+  piece     smallint not null default 0,
+  state     text not null,
+  consumer  text collate "C",
+  due       timestamp with time zone not null,
+  positions bigint[] not null,
+  keys      bigint[],
+  slot      integer,
+  retried   boolean not null default false,
+  constraint deliveries_pkey PRIMARY KEY (step, cursor_id, part, piece),
+  constraint deliveries_state_check CHECK (state = ANY (ARRAY['ready'::text, 'leased'::text, 'parked'::text])),
+  constraint deliveries_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE
+) with (fillfactor=70);
+CREATE INDEX deliveries_consumer ON deliveries USING btree (cursor_id, consumer, step) WHERE consumer > ''::text;
+CREATE INDEX deliveries_due ON deliveries USING btree (cursor_id, due) WHERE due > '-infinity'::timestamp with time zone;
+CREATE INDEX deliveries_first ON deliveries USING btree (cursor_id, (positions[1])) WHERE positions[1] > '-1'::integer;
+
+create table delivery_failures (
+  cursor_id   bigint not null,
+  "position"  bigint not null,
+  attempts    integer not null,
+  first_error text not null,
+  first_at    timestamp with time zone not null,
+  last_error  text not null,
+  last_at     timestamp with time zone not null,
+  constraint delivery_failures_pkey PRIMARY KEY (cursor_id, "position"),
+  constraint delivery_failures_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE
+);
+
 create table duties (
   name     text not null,
   begun_at timestamp with time zone not null,
@@ -79,6 +161,7 @@ create table log (
   log_id              uuid not null default gen_random_uuid(),
   checkpoint_position bigint not null default 0,
   created_at          timestamp with time zone not null default clock_timestamp(),
+  token_key           text not null default gen_random_uuid()::text || gen_random_uuid()::text,
   constraint log_pkey PRIMARY KEY (singleton),
   constraint log_singleton_check CHECK (singleton)
 );
@@ -96,6 +179,17 @@ create table partition_removals (
   ephemeral boolean not null,
   constraint partition_removals_pkey PRIMARY KEY (partition)
 );
+
+create table revoked_deliveries (
+  cursor_id  bigint not null,
+  step       bigint not null,
+  part       smallint not null,
+  positions  bigint[] not null,
+  revoked_at timestamp with time zone not null,
+  constraint revoked_deliveries_pkey PRIMARY KEY (cursor_id, step, part),
+  constraint revoked_deliveries_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE
+);
+CREATE INDEX revoked_deliveries_at ON revoked_deliveries USING btree (revoked_at);
 
 create table stream_purges (
   stream_id   bigint not null,
@@ -137,6 +231,89 @@ create table streams (
 CREATE INDEX streams_forgetting ON streams USING btree (id) WHERE ephemeral OR max_age_ms IS NOT NULL OR max_bytes IS NOT NULL OR max_events IS NOT NULL;
 CREATE INDEX streams_unborn ON streams USING btree (id) WHERE created_at IS NULL AND born_offset = 0 AND NOT internal;
 
+create table subscription_cursors (
+  id              bigint not null generated always as identity,
+  subscription_id bigint not null,
+  consumer        text collate "C" not null,
+  start_position  bigint not null,
+  constraint subscription_cursors_pkey PRIMARY KEY (id),
+  constraint subscription_cursors_subscription_id_consumer_key UNIQUE (subscription_id, consumer),
+  constraint subscription_cursors_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES subscriptions(id) ON DELETE CASCADE
+);
+
+create table subscription_streams (
+  stream          text collate "C" not null,
+  subscription_id bigint not null,
+  constraint subscription_streams_pkey PRIMARY KEY (stream, subscription_id),
+  constraint subscription_streams_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES subscriptions(id) ON DELETE CASCADE
+);
+CREATE INDEX subscription_streams_subscription ON subscription_streams USING btree (subscription_id);
+
+create table subscriptions (
+  id                    bigint not null generated always as identity,
+  name                  text collate "C" not null,
+  mode                  text not null,
+  delivery              text not null,
+  queue_of              text collate "C",
+  correlation           text collate "C",
+  types                 text[],
+  path                  text,
+  start_place           text not null,
+  start_position        bigint not null,
+  visibility_timeout_ms bigint not null,
+  max_in_flight         integer not null,
+  max_attempts          integer not null,
+  backoff_initial_ms    bigint not null,
+  backoff_factor        double precision not null,
+  backoff_max_ms        bigint not null,
+  max_consumers         integer,
+  consumer_timeout_ms   bigint not null,
+  slots                 integer not null,
+  on_failure            text not null,
+  unread_timeout_ms     bigint,
+  on_unread_expired     text not null,
+  terminal              text[],
+  push                  text not null,
+  batch_interval_ms     bigint not null,
+  expires_after_ms      bigint,
+  metadata              json not null,
+  paused                boolean not null default false,
+  revision              bigint not null default 1,
+  completed_at          timestamp with time zone,
+  created_at            timestamp with time zone not null default date_trunc('milliseconds'::text, clock_timestamp()),
+  used_at               timestamp with time zone not null default clock_timestamp(),
+  constraint subscriptions_pkey PRIMARY KEY (id),
+  constraint subscriptions_name_key UNIQUE (name),
+  constraint subscriptions_queue_of_key UNIQUE (queue_of),
+  constraint subscriptions_delivery_check CHECK (delivery = ANY (ARRAY['at-most-once'::text, 'at-least-once'::text, 'exactly-once'::text])),
+  constraint subscriptions_mode_check CHECK (mode = ANY (ARRAY['broadcast'::text, 'exclusive'::text, 'consumer-group'::text, 'read-receipt'::text])),
+  constraint subscriptions_on_failure_check CHECK (on_failure = ANY (ARRAY['pause'::text, 'skip'::text])),
+  constraint subscriptions_on_unread_expired_check CHECK (on_unread_expired = ANY (ARRAY['requeue'::text, 'dead-letter'::text, 'drop'::text])),
+  constraint subscriptions_push_check CHECK (push = ANY (ARRAY['immediate'::text, 'on-reconnect'::text, 'batched'::text]))
+);
+
+create view cursor_states as
+ SELECT c.id,
+    c.subscription_id,
+    c.consumer,
+    COALESCE(s."position", c.start_position) AS place,
+    LEAST(d.first_position, COALESCE(s."position", c.start_position) + 1) AS floor,
+    COALESCE(d.leased, 0::bigint) AS leased,
+    COALESCE(d.waiting, 0::bigint) AS waiting,
+    COALESCE(d.parked, 0::bigint) AS parked
+   FROM subscription_cursors c
+     LEFT JOIN LATERAL ( SELECT n."position"
+           FROM cursor_steps n
+          WHERE n.cursor_id = c.id
+          ORDER BY n.step DESC
+         LIMIT 1) s ON true
+     LEFT JOIN LATERAL ( SELECT min(v.positions[1]) AS first_position,
+            sum(cardinality(v.positions)) FILTER (WHERE v.state = 'leased'::text) AS leased,
+            sum(cardinality(v.positions)) FILTER (WHERE v.state = 'ready'::text) AS waiting,
+            sum(cardinality(v.positions)) FILTER (WHERE v.state = 'parked'::text) AS parked
+           FROM deliveries v
+          WHERE v.cursor_id = c.id AND v.positions[1] > '-1'::integer) d ON true;
+
 create view stream_heads as
  SELECT s.id,
     s.name,
@@ -168,6 +345,516 @@ create view stream_heads as
           ORDER BY ev."offset" DESC
          LIMIT 1) e ON true;
 
+CREATE OR REPLACE FUNCTION consumer_join(p_subscription bigint, p_name text, p_metadata json, OUT outcome text, OUT cursor_id bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  s subscriptions;
+  own text;
+begin
+  select * into s from subscriptions sub where sub.id = p_subscription;
+  if not found then
+    outcome := 'gone';
+    return;
+  end if;
+  own := case when s.mode in ('broadcast', 'read-receipt') then p_name else '' end;
+  update consumers c set seen_at = clock_timestamp(), metadata = coalesce(p_metadata, c.metadata)
+    where c.subscription_id = p_subscription and c.name = p_name;
+  outcome := case when found then 'present' else 'joined' end;
+  if not found then
+    -- One after the other: the maximum must hold.
+    perform from subscriptions sub where sub.id = p_subscription for no key update;
+    if s.max_consumers is not null and s.max_consumers <= (
+         select count(*) from consumers c where c.subscription_id = p_subscription
+           and c.seen_at > clock_timestamp() - s.consumer_timeout_ms * interval '1 millisecond') then
+      outcome := 'full';
+      return;
+    end if;
+    insert into consumers (subscription_id, name, metadata, seen_at) values (p_subscription, p_name, coalesce(p_metadata, '{}'), clock_timestamp())
+      on conflict (subscription_id, name) do update set seen_at = excluded.seen_at;
+  end if;
+  select k.id into cursor_id from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = own;
+  if not found then
+    insert into subscription_cursors (subscription_id, consumer, start_position) values (p_subscription, own, s.start_position)
+      on conflict (subscription_id, consumer) do nothing returning id into cursor_id;
+    if not found then
+      select k.id into cursor_id from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = own;
+    end if;
+  end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION consumer_remove(p_subscription bigint, p_name text)
+ RETURNS TABLE(cursor_id bigint)
+ LANGUAGE plpgsql
+AS $function$
+declare
+  known boolean := false;
+begin
+  delete from consumers c where c.subscription_id = p_subscription and c.name = p_name;
+  known := found;
+  delete from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = p_name;
+  if not (known or found) then return; end if;
+  select k.id into cursor_id from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = '';
+  if cursor_id is not null then perform delivery_expire(cursor_id, p_name, null, null, 'the consumer was removed', '-infinity'); end if;
+  return next;
+end $function$;
+
+CREATE OR REPLACE FUNCTION consumers_forget(p_limit integer)
+ RETURNS TABLE(subscription_id bigint, consumer text, cursor_id bigint, taken_back integer)
+ LANGUAGE plpgsql
+AS $function$
+begin
+  for consumers_forget.subscription_id, consumer in
+    delete from consumers c where (c.subscription_id, c.name) in (
+      select m.subscription_id, m.name from consumers m join subscriptions s on s.id = m.subscription_id
+      where m.seen_at <= clock_timestamp() - s.consumer_timeout_ms * interval '1 millisecond'
+      limit p_limit for no key update of m skip locked)
+    returning c.subscription_id, c.name
+  loop
+    for cursor_id in
+      select k.id from subscription_cursors k where k.subscription_id = consumers_forget.subscription_id and k.consumer in ('', consumers_forget.consumer)
+    loop
+      taken_back := delivery_expire(cursor_id, consumers_forget.consumer, null, null, 'the consumer fell silent', '-infinity');
+      return next;
+    end loop;
+  end loop;
+end $function$;
+
+CREATE OR REPLACE FUNCTION cursor_floor(p_cursor bigint)
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select least(
+    (select d.positions[1] from deliveries d where d.cursor_id = p_cursor and d.positions[1] > -1 order by d.positions[1] limit 1),
+    (select n.place + 1 from cursor_next(p_cursor, clock_timestamp()) n))
+$function$;
+
+CREATE OR REPLACE FUNCTION cursor_next(p_cursor bigint, p_now timestamp with time zone, OUT step bigint, OUT place bigint)
+ RETURNS record
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select greatest(coalesce(s.step, 0) + 1, (extract(epoch from p_now) * 1000000)::bigint), coalesce(s.position, c.start_position)
+  from subscription_cursors c
+  left join lateral (
+    select n.step, n.position from cursor_steps n where n.cursor_id = c.id order by n.step desc limit 1
+  ) s on true
+  where c.id = p_cursor
+$function$;
+
+CREATE OR REPLACE FUNCTION cursor_parts(p_cursor bigint, p_step bigint)
+ RETURNS integer
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select max(d.part) + 1 from deliveries d where d.step = p_step and d.cursor_id = p_cursor
+$function$;
+
+CREATE OR REPLACE FUNCTION delivery_claim(p_cursor bigint, p_revision bigint, p_after bigint, p_upto bigint, p_candidates bigint[], p_consumers text[], p_wants integer[], p_timeouts_ms bigint[], p_leased boolean[], p_max_in_flight integer, p_look boolean, p_first_steps bigint[], p_first_due timestamp with time zone, OUT status text, OUT step bigint, OUT place bigint, OUT now_at timestamp with time zone, OUT claimants integer[], OUT counts integer[], OUT positions bigint[], OUT attempts integer[], OUT deadlines_ms bigint[], OUT first_steps bigint[], OUT first_due timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  old_place bigint;
+  wants int[] := '{}';
+  wanted int := 0;
+  held int;
+  waiting record;
+  retries bigint[] := '{}';
+  tries int[];
+  skipped int;
+  fresh bigint[] := '{}';
+  available int;
+  fair int;
+  left_over int;
+  share int;
+  extra int;
+  taken bigint[];
+  at int := 0;
+begin
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
+  select case when s.revision <> p_revision then 'changed' when s.completed_at is not null then 'completed'
+              when s.paused then 'paused' else 'ok' end
+    into status
+    from subscription_cursors c join subscriptions s on s.id = c.subscription_id where c.id = p_cursor;
+  if not found then status := 'gone'; end if;
+  if status <> 'ok' then return; end if;
+  if p_look then perform delivery_expire(p_cursor, null, null, null, 'not settled in time', p_first_due); end if;
+  now_at := clock_timestamp();
+  select n.step, n.place into step, place from cursor_next(p_cursor, now_at) n;
+  old_place := place;
+
+  for i in 1 .. cardinality(p_consumers) loop
+    select coalesce(sum(cardinality(d.positions)), 0) into held from deliveries d
+      where d.cursor_id = p_cursor and d.consumer = p_consumers[i] and d.consumer > '' and d.step >= p_first_steps[i];
+    -- Two connections of one consumer share its credit.
+    for j in 1 .. i - 1 loop
+      if p_consumers[j] = p_consumers[i] then held := held + wants[j]; end if;
+    end loop;
+    wants := wants || greatest(0, least(p_wants[i], p_max_in_flight - held));
+    wanted := wanted + wants[i];
+  end loop;
+
+  if p_look then
+    for waiting in
+      select d.step, d.part, d.piece, d.positions from deliveries d
+      where d.cursor_id = p_cursor and d.state = 'ready' and d.due > '-infinity' and d.due <= now_at and d.due >= p_first_due
+      order by d.due
+    loop
+      extra := wanted - cardinality(retries);
+      exit when extra <= 0;
+      retries := retries || waiting.positions[1:extra];
+      if cardinality(waiting.positions) > extra then
+        update deliveries d set positions = waiting.positions[extra + 1 :]
+          where d.step = waiting.step and d.cursor_id = p_cursor and d.part = waiting.part and d.piece = waiting.piece;
+      else
+        delete from deliveries d
+          where d.step = waiting.step and d.cursor_id = p_cursor and d.part = waiting.part and d.piece = waiting.piece;
+      end if;
+    end loop;
+    if retries <> '{}' then
+      select array_agg(r.position order by r.position), array_agg(coalesce(f.attempts, 0) + 1 order by r.position)
+        into retries, tries
+        from unnest(retries) r(position)
+        left join delivery_failures f on f.cursor_id = p_cursor and f.position = r.position;
+    end if;
+  end if;
+
+  if place >= p_after and place < p_upto then
+    select count(*) into skipped from unnest(p_candidates) c where c <= old_place;
+    fresh := p_candidates[skipped + 1 : skipped + wanted - cardinality(retries)];
+    -- Beyond the last candidate nothing matches up to p_upto.
+    if skipped + cardinality(fresh) = cardinality(p_candidates) then place := p_upto;
+    elsif fresh <> '{}' then place := fresh[cardinality(fresh)];
+    end if;
+  end if;
+
+  positions := retries || fresh;
+  attempts := coalesce(tries, '{}') || array_fill(1, array[cardinality(fresh)]);
+  available := cardinality(positions);
+  claimants := '{}';
+  counts := '{}';
+  deadlines_ms := '{}';
+  if available > 0 then
+    -- A lease that a crash of the database forgets is handed out anew, and its tokens are stale: no need to wait for the
+    -- disk. What is given away for good must have left the ledger before it is sent.
+    if not (false = any(p_leased)) then perform set_config('synchronous_commit', 'off', true); end if;
+    -- Equal shares, as far as they are wanted; what is left goes to whoever wants more.
+    select ceil(available::float / count(*)), available into fair, left_over from unnest(wants) w where w > 0;
+    select left_over - sum(least(w, fair)) into left_over from unnest(wants) w where w > 0;
+    for i in 1 .. cardinality(wants) loop
+      share := least(wants[i], fair);
+      extra := greatest(0, least(wants[i] - share, left_over));
+      left_over := left_over - extra;
+      share := least(share + extra, available - at);
+      continue when share = 0;
+      taken := positions[at + 1 : at + share];
+      if p_leased[i] then
+        insert into deliveries (cursor_id, step, part, state, consumer, due, positions, retried)
+          values (p_cursor, delivery_claim.step, cardinality(counts), 'leased', p_consumers[i],
+                  now_at + p_timeouts_ms[i] * interval '1 millisecond', taken, at < cardinality(retries));
+      elsif at < cardinality(retries) then
+        delete from delivery_failures f where f.cursor_id = p_cursor and f.position = any(taken);
+      end if;
+      claimants := claimants || i;
+      counts := counts || share;
+      deadlines_ms := deadlines_ms || (extract(epoch from now_at) * 1000)::bigint + p_timeouts_ms[i];
+      at := at + share;
+    end loop;
+  end if;
+  if available > 0 or place <> old_place then
+    insert into cursor_steps (cursor_id, step, position) values (p_cursor, delivery_claim.step, place);
+  end if;
+  if p_look then
+    select array_agg(coalesce((select d.step from deliveries d
+                               where d.cursor_id = p_cursor and d.consumer = c.name and d.consumer > '' and d.step >= p_first_steps[c.n]
+                               order by d.step limit 1), delivery_claim.step) order by c.n)
+      into first_steps from unnest(p_consumers) with ordinality c(name, n);
+    select min(d.due) into first_due from deliveries d
+      where d.cursor_id = p_cursor and d.due > '-infinity' and d.due >= p_first_due;
+  end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION delivery_expire(p_cursor bigint, p_consumer text, p_steps bigint[], p_parts smallint[], p_error text, p_first_due timestamp with time zone)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  next_step bigint;
+  place bigint;
+  held record;
+  taken int := 0;
+begin
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
+  if not found then return 0; end if;
+  select n.step, n.place into next_step, place from cursor_next(p_cursor, clock_timestamp()) n;
+  for held in
+    select d.step, d.part, d.piece, d.consumer, d.positions from deliveries d
+    where d.cursor_id = p_cursor and d.state = 'leased'
+      and case when p_steps is not null then (d.step, d.part) in (select u.step, u.part from unnest(p_steps, p_parts) u(step, part))
+               when p_consumer is not null then d.consumer = p_consumer and d.consumer > ''
+               else d.due > '-infinity' and d.due >= p_first_due and d.due <= clock_timestamp() end
+    order by d.step, d.part, d.piece for update
+  loop
+    if taken = 0 then
+      insert into cursor_steps (cursor_id, step, position) values (p_cursor, next_step, place);
+    end if;
+    delete from deliveries d
+      where d.step = held.step and d.cursor_id = p_cursor and d.part = held.part and d.piece = held.piece;
+    perform delivery_revoke(p_cursor, held.step, held.part, held.positions);
+    perform delivery_fail(p_cursor, next_step, held.consumer, held.positions, p_error, 0, false);
+    taken := taken + cardinality(held.positions);
+  end loop;
+  return taken;
+end $function$;
+
+CREATE OR REPLACE FUNCTION delivery_extend(p_cursors bigint[], p_steps bigint[], p_parts smallint[], p_consumers text[], p_firsts integer[], p_counts integer[], p_positions bigint[], p_extension_ms bigint, OUT results smallint[], OUT deadline timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  g record;
+  held record;
+  given bigint[];
+  here bigint[];
+  rest bigint[];
+  extended bigint[];
+begin
+  results := array_fill(2::smallint, array[cardinality(p_positions)]);
+  deadline := clock_timestamp() + p_extension_ms * interval '1 millisecond';
+  for g in
+    select u.* from unnest(p_cursors, p_steps, p_parts, p_consumers, p_firsts, p_counts) u(cursor_id, step, part, consumer, first, count)
+    order by u.cursor_id, u.step, u.part
+  loop
+    given := p_positions[g.first : g.first + g.count - 1];
+    extended := '{}';
+    for held in
+      select d.* from deliveries d
+      where d.step = g.step and d.cursor_id = g.cursor_id and d.part = g.part and d.due > clock_timestamp()
+        and (g.consumer is null or d.consumer = g.consumer)
+      order by d.piece for update
+    loop
+      select array_agg(u.position order by u.position) filter (where u.position = any(given)),
+             array_agg(u.position order by u.position) filter (where u.position <> all(given))
+        into here, rest from unnest(held.positions) u(position);
+      continue when here is null;
+      extended := extended || here;
+      if rest is null then
+        update deliveries d set due = deadline
+          where d.step = g.step and d.cursor_id = g.cursor_id and d.part = g.part and d.piece = held.piece;
+      else
+        update deliveries d set positions = rest
+          where d.step = g.step and d.cursor_id = g.cursor_id and d.part = g.part and d.piece = held.piece;
+        insert into deliveries (cursor_id, step, part, piece, state, consumer, due, positions, keys, retried)
+          select g.cursor_id, g.step, g.part, max(d.piece) + 1, 'leased', held.consumer, deadline, here, held.keys, held.retried
+          from deliveries d where d.step = g.step and d.cursor_id = g.cursor_id and d.part = g.part;
+      end if;
+    end loop;
+    -- Of the others, whether they are settled or the token is stale.
+    results[g.first : g.first + g.count - 1] := (
+      select array_agg(case when u.position = any(extended) then 0 else u.standing end order by u.n)
+      from unnest(given, delivery_standing(g.cursor_id, g.step, g.part, given)) with ordinality u(position, standing, n));
+  end loop;
+end $function$;
+
+CREATE OR REPLACE FUNCTION delivery_fail(p_cursor bigint, p_step bigint, p_consumer text, p_positions bigint[], p_error text, p_delay_ms bigint, p_dead boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  s subscriptions;
+  now_at constant timestamptz := clock_timestamp();
+  dead bigint[];
+begin
+  select sub.* into s from subscriptions sub join subscription_cursors c on c.subscription_id = sub.id where c.id = p_cursor;
+  insert into delivery_failures as f (cursor_id, position, attempts, first_error, first_at, last_error, last_at)
+    select p_cursor, u.position, 1, p_error, now_at, p_error, now_at from unnest(p_positions) u(position)
+    on conflict (cursor_id, position) do update
+      set attempts = f.attempts + 1, last_error = excluded.last_error, last_at = excluded.last_at;
+
+  with given_up as (
+    delete from delivery_failures f
+      where f.cursor_id = p_cursor and f.position = any(p_positions) and (p_dead or f.attempts >= s.max_attempts)
+      returning f.*
+  ), kept as (
+    insert into dead_letters (
+        subscription_id, cursor_id, consumer, position, stream, "offset", event_id, type, recorded_at, schema_version,
+        correlation_id, partition_key, attributes, data, data_binary,
+        reason, attempts, first_error, first_at, last_error, last_at, dead_at)
+      select s.id, p_cursor, p_consumer, e.position, st.name, e."offset", e.id, e.type, e.recorded_at, e.schema_version,
+             e.correlation_id, e.partition_key, e.attributes, e.data, e.data_binary,
+             case when p_dead then 'rejected' else 'max-attempts' end, g.attempts, g.first_error, g.first_at, g.last_error, g.last_at, now_at
+      from given_up g cross join lateral (select ev.* from events ev where ev.position = g.position) e
+        join streams st on st.id = e.stream_id
+      where e."offset" >= st.first_offset
+      on conflict (cursor_id, position) do nothing
+  )
+  select array_agg(g.position) into dead from given_up g;
+
+  insert into deliveries (cursor_id, step, part, state, due, positions)
+    select p_cursor, p_step, coalesce(cursor_parts(p_cursor, p_step), 0) + row_number() over (order by r.attempts) - 1, 'ready',
+           now_at + coalesce(p_delay_ms, least(s.backoff_max_ms, s.backoff_initial_ms * power(s.backoff_factor, r.attempts - 1))) * interval '1 millisecond',
+           r.positions
+    from (
+      select f.attempts, array_agg(f.position order by f.position) as positions
+      from delivery_failures f where f.cursor_id = p_cursor and f.position = any(p_positions)
+      group by f.attempts
+    ) r;
+end $function$;
+
+CREATE OR REPLACE FUNCTION delivery_put_back(p_cursor bigint, p_steps bigint[], p_parts smallint[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  next_step bigint;
+  place bigint;
+  held record;
+  next_part smallint := 0;
+begin
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
+  if not found then return; end if;
+  select n.step, n.place into next_step, place from cursor_next(p_cursor, clock_timestamp()) n;
+  insert into cursor_steps (cursor_id, step, position) values (p_cursor, next_step, place);
+  for held in
+    delete from deliveries d using unnest(p_steps, p_parts) u(step, part)
+      where d.step = u.step and d.cursor_id = p_cursor and d.part = u.part and d.state = 'leased'
+      returning d.step, d.part, d.positions
+  loop
+    perform delivery_revoke(p_cursor, held.step, held.part, held.positions);
+    insert into deliveries (cursor_id, step, part, state, due, positions)
+      values (p_cursor, next_step, next_part, 'ready', clock_timestamp(), held.positions);
+    next_part := next_part + 1;
+  end loop;
+end $function$;
+
+CREATE OR REPLACE FUNCTION delivery_return(p_cursor bigint, p_steps bigint[], p_parts smallint[], p_consumers text[], p_firsts integer[], p_counts integer[], p_positions bigint[], p_action text, p_delay_ms bigint, p_reason text)
+ RETURNS smallint[]
+ LANGUAGE plpgsql
+AS $function$
+declare
+  results smallint[] := array_fill(2::smallint, array[cardinality(p_positions)]);
+  next_step bigint;
+  place bigint;
+  here bigint[];
+  holder text;
+  given bigint[];
+begin
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
+  if not found then return results; end if;
+  select n.step, n.place into next_step, place from cursor_next(p_cursor, clock_timestamp()) n;
+  insert into cursor_steps (cursor_id, step, position) values (p_cursor, next_step, place);
+  for g in 1 .. cardinality(p_steps) loop
+    given := p_positions[p_firsts[g] : p_firsts[g] + p_counts[g] - 1];
+    select d.consumer into holder from deliveries d
+      where d.step = p_steps[g] and d.cursor_id = p_cursor and d.part = p_parts[g] limit 1;
+    results[p_firsts[g] : p_firsts[g] + p_counts[g] - 1] :=
+      delivery_settle_some(p_cursor, p_steps[g], p_parts[g], p_consumers[g], given, p_action = 'drop');
+    select array_agg(u.position order by u.position) into here
+      from unnest(given, results[p_firsts[g] : p_firsts[g] + p_counts[g] - 1]) u(position, result) where u.result = 0;
+    continue when here is null or p_action = 'drop';
+    perform delivery_revoke(p_cursor, p_steps[g], p_parts[g], here);
+    perform delivery_fail(p_cursor, next_step, holder, here, p_reason, p_delay_ms, p_action = 'dead-letter');
+  end loop;
+  return results;
+end $function$;
+
+CREATE OR REPLACE FUNCTION delivery_revoke(p_cursor bigint, p_step bigint, p_part smallint, p_positions bigint[])
+ RETURNS void
+ LANGUAGE sql
+AS $function$
+  insert into revoked_deliveries as r (cursor_id, step, part, positions, revoked_at)
+    values (p_cursor, p_step, p_part, p_positions, clock_timestamp())
+    on conflict (cursor_id, step, part) do update set positions = r.positions || excluded.positions, revoked_at = excluded.revoked_at
+$function$;
+
+CREATE OR REPLACE FUNCTION delivery_settle(p_cursors bigint[], p_steps bigint[], p_parts smallint[], p_consumers text[], p_firsts integer[], p_counts integer[], p_positions bigint[])
+ RETURNS smallint[]
+ LANGUAGE plpgsql
+AS $function$
+declare
+  results smallint[] := array_fill(0::smallint, array[cardinality(p_positions)]);
+  whole int[];
+  again record;
+begin
+  -- Most leases are settled as a whole.
+  with gone as (
+    delete from deliveries d
+      using unnest(p_cursors, p_steps, p_parts, p_consumers, p_firsts, p_counts) with ordinality g(cursor_id, step, part, consumer, first, count, n)
+      where d.step = g.step and d.cursor_id = g.cursor_id and d.part = g.part and d.due > clock_timestamp()
+        and (g.consumer is null or d.consumer = g.consumer)
+        and d.positions = p_positions[g.first : g.first + g.count - 1]
+      returning g.n::int as n, d.cursor_id, d.positions, d.retried
+  ), forgotten as (
+    delete from delivery_failures f using gone
+      where gone.retried and f.cursor_id = gone.cursor_id and f.position = any(gone.positions)
+  )
+  select array_agg(gone.n) into whole from gone;
+  for again in
+    select g.* from unnest(p_cursors, p_steps, p_parts, p_consumers, p_firsts, p_counts) with ordinality g(cursor_id, step, part, consumer, first, count, n)
+    where whole is null or g.n <> all(whole)
+    order by g.cursor_id, g.step, g.part
+  loop
+    results[again.first : again.first + again.count - 1] := delivery_settle_some(
+      again.cursor_id, again.step, again.part, again.consumer, p_positions[again.first : again.first + again.count - 1], true);
+  end loop;
+  return results;
+end $function$;
+
+CREATE OR REPLACE FUNCTION delivery_settle_some(p_cursor bigint, p_step bigint, p_part smallint, p_consumer text, p_positions bigint[], p_settled boolean)
+ RETURNS smallint[]
+ LANGUAGE plpgsql
+AS $function$
+declare
+  held record;
+  settled bigint[] := '{}';
+  here bigint[];
+  rest bigint[];
+  results smallint[];
+begin
+  for held in
+    select d.piece, d.positions, d.retried from deliveries d
+    where d.step = p_step and d.cursor_id = p_cursor and d.part = p_part and d.due > clock_timestamp()
+      and (p_consumer is null or d.consumer = p_consumer)
+    order by d.piece for update
+  loop
+    select array_agg(u.position order by u.position) filter (where u.position = any(p_positions)),
+           array_agg(u.position order by u.position) filter (where u.position <> all(p_positions))
+      into here, rest from unnest(held.positions) u(position);
+    continue when here is null;
+    settled := settled || here;
+    if rest is null then
+      delete from deliveries d where d.cursor_id = p_cursor and d.step = p_step and d.part = p_part and d.piece = held.piece;
+    else
+      update deliveries d set positions = rest
+        where d.cursor_id = p_cursor and d.step = p_step and d.part = p_part and d.piece = held.piece;
+    end if;
+    if p_settled and held.retried then
+      delete from delivery_failures f where f.cursor_id = p_cursor and f.position = any(here);
+    end if;
+  end loop;
+  select array_agg(case when u.position = any(settled) then 0 else u.standing end order by u.n) into results
+    from unnest(p_positions, delivery_standing(p_cursor, p_step, p_part, p_positions)) with ordinality u(position, standing, n);
+  return results;
+end $function$;
+
+CREATE OR REPLACE FUNCTION delivery_standing(p_cursor bigint, p_step bigint, p_part smallint, p_positions bigint[])
+ RETURNS smallint[]
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select array_agg(case
+      when u.position = any(r.positions) or s.position is null or u.position > s.position then 2
+      when exists (select from deliveries d where d.cursor_id = p_cursor and d.positions[1] > -1 and d.positions[1] <= u.position
+                     and u.position = any(d.positions)) then 2
+      else 1 end order by u.n)
+  from unnest(p_positions) with ordinality u(position, n)
+  left join revoked_deliveries r on r.cursor_id = p_cursor and r.step = p_step and r.part = p_part
+  left join lateral (select c.position from cursor_steps c where c.cursor_id = p_cursor order by c.step desc limit 1) s on true
+$function$;
+
 CREATE OR REPLACE FUNCTION duty_begin(p_name text, p_every interval)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -186,7 +873,14 @@ CREATE OR REPLACE FUNCTION ephemeral_floor(p_stream_id bigint)
  LANGUAGE sql
  STABLE
 AS $function$
-  select null::bigint
+  select min(coalesce(f.floor, s.start_position + 1))
+  from streams st
+  join subscription_streams t on t.stream = st.name
+  join subscriptions s on s.id = t.subscription_id
+  left join lateral (
+    select min(cursor_floor(c.id)) as floor from subscription_cursors c where c.subscription_id = s.id
+  ) f on true
+  where st.id = p_stream_id
 $function$;
 
 CREATE OR REPLACE FUNCTION event_ids_forget(p_before timestamp with time zone, p_limit integer)
@@ -884,4 +1578,56 @@ begin
   "position" := log_control('sluice.streams-trimmed', json_build_object('streams', (
     select json_agg(json_build_object('stream', u.name, 'from', u.from_offset::text, 'to', (u.to_offset - 1)::text) order by u.name)
     from unnest(names, due_from, due_to) as u(name, from_offset, to_offset))));
+end $function$;
+
+CREATE OR REPLACE FUNCTION subscription_configure(p_configuration json, p_streams text[], OUT outcome text)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+  c subscriptions := json_populate_record(null::subscriptions, p_configuration);
+  before subscriptions;
+begin
+  insert into subscriptions (
+      name, mode, delivery, queue_of, correlation, types, path, start_place, start_position, visibility_timeout_ms, max_in_flight, max_attempts,
+      backoff_initial_ms, backoff_factor, backoff_max_ms, max_consumers, consumer_timeout_ms, slots, on_failure, unread_timeout_ms,
+      on_unread_expired, terminal, push, batch_interval_ms, expires_after_ms, metadata)
+    values (
+      c.name, c.mode, c.delivery, c.queue_of, c.correlation, c.types, c.path, c.start_place, c.start_position, c.visibility_timeout_ms, c.max_in_flight,
+      c.max_attempts, c.backoff_initial_ms, c.backoff_factor, c.backoff_max_ms, c.max_consumers, c.consumer_timeout_ms, c.slots, c.on_failure,
+      c.unread_timeout_ms, c.on_unread_expired, c.terminal, c.push, c.batch_interval_ms, c.expires_after_ms, c.metadata)
+    on conflict (name) do nothing returning * into before;
+  if found then
+    outcome := 'created';
+  else
+    select * into before from subscriptions s where s.name = c.name for no key update;
+    outcome := 'changed';
+    if before.mode <> c.mode then
+      if exists (select from consumers m where m.subscription_id = before.id
+                 and m.seen_at > clock_timestamp() - before.consumer_timeout_ms * interval '1 millisecond') then
+        outcome := 'in-use';
+        return;
+      end if;
+      -- Goes on from where the slowest of its cursors stands.
+      select coalesce(min(cursor_floor(k.id)) - 1, before.start_position) into before.start_position
+        from subscription_cursors k where k.subscription_id = before.id;
+      delete from subscription_cursors k where k.subscription_id = before.id;
+      delete from consumers m where m.subscription_id = before.id;
+    end if;
+    update subscriptions s
+      set mode = c.mode, delivery = c.delivery, correlation = c.correlation, types = c.types, path = c.path,
+          start_position = before.start_position, visibility_timeout_ms = c.visibility_timeout_ms, max_in_flight = c.max_in_flight,
+          max_attempts = c.max_attempts, backoff_initial_ms = c.backoff_initial_ms, backoff_factor = c.backoff_factor,
+          backoff_max_ms = c.backoff_max_ms, max_consumers = c.max_consumers, consumer_timeout_ms = c.consumer_timeout_ms, slots = c.slots,
+          on_failure = c.on_failure, unread_timeout_ms = c.unread_timeout_ms, on_unread_expired = c.on_unread_expired,
+          terminal = c.terminal, push = c.push, batch_interval_ms = c.batch_interval_ms, expires_after_ms = c.expires_after_ms,
+          metadata = c.metadata, revision = s.revision + 1
+      where s.id = before.id;
+  end if;
+  delete from subscription_streams t where t.subscription_id = before.id and t.stream <> all(coalesce(p_streams, '{}'));
+  insert into subscription_streams (stream, subscription_id) select u.stream, before.id from unnest(p_streams) u(stream) on conflict do nothing;
+  if c.mode in ('exclusive', 'consumer-group') then
+    insert into subscription_cursors (subscription_id, consumer, start_position) values (before.id, '', before.start_position)
+      on conflict (subscription_id, consumer) do nothing;
+  end if;
 end $function$;

@@ -24,6 +24,7 @@ import { readStreamStarts } from "./stream/stream-head.ts";
 import { createTail } from "./stream/tail.ts";
 import { createUpkeep } from "./stream/upkeep.ts";
 import { createFollowers } from "./subscription/follow.ts";
+import { type Subscriptions, startSubscriptions } from "./subscription/subscriptions.ts";
 
 export type App = {
   url: string;
@@ -37,6 +38,7 @@ export type App = {
 };
 
 const appendsInFlight = 2;
+const claimsInFlight = 4;
 const followersReading = 4;
 
 /** Finds the database that the configuration names: a server, or the embedded Postgres, which is started. */
@@ -49,7 +51,7 @@ export async function provideDatabase(
     ...(config.storage === "memory" ? {} : { dataDir: config.dataDir }),
     tcp: config.embeddedTcp,
     // Each worker has its pools, two connections for wake-ups and one for an index; some are left for people.
-    maxConnections: Math.max(100, config.workers * (config.poolSize + appendsInFlight + 3) + 20),
+    maxConnections: Math.max(100, config.workers * (config.poolSize + appendsInFlight + claimsInFlight + 3) + 20),
     log,
   });
   log.info({ dataDir: embedded.dataDir, takenOver: embedded.takenOver }, "embedded Postgres is up");
@@ -59,7 +61,7 @@ export async function provideDatabase(
 /** Connections to a database, as the configuration wants them. The caller stops it. */
 export function openDatabase(config: Config, connection: Connection, log: Log): Database {
   const { schema, poolSize, commandTimeoutMs } = config;
-  return createDatabase({ connection, schema, poolSize, commandTimeoutMs, appendsInFlight, log });
+  return createDatabase({ connection, schema, poolSize, commandTimeoutMs, appendsInFlight, claimsInFlight, log });
 }
 
 /** The place of a service among the workers of one port. */
@@ -104,7 +106,7 @@ async function startParts(
   stops.push(database.stop);
   await prepareSchema(config, database, log);
 
-  const { reads, appends } = database;
+  const { reads, appends, claims } = database;
   const tail = createTail({
     readHead: (atLeast) => reads.run((sql) => readHead(sql, atLeast)),
     readRange: (after, upTo, limit) => readTail(reads, after, upTo, limit),
@@ -130,7 +132,14 @@ async function startParts(
     stops.push(payloadIndex.stop);
   }
 
-  const wake = createWake({ connect: database.listen, channel: `sluice_${config.schema}`, onWake: tail.wake, log });
+  let subscriptions: Subscriptions | null = null;
+  const wake = createWake({
+    connect: database.listen,
+    channel: `sluice_${config.schema}`,
+    onWake: tail.wake,
+    onCursors: (cursors) => subscriptions?.ledger.wake(cursors),
+    log,
+  });
   stops.push(wake.stop);
   await wake.start();
 
@@ -167,6 +176,10 @@ async function startParts(
   stops.push(forgetting.stop);
   forgetting.start();
 
+  subscriptions = await startSubscriptions({ reads, claims, tail, announce: wake.sendCursors, log });
+  stops.push(subscriptions.stop);
+  const { catalog, consumption, ledger } = subscriptions;
+
   const followers = createFollowers({
     tail,
     pool: reads,
@@ -191,6 +204,7 @@ async function startParts(
     eventStreams: hub.counts,
     tail: tailState,
     forgetting: forgetting.counters,
+    ledger: () => ({ ...ledger.counts(), ...ledger.counters() }),
     eventLoopLagSeconds: loopLag.seconds,
   });
   const body = createBodyReader({ maxBytes: config.maxBodyBytes, timeoutMs: config.bodyTimeoutMs });
@@ -216,6 +230,8 @@ async function startParts(
         forgetting.wakePurge();
       },
     },
+    subscriptions: { catalog, reads, body, log },
+    claims: { consumption, catalog, settlements: ledger, body },
     operations: {
       checks: () =>
         checkHealth({ pool: reads, isDraining: () => draining, partitionRoom: upkeep.partitionRoom, tail: tailState }),
@@ -235,6 +251,7 @@ async function startParts(
     draining = true;
     log.info("draining");
     hub.stop();
+    ledger.drain();
     const late = setTimeout(() => void listening.stop(true), config.shutdownMs);
     await listening.stop(false);
     clearTimeout(late);

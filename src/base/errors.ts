@@ -3,6 +3,7 @@
 export const catalogue = {
   "malformed-body": { status: 400, title: "The body cannot be read", retryable: false },
   "invalid-stream-name": { status: 400, title: "Not a stream name", retryable: false },
+  "invalid-subscription-name": { status: 400, title: "Not a subscription name", retryable: false },
   "invalid-parameter": { status: 400, title: "A parameter or header is not valid", retryable: false },
   "invalid-place": { status: 400, title: "Not a place in a stream", retryable: false },
   "invalid-filter": { status: 400, title: "The filter is not a JSON path predicate", retryable: false },
@@ -11,6 +12,8 @@ export const catalogue = {
   "not-found": { status: 404, title: "There is nothing here", retryable: false },
   "stream-not-found": { status: 404, title: "The stream does not exist", retryable: false },
   "event-not-found": { status: 404, title: "The event does not exist", retryable: false },
+  "subscription-not-found": { status: 404, title: "The subscription does not exist", retryable: false },
+  "consumer-not-found": { status: 404, title: "The subscription has no such consumer", retryable: false },
   "method-not-allowed": { status: 405, title: "The resource has no such method", retryable: false },
   "not-acceptable": { status: 406, title: "None of the accepted media types can be served", retryable: false },
   "request-timeout": { status: 408, title: "The body did not arrive in time", retryable: true },
@@ -18,6 +21,9 @@ export const catalogue = {
   "idempotency-key-in-use": { status: 409, title: "A request with this key is still running", retryable: true },
   "stream-type-fixed": { status: 409, title: "The type of a stream cannot change", retryable: false },
   "cursor-beyond-head": { status: 409, title: "The cursor lies beyond the head", retryable: false },
+  "not-a-queue": { status: 409, title: "The stream is not a queue", retryable: false },
+  "subscription-in-use": { status: 409, title: "The subscription has consumers", retryable: true },
+  "too-many-consumers": { status: 409, title: "The subscription has as many consumers as it allows", retryable: true },
   "event-removed": { status: 410, title: "The event has been removed", retryable: false },
   "wrong-expected-version": { status: 412, title: "Wrong expected version", retryable: false },
   "body-too-large": { status: 413, title: "The body is too large", retryable: false },
@@ -26,6 +32,7 @@ export const catalogue = {
   "invalid-event": { status: 422, title: "The event is not valid", retryable: false },
   "empty-append": { status: 422, title: "There is nothing to append", retryable: false },
   "invalid-configuration": { status: 422, title: "The configuration is not valid", retryable: false },
+  "invalid-request": { status: 422, title: "The body is not valid", retryable: false },
   "idempotency-key-reused": { status: 422, title: "The key was used for another request", retryable: false },
   "internal-error": { status: 500, title: "The service failed", retryable: true },
   overloaded: { status: 503, title: "The service is overloaded", retryable: true },
@@ -92,7 +99,7 @@ export const invalidFilter = (path: string, detail: string) =>
   new Problem("invalid-filter", detail, { parameter: "where", where: path.slice(0, 1000) });
 // The answer stays small, however much is wrong with a body.
 const maxViolations = 20;
-const invalid = (code: "invalid-event" | "invalid-configuration", violations: Violation[]) => {
+const invalid = (code: "invalid-event" | "invalid-configuration" | "invalid-request", violations: Violation[]) => {
   const errors = violations
     .slice(0, maxViolations)
     .map(({ path, message }) => ({ path: path.slice(0, 200).toWellFormed(), message }));
@@ -105,9 +112,38 @@ export const streamTypeFixed = (stream: string, type: string) =>
     stream,
     streamType: type,
   });
+export const invalidRequest = (violations: Violation[]) => invalid("invalid-request", violations);
 export const emptyAppend = () => new Problem("empty-append", "The array of events is empty");
 export const streamNotFound = (stream: string) =>
   new Problem("stream-not-found", `Stream ${stream} does not exist`, { stream });
+export const invalidSubscriptionName = (name: string) =>
+  new Problem(
+    "invalid-subscription-name",
+    "A subscription name has 1 to 200 characters of A-Z a-z 0-9 . _ - : and is not . or ..",
+    { subscription: name.slice(0, 250) },
+  );
+export const subscriptionNotFound = (subscription: string) =>
+  new Problem("subscription-not-found", `Subscription ${subscription} does not exist`, { subscription });
+export const consumerNotFound = (subscription: string, consumer: string) =>
+  new Problem("consumer-not-found", `Subscription ${subscription} has no consumer ${consumer}`, {
+    subscription,
+    consumer,
+  });
+export const notAQueue = (stream: string) =>
+  new Problem(
+    "not-a-queue",
+    `Stream ${stream} is persistent: only an ephemeral stream is a queue; make a subscription for it`,
+    { stream },
+  );
+export const subscriptionInUse = (subscription: string) =>
+  new Problem("subscription-in-use", `The mode of subscription ${subscription} cannot change while it has consumers`, {
+    subscription,
+  });
+export const tooManyConsumers = (subscription: string, maxConsumers: number) =>
+  new Problem("too-many-consumers", `Subscription ${subscription} allows ${maxConsumers} consumers at the same time`, {
+    subscription,
+    maxConsumers,
+  });
 export const eventNotFound = (stream: string, offset: string) =>
   new Problem("event-not-found", `Stream ${stream} has no event at offset ${offset}`, { stream, offset });
 export const eventRemoved = (stream: string, offset: string, firstOffset: string) =>

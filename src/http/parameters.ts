@@ -1,9 +1,10 @@
 // Reads the parameters of requests: stream names, places, filters, limits, preconditions.
-import { invalidParameter, invalidStreamName, Problem } from "../base/errors.ts";
+import { invalidParameter, invalidStreamName, invalidSubscriptionName, Problem } from "../base/errors.ts";
 import type { Expected } from "../stream/append-request.ts";
 import { streamName } from "../stream/event.ts";
 import { type Place, parsePlace } from "../stream/place.ts";
 import type { Selection } from "../stream/selection.ts";
+import { consumerName, subscriptionName } from "../subscription/registry/subscription.ts";
 
 const maxUrlLength = 8_192;
 const maxFilterLength = 1_000;
@@ -28,6 +29,19 @@ export function readQuery(request: Request, known: readonly string[]): URLSearch
 /** Throws `invalid-stream-name`. */
 export function readStreamName(name: string): string {
   if (!streamName.test(name)) throw invalidStreamName(name);
+  return name;
+}
+
+/** Throws `invalid-subscription-name`. */
+export function readSubscriptionName(name: string): string {
+  if (!subscriptionName.test(name)) throw invalidSubscriptionName(name);
+  return name;
+}
+
+/** Throws `invalid-parameter`. */
+export function readConsumerName(name: string): string {
+  if (!consumerName.test(name))
+    throw invalidParameter("consumer", "a consumer has 1 to 200 characters of A-Z a-z 0-9 . _ - : @");
   return name;
 }
 

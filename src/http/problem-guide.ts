@@ -12,6 +12,10 @@ export const guide: Record<ProblemCode, Guidance> = {
     meaning: "The name of a stream has 1 to 200 characters of A-Z a-z 0-9 . _ - and :, and is not . or .. alone.",
     remedy: "Use such a name; other characters are refused also when they are percent-encoded.",
   },
+  "invalid-subscription-name": {
+    meaning: "The name of a subscription has 1 to 200 characters of A-Z a-z 0-9 . _ - and :, and is not . or .. alone.",
+    remedy: "Use such a name; other characters are refused also when they are percent-encoded.",
+  },
   "invalid-parameter": {
     meaning: "A query parameter or a header is unknown, is given twice, or has a value outside its bounds.",
     remedy: "The member parameter names it, and the detail says what it takes.",
@@ -45,6 +49,27 @@ export const guide: Record<ProblemCode, Guidance> = {
   "event-not-found": {
     meaning: "The stream has not come as far as this offset.",
     remedy: "The member offset is what was asked for; the stream's lastOffset is the last there is.",
+  },
+  "subscription-not-found": {
+    meaning: "There is no subscription of this name (any more).",
+    remedy: "Create it with PUT /api/subscriptions/{name}; GET /api/subscriptions lists those that there are.",
+  },
+  "consumer-not-found": {
+    meaning: "The subscription has no member of this name: it never asked, was removed, or fell silent.",
+    remedy: "A consumer becomes a member by consuming, or by PUT …/consumers/{consumer}.",
+  },
+  "not-a-queue": {
+    meaning: "Only ephemeral streams have a built-in queue; this stream is persistent.",
+    remedy: "Create a subscription of the stream with PUT /api/subscriptions/{name}, and claim from that.",
+  },
+  "subscription-in-use": {
+    meaning: "The mode of a subscription decides where its consumers stand: it cannot change while there are any.",
+    remedy:
+      "End its consumers (DELETE …/consumers/{consumer}, or wait for consumerTimeout), or create another subscription.",
+  },
+  "too-many-consumers": {
+    meaning: "The subscription is configured with maxConsumers, and has as many.",
+    remedy: "Come back when one has left; a silent one is forgotten after consumerTimeout.",
   },
   "method-not-allowed": {
     meaning: "The resource is there and does not have this method.",
@@ -109,6 +134,10 @@ export const guide: Record<ProblemCode, Guidance> = {
   "invalid-configuration": {
     meaning: "The stream's configuration has an unknown key, or a value that this version cannot honour.",
     remedy: "The member errors lists every place and what it takes.",
+  },
+  "invalid-request": {
+    meaning: "The body is JSON, but not what the operation takes.",
+    remedy: "The member errors says for each place in the body, as a JSON Pointer, what is wrong there.",
   },
   "idempotency-key-reused": {
     meaning: "This Idempotency-Key was used for another request.",

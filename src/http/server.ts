@@ -4,6 +4,7 @@ import { Problem } from "../base/errors.ts";
 import { uuidv7 } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import { type AppendDependencies, appendHandler } from "./append.ts";
+import { type ClaimsDependencies, claimsHandlers } from "./claims.ts";
 import { answerProblem, createEdge } from "./context.ts";
 import { createCors } from "./cors.ts";
 import { docsHandlers } from "./docs.ts";
@@ -13,11 +14,14 @@ import { type Handlers, registerOperations } from "./openapi/operations.ts";
 import { type OperationsDependencies, operationsHandlers } from "./operations.ts";
 import { problemPageHandlers } from "./problem-pages.ts";
 import { type StreamsDependencies, streamsHandlers } from "./streams.ts";
+import { type SubscriptionsDependencies, subscriptionsHandlers } from "./subscriptions.ts";
 
 export type ServerDependencies = {
   append: AppendDependencies;
   events: EventsDependencies;
   streams: StreamsDependencies;
+  subscriptions: SubscriptionsDependencies;
+  claims: ClaimsDependencies;
   operations: OperationsDependencies;
   /** Origins whose pages may use the service from a browser. */
   corsOrigins: readonly string[];
@@ -28,6 +32,9 @@ export type ServerDependencies = {
 
 function handlersOf(dependencies: ServerDependencies, document: () => string): Handlers {
   const streams = streamsHandlers(dependencies.streams);
+  const subscriptions = subscriptionsHandlers(dependencies.subscriptions);
+  const claims = claimsHandlers(dependencies.claims, "subscription");
+  const queues = claimsHandlers(dependencies.claims, "queue");
   const operations = operationsHandlers(dependencies.operations);
   const docs = docsHandlers(document, dependencies.development);
   const problems = problemPageHandlers();
@@ -41,6 +48,21 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
     "HEAD /api/streams/:name": streams.head,
     "PUT /api/streams/:name": streams.put,
     "DELETE /api/streams/:name": streams.remove,
+    "POST /api/streams/:name/claims": queues.claim,
+    "POST /api/streams/:name/acks": queues.acknowledge,
+    "POST /api/streams/:name/nacks": queues.giveBack,
+    "POST /api/streams/:name/extensions": queues.extend,
+    "GET /api/streams/:name/subscriptions": subscriptions.ofStream,
+    "GET /api/subscriptions": subscriptions.list,
+    "GET /api/subscriptions/:name": subscriptions.get,
+    "PUT /api/subscriptions/:name": subscriptions.put,
+    "DELETE /api/subscriptions/:name": subscriptions.remove,
+    "POST /api/subscriptions/:name/pause": subscriptions.pause,
+    "POST /api/subscriptions/:name/resume": subscriptions.resume,
+    "POST /api/subscriptions/:name/claims": claims.claim,
+    "POST /api/subscriptions/:name/acks": claims.acknowledge,
+    "POST /api/subscriptions/:name/nacks": claims.giveBack,
+    "POST /api/subscriptions/:name/extensions": claims.extend,
     "GET /livez": operations.live,
     "GET /readyz": operations.ready,
     "GET /metrics": operations.metrics,

@@ -20,6 +20,16 @@ export type MetricsSources = {
     droppedPartitions: number;
     lastRoundSeconds: number;
   };
+  ledger: () => {
+    desks: number;
+    waiting: number;
+    claimed: number;
+    claims: number;
+    settled: number;
+    returned: number;
+    stale: number;
+    statements: number;
+  };
   eventLoopLagSeconds: () => number;
 };
 
@@ -122,6 +132,15 @@ export function createMetrics(sources: MetricsSources): Metrics {
     () => forgetting().lastRoundSeconds,
     "max",
   );
+  const { ledger } = sources;
+  counter("sluice_deliveries_total", "Events handed out to consumers.", () => ledger().claimed);
+  counter("sluice_claim_statements_total", "Statements that handed out events.", () => ledger().claims);
+  counter("sluice_settled_total", "Events that consumers acknowledged.", () => ledger().settled);
+  counter("sluice_returned_total", "Events that consumers gave back.", () => ledger().returned);
+  counter("sluice_stale_tokens_total", "Tokens that named no open delivery.", () => ledger().stale);
+  counter("sluice_settlement_statements_total", "Statements that settled events.", () => ledger().statements);
+  gauge("sluice_claims_waiting", "Claims that wait for events.", () => ledger().waiting);
+  gauge("sluice_cursors_active", "Cursors at which consumers asked lately.", () => ledger().desks);
   gauge("sluice_event_loop_lag_seconds", "How late the last timer came.", sources.eventLoopLagSeconds, "max");
   gauge("sluice_process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage().rss);
   gauge("sluice_workers", "Processes that serve.", () => 1);

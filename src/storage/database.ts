@@ -18,12 +18,15 @@ export type DatabaseOptions = {
   /** Time limit of one statement, in milliseconds. */
   commandTimeoutMs: number;
   appendsInFlight: number;
+  claimsInFlight: number;
   log: Log;
 };
 
 export type Database = {
   appends: Pool;
   reads: Pool;
+  /** For the ledger: handing out and settling. */
+  claims: Pool;
   /** A single connection of its own, for migrating; the caller ends it. */
   connect: (settings?: Record<string, string>) => Sql;
   /** A connection of its own for LISTEN and NOTIFY; the caller ends it. */
@@ -32,9 +35,9 @@ export type Database = {
   stop: () => Promise<void>;
 };
 
-// Every statement of the append path is a set of index probes. A plan made while the tables are empty must not become
+// Every statement of an append and of the ledger is a set of index probes. A plan made while the tables are empty must not become
 // a sequential scan of millions of rows later, and planning anew for each batch costs more than the batch.
-const appendSettings = {
+const probeSettings = {
   plan_cache_mode: "force_generic_plan",
   enable_seqscan: "off",
   enable_hashjoin: "off",
@@ -73,8 +76,13 @@ export function createDatabase(options: DatabaseOptions): Database {
 
   const timeLimitMs = commandTimeoutMs + 2_000;
   const appends = createPool({
-    connect: (size) => connect(size, "appends", appendSettings),
+    connect: (size) => connect(size, "appends", probeSettings),
     size: options.appendsInFlight,
+    timeLimitMs,
+  });
+  const claims = createPool({
+    connect: (size) => connect(size, "claims", probeSettings),
+    size: options.claimsInFlight,
     timeLimitMs,
   });
   const reads = createPool({ connect: (size) => connect(size, "reads"), size: options.poolSize, timeLimitMs });
@@ -82,11 +90,12 @@ export function createDatabase(options: DatabaseOptions): Database {
   return {
     appends,
     reads,
+    claims,
     connect: (settings) => connect(1, "single", settings),
     listen: () => connect(1, "wake"),
     schema,
     async stop() {
-      await Promise.all([appends.stop(), reads.stop()]);
+      await Promise.all([appends.stop(), claims.stop(), reads.stop()]);
     },
   };
 }

@@ -15,6 +15,11 @@ export function arrayLiteral(values: readonly (number | string | null)[]): strin
   return `${text}}`;
 }
 
+/** A Postgres array literal of names, which hold neither quotes nor backslashes; quoted, or the name `null` would be none. */
+export function nameList(names: readonly string[]): string {
+  return `{${names.map((name) => `"${name}"`).join(",")}}`;
+}
+
 /** Texts that hold neither control character, joined for `string_to_array(…, E'\x1e', E'\x1f')`. */
 export function textList(values: readonly (string | null)[]): string {
   let text = "";

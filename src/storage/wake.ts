@@ -7,6 +7,8 @@ export type Wake = {
   start: () => Promise<void>;
   /** Tells the others that the log reaches at least to this position; calls within a moment become one notification. */
   send: (position: number) => void;
+  /** Tells the others that something can be handed out under these cursors, or that their consumers have credit again. */
+  sendCursors: (cursors: Iterable<number>) => void;
   stop: () => Promise<void>;
 };
 
@@ -16,18 +18,23 @@ export type WakeOptions = {
   channel: string;
   /** A position that another process announced; Infinity after a (re)connect, when notifications may have been missed. */
   onWake: (position: number) => void;
+  /** Cursors that another process announced; null after a (re)connect, or when there were too many to name. */
+  onCursors: (cursors: readonly number[] | null) => void;
   log: Log;
 };
 
 const coalesceMs = 10;
+// A notification has less than 8,000 bytes.
+const maxNamedCursors = 400;
 // A half-open connection says nothing: without hearing itself for this long, the listener connects anew.
 const pingMs = 5_000;
 const deafMs = 12_000;
 
-export function createWake({ connect, channel, onWake, log }: WakeOptions): Wake {
+export function createWake({ connect, channel, onWake, onCursors, log }: WakeOptions): Wake {
   const self = randomUUID();
   let sql: Sql | null = null;
   let pending: number | null = null;
+  let cursors = new Set<number>();
   let timer: ReturnType<typeof setTimeout> | null = null;
   let sending: Promise<unknown> = Promise.resolve();
   let heardAt = Date.now();
@@ -36,8 +43,10 @@ export function createWake({ connect, channel, onWake, log }: WakeOptions): Wake
 
   function onNotification(payload: string): void {
     heardAt = Date.now();
-    const [sender, position] = payload.split(" ");
-    if (sender !== self && position !== undefined) onWake(Number(position));
+    const [sender, position, named] = payload.split(" ");
+    if (sender === self) return;
+    if (position !== undefined && position !== "-1") onWake(Number(position));
+    if (named !== undefined) onCursors(named === "*" ? null : named.split(",").map(Number));
   }
 
   async function listen(): Promise<void> {
@@ -47,6 +56,7 @@ export function createWake({ connect, channel, onWake, log }: WakeOptions): Wake
       heardAt = Date.now();
       // What was announced while nobody listened is lost: the head has to be looked at.
       onWake(Number.POSITIVE_INFINITY);
+      onCursors(null);
     });
   }
 
@@ -66,12 +76,18 @@ export function createWake({ connect, channel, onWake, log }: WakeOptions): Wake
 
   function flush(): void {
     timer = null;
-    if (pending === null) return;
-    const position = pending;
+    if (pending === null && cursors.size === 0) return;
+    const named = cursors.size === 0 ? "" : ` ${cursors.size > maxNamedCursors ? "*" : [...cursors].join(",")}`;
+    const payload = `${self} ${pending ?? -1}${named}`;
     pending = null;
-    sending = notify(`${self} ${position}`).then(() => {
-      if (pending !== null && timer === null && !stopped) timer = setTimeout(flush, coalesceMs);
+    cursors = new Set();
+    sending = notify(payload).then(() => {
+      if (pending !== null || cursors.size > 0) schedule();
     });
+  }
+
+  function schedule(): void {
+    if (timer === null && !stopped) timer = setTimeout(flush, coalesceMs);
   }
 
   return {
@@ -86,7 +102,11 @@ export function createWake({ connect, channel, onWake, log }: WakeOptions): Wake
     },
     send(position) {
       pending = Math.max(pending ?? -1, position);
-      if (timer === null && !stopped) timer = setTimeout(flush, coalesceMs);
+      schedule();
+    },
+    sendCursors(announced) {
+      for (const cursor of announced) cursors.add(cursor);
+      schedule();
     },
     async stop() {
       stopped = true;

@@ -233,3 +233,17 @@ export async function readTail(
   );
   return { events: rows.map(fromRow), reached: reachedBy(rows, limit, pageBytes) ?? upTo };
 }
+
+/** Events by their positions, in order; those that are trimmed or deleted are missing. */
+export async function readPositions(pool: Pool, positions: readonly number[]): Promise<StoredEvent[]> {
+  const rows = await pool.run(
+    (sql) => sql<EventRow[]>`
+      select ${columns(sql)}, s.name as stream
+      from unnest(${arrayLiteral(positions)}::bigint[]) u(position)
+        cross join lateral (select ev.* from events ev where ev.position = u.position) e
+        join streams s on s.id = e.stream_id
+      where e."offset" >= s.first_offset
+      order by e.position`,
+  );
+  return rows.map(fromRow);
+}

@@ -1,4 +1,5 @@
 // Where a stream begins and ends.
+import { nameList } from "../storage/lists.ts";
 import type { Sql } from "../storage/pool.ts";
 import type { Delivery, StreamConfiguration } from "./stream-configuration.ts";
 
@@ -112,9 +113,4 @@ export async function readStreamStarts(sql: Sql, names: readonly string[]): Prom
   const rows = await sql<{ id: string; first_offset: string }[]>`
     select id, first_offset from streams where name = any(${nameList(names)}::text[]) and not internal order by id`;
   return rows.map((row) => ({ id: Number(row.id), firstOffset: Number(row.first_offset) }));
-}
-
-// Quoted, or a stream of the name "null" would be none.
-function nameList(names: readonly string[]): string {
-  return `{${names.map((name) => `"${name}"`).join(",")}}`;
 }

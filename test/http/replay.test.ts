@@ -39,6 +39,7 @@ beforeAll(async () => {
     poolSize: 2,
     commandTimeoutMs: 10_000,
     appendsInFlight: 1,
+    claimsInFlight: 1,
     log,
   });
 });

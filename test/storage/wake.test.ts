@@ -25,6 +25,7 @@ async function start(name: string, channel = "wake_test"): Promise<{ wake: Wake;
   const wake = createWake({
     connect: () => postgres(url, { max: 1, fetch_types: false, connection: { application_name: name } }),
     channel,
+    onCursors: () => {},
     onWake: (position) => woken.push(position),
     log: createLog("silent", "test"),
   });

@@ -15,6 +15,7 @@ beforeAll(async () => {
     poolSize: 1,
     commandTimeoutMs: 10_000,
     appendsInFlight: 1,
+    claimsInFlight: 1,
     log: createLog("silent", "test"),
   });
 });

@@ -63,6 +63,7 @@ export async function startRig(databaseUrl: string, head: number, ringBytes = 16
     poolSize: 4,
     commandTimeoutMs: 10_000,
     appendsInFlight: 1,
+    claimsInFlight: 1,
     log,
   });
   // What was before the tail's start is not in its ring.

@@ -19,6 +19,8 @@ A request may bear an \`X-Request-Id\`, which its answer repeats; a problem alwa
 const tags: Record<Tag, string> = {
   Events: "Append, read, replay and follow events.",
   Streams: "List, describe, configure and delete streams.",
+  Subscriptions:
+    "Share events among consumers, with acknowledgements: subscriptions, and the built-in queues of ephemeral streams.",
   Operations: "Health, metrics and documentation of the service.",
 };
 

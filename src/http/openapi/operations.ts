@@ -2,10 +2,12 @@
 import type { Elysia } from "elysia";
 import type { Edge, Handler } from "../context.ts";
 import { appendEvents } from "./append.ts";
+import * as claims from "./claims.ts";
 import type { Operation } from "./operation.ts";
 import { readEvent, readLog, readStream } from "./read.ts";
 import { docs, docsAsset, livez, metrics, openApi, problemIndex, problemPage, readyz } from "./service.ts";
 import { deleteStream, getStream, headStream, listStreams, putStream } from "./streams.ts";
+import * as subscriptions from "./subscriptions.ts";
 
 /** The operations by method and path; in this order they stand in the document. */
 export const operations = {
@@ -18,6 +20,21 @@ export const operations = {
   "HEAD /api/streams/:name": headStream,
   "PUT /api/streams/:name": putStream,
   "DELETE /api/streams/:name": deleteStream,
+  "POST /api/streams/:name/claims": claims.claimFromQueue,
+  "POST /api/streams/:name/acks": claims.acknowledgeQueue,
+  "POST /api/streams/:name/nacks": claims.giveBackQueue,
+  "POST /api/streams/:name/extensions": claims.extendQueue,
+  "GET /api/streams/:name/subscriptions": subscriptions.listStreamSubscriptions,
+  "GET /api/subscriptions": subscriptions.listSubscriptions,
+  "GET /api/subscriptions/:name": subscriptions.getSubscription,
+  "PUT /api/subscriptions/:name": subscriptions.putSubscription,
+  "DELETE /api/subscriptions/:name": subscriptions.deleteSubscription,
+  "POST /api/subscriptions/:name/pause": subscriptions.pauseSubscription,
+  "POST /api/subscriptions/:name/resume": subscriptions.resumeSubscription,
+  "POST /api/subscriptions/:name/claims": claims.claim,
+  "POST /api/subscriptions/:name/acks": claims.acknowledge,
+  "POST /api/subscriptions/:name/nacks": claims.giveBack,
+  "POST /api/subscriptions/:name/extensions": claims.extend,
   "GET /livez": livez,
   "GET /readyz": readyz,
   "GET /metrics": metrics,

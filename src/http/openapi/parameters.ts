@@ -116,6 +116,24 @@ export const parameters = {
     component("schemas", "StreamName"),
   ),
   StreamLimit: query("limit", "Most streams of a page", { type: "integer", minimum: 1, maximum: 1_000, default: 100 }),
+  SubscriptionName: {
+    name: "name",
+    in: "path",
+    required: true,
+    description: "The subscription",
+    schema: component("schemas", "SubscriptionName"),
+  },
+  SubscriptionAfter: query(
+    "after",
+    "Only names behind this one. What `next` links use",
+    component("schemas", "SubscriptionName"),
+  ),
+  SubscriptionLimit: query("limit", "Most subscriptions of a page", {
+    type: "integer",
+    minimum: 1,
+    maximum: 1_000,
+    default: 100,
+  }),
   IfMatch: header(
     "If-Match",
     'The version that the stream must have: `"17"` (its last offset is 17; a weak tag is accepted), `*` (something was appended), `"-1"` (nothing was ever appended)',

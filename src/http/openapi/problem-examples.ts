@@ -2,6 +2,7 @@
 import {
   bodyTooLarge,
   catalogue,
+  consumerNotFound,
   cursorBeyondHead,
   emptyAppend,
   eventIdConflict,
@@ -16,8 +17,11 @@ import {
   invalidFilter,
   invalidParameter,
   invalidPlace,
+  invalidRequest,
   invalidStreamName,
+  invalidSubscriptionName,
   malformedBody,
+  notAQueue,
   outcomeUnknown,
   overloaded,
   Problem,
@@ -28,6 +32,9 @@ import {
   storageUnavailable,
   streamNotFound,
   streamTypeFixed,
+  subscriptionInUse,
+  subscriptionNotFound,
+  tooManyConsumers,
   wrongExpectedVersion,
 } from "../../base/errors.ts";
 import type { Example } from "./operation.ts";
@@ -37,6 +44,7 @@ const logId = "5b0d2a52-6c1f-4a3e-9d57-0f2f3a8f9c11";
 const made: Record<ProblemCode, Problem> = {
   "malformed-body": malformedBody("The body is not JSON: Unexpected end of input"),
   "invalid-stream-name": invalidStreamName("my orders"),
+  "invalid-subscription-name": invalidSubscriptionName("my workers"),
   "invalid-parameter": invalidParameter("limit", "limit is a number from 1 to 1000"),
   "invalid-place": invalidPlace(
     "from",
@@ -52,6 +60,11 @@ const made: Record<ProblemCode, Problem> = {
   "not-found": new Problem("not-found", "There is no such resource; /docs shows what there is"),
   "stream-not-found": streamNotFound("orders"),
   "event-not-found": eventNotFound("orders", "99"),
+  "subscription-not-found": subscriptionNotFound("billing"),
+  "consumer-not-found": consumerNotFound("billing", "worker-1"),
+  "not-a-queue": notAQueue("orders"),
+  "subscription-in-use": subscriptionInUse("billing"),
+  "too-many-consumers": tooManyConsumers("billing", 8),
   "method-not-allowed": new Problem("method-not-allowed", "The resource has POST, GET, HEAD", {
     allow: "POST, GET, HEAD",
   }),
@@ -77,6 +90,9 @@ const made: Record<ProblemCode, Problem> = {
   "empty-append": emptyAppend(),
   "invalid-configuration": invalidConfiguration([
     { path: "/replay", message: "an ephemeral stream forgets what is settled: it cannot be replayed" },
+  ]),
+  "invalid-request": invalidRequest([
+    { path: "/wait", message: "must be a duration such as 500ms, 30s or 5m, from 0ms to 60000ms" },
   ]),
   "idempotency-key-reused": idempotencyKeyReused("checkout-7-attempt"),
   "internal-error": internalError(null),

@@ -5,6 +5,7 @@ import { deliveries, type StreamSettings } from "../../stream/stream-configurati
 import type { StreamDescription } from "../../stream/streams.ts";
 import { cursor, decimal, eventSchemas } from "./event-schemas.ts";
 import { component, problemType, type Schema } from "./operation.ts";
+import { subscriptionSchemas } from "./subscription-schemas.ts";
 
 const StreamName: Schema = {
   type: "string",
@@ -160,6 +161,8 @@ const Problem: Schema = {
     instance: { type: "string", format: "uri", description: "urn:request: and the X-Request-Id" },
     retryable: { type: "boolean", description: "Whether the same request can succeed later" },
     stream: { type: "string" },
+    subscription: { type: "string" },
+    consumer: { type: "string" },
     parameter: { type: "string", description: "Name of the parameter or header at fault" },
     errors: { type: "array", items: component("schemas", "Violation") },
     expected: { type: "string", description: "The version that was expected; -1 for nothing, * for something" },
@@ -185,6 +188,7 @@ const Check: Schema = {
 /** The schemas of the components, by name. */
 export const schemas: Record<string, Schema> = {
   ...eventSchemas,
+  ...subscriptionSchemas,
   StreamName,
   StreamConfiguration: StreamConfigurationSchema,
   StreamDescription: {

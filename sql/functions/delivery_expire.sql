@@ -1,0 +1,34 @@
+-- Takes back what is overdue since p_first_due, or, of a consumer that has gone, everything it holds (p_consumer) or certain
+-- leases (p_steps, p_parts), and hands it out anew at once. Returns how many events were taken back.
+create or replace function delivery_expire(
+  p_cursor bigint, p_consumer text, p_steps bigint[], p_parts smallint[], p_error text, p_first_due timestamptz
+) returns int
+language plpgsql as $$
+declare
+  next_step bigint;
+  place bigint;
+  held record;
+  taken int := 0;
+begin
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
+  if not found then return 0; end if;
+  select n.step, n.place into next_step, place from cursor_next(p_cursor, clock_timestamp()) n;
+  for held in
+    select d.step, d.part, d.piece, d.consumer, d.positions from deliveries d
+    where d.cursor_id = p_cursor and d.state = 'leased'
+      and case when p_steps is not null then (d.step, d.part) in (select u.step, u.part from unnest(p_steps, p_parts) u(step, part))
+               when p_consumer is not null then d.consumer = p_consumer and d.consumer > ''
+               else d.due > '-infinity' and d.due >= p_first_due and d.due <= clock_timestamp() end
+    order by d.step, d.part, d.piece for update
+  loop
+    if taken = 0 then
+      insert into cursor_steps (cursor_id, step, position) values (p_cursor, next_step, place);
+    end if;
+    delete from deliveries d
+      where d.step = held.step and d.cursor_id = p_cursor and d.part = held.part and d.piece = held.piece;
+    perform delivery_revoke(p_cursor, held.step, held.part, held.positions);
+    perform delivery_fail(p_cursor, next_step, held.consumer, held.positions, p_error, 0, false);
+    taken := taken + cardinality(held.positions);
+  end loop;
+  return taken;
+end $$;

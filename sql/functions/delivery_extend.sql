@@ -1,0 +1,51 @@
+-- Moves the deadline of events that were handed out to p_extension_ms from now; leases and events are named as for
+-- delivery_settle. results, one for each position: 0 extended, 1 settled already, 2 stale.
+create or replace function delivery_extend(
+  p_cursors bigint[], p_steps bigint[], p_parts smallint[], p_consumers text[], p_firsts int[], p_counts int[], p_positions bigint[],
+  p_extension_ms bigint, out results smallint[], out deadline timestamptz
+)
+language plpgsql as $$
+declare
+  g record;
+  held record;
+  given bigint[];
+  here bigint[];
+  rest bigint[];
+  extended bigint[];
+begin
+  results := array_fill(2::smallint, array[cardinality(p_positions)]);
+  deadline := clock_timestamp() + p_extension_ms * interval '1 millisecond';
+  for g in
+    select u.* from unnest(p_cursors, p_steps, p_parts, p_consumers, p_firsts, p_counts) u(cursor_id, step, part, consumer, first, count)
+    order by u.cursor_id, u.step, u.part
+  loop
+    given := p_positions[g.first : g.first + g.count - 1];
+    extended := '{}';
+    for held in
+      select d.* from deliveries d
+      where d.step = g.step and d.cursor_id = g.cursor_id and d.part = g.part and d.due > clock_timestamp()
+        and (g.consumer is null or d.consumer = g.consumer)
+      order by d.piece for update
+    loop
+      select array_agg(u.position order by u.position) filter (where u.position = any(given)),
+             array_agg(u.position order by u.position) filter (where u.position <> all(given))
+        into here, rest from unnest(held.positions) u(position);
+      continue when here is null;
+      extended := extended || here;
+      if rest is null then
+        update deliveries d set due = deadline
+          where d.step = g.step and d.cursor_id = g.cursor_id and d.part = g.part and d.piece = held.piece;
+      else
+        update deliveries d set positions = rest
+          where d.step = g.step and d.cursor_id = g.cursor_id and d.part = g.part and d.piece = held.piece;
+        insert into deliveries (cursor_id, step, part, piece, state, consumer, due, positions, keys, retried)
+          select g.cursor_id, g.step, g.part, max(d.piece) + 1, 'leased', held.consumer, deadline, here, held.keys, held.retried
+          from deliveries d where d.step = g.step and d.cursor_id = g.cursor_id and d.part = g.part;
+      end if;
+    end loop;
+    -- Of the others, whether they are settled or the token is stale.
+    results[g.first : g.first + g.count - 1] := (
+      select array_agg(case when u.position = any(extended) then 0 else u.standing end order by u.n)
+      from unnest(given, delivery_standing(g.cursor_id, g.step, g.part, given)) with ordinality u(position, standing, n));
+  end loop;
+end $$;

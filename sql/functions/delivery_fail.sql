@@ -1,0 +1,47 @@
+-- Notes that events of a cursor were handed out in vain, and decides what becomes of them: another try after a delay, or
+-- the dead letters. The caller has locked the cursor and taken the events out of their leases; the new rows bear its step.
+-- p_delay_ms: null = the subscription's backoff. p_dead: give them up at once. An event that is gone from the log is gone here.
+create or replace function delivery_fail(
+  p_cursor bigint, p_step bigint, p_consumer text, p_positions bigint[], p_error text, p_delay_ms bigint, p_dead boolean
+) returns void
+language plpgsql as $$
+declare
+  s subscriptions;
+  now_at constant timestamptz := clock_timestamp();
+  dead bigint[];
+begin
+  select sub.* into s from subscriptions sub join subscription_cursors c on c.subscription_id = sub.id where c.id = p_cursor;
+  insert into delivery_failures as f (cursor_id, position, attempts, first_error, first_at, last_error, last_at)
+    select p_cursor, u.position, 1, p_error, now_at, p_error, now_at from unnest(p_positions) u(position)
+    on conflict (cursor_id, position) do update
+      set attempts = f.attempts + 1, last_error = excluded.last_error, last_at = excluded.last_at;
+
+  with given_up as (
+    delete from delivery_failures f
+      where f.cursor_id = p_cursor and f.position = any(p_positions) and (p_dead or f.attempts >= s.max_attempts)
+      returning f.*
+  ), kept as (
+    insert into dead_letters (
+        subscription_id, cursor_id, consumer, position, stream, "offset", event_id, type, recorded_at, schema_version,
+        correlation_id, partition_key, attributes, data, data_binary,
+        reason, attempts, first_error, first_at, last_error, last_at, dead_at)
+      select s.id, p_cursor, p_consumer, e.position, st.name, e."offset", e.id, e.type, e.recorded_at, e.schema_version,
+             e.correlation_id, e.partition_key, e.attributes, e.data, e.data_binary,
+             case when p_dead then 'rejected' else 'max-attempts' end, g.attempts, g.first_error, g.first_at, g.last_error, g.last_at, now_at
+      from given_up g cross join lateral (select ev.* from events ev where ev.position = g.position) e
+        join streams st on st.id = e.stream_id
+      where e."offset" >= st.first_offset
+      on conflict (cursor_id, position) do nothing
+  )
+  select array_agg(g.position) into dead from given_up g;
+
+  insert into deliveries (cursor_id, step, part, state, due, positions)
+    select p_cursor, p_step, coalesce(cursor_parts(p_cursor, p_step), 0) + row_number() over (order by r.attempts) - 1, 'ready',
+           now_at + coalesce(p_delay_ms, least(s.backoff_max_ms, s.backoff_initial_ms * power(s.backoff_factor, r.attempts - 1))) * interval '1 millisecond',
+           r.positions
+    from (
+      select f.attempts, array_agg(f.position order by f.position) as positions
+      from delivery_failures f where f.cursor_id = p_cursor and f.position = any(p_positions)
+      group by f.attempts
+    ) r;
+end $$;

@@ -1,0 +1,38 @@
+-- Takes some events out of one lease, and says of the others whether they are settled already (1) or the token is stale (2).
+-- p_settled: they are settled, and what has failed of them before is forgotten.
+create or replace function delivery_settle_some(
+  p_cursor bigint, p_step bigint, p_part smallint, p_consumer text, p_positions bigint[], p_settled boolean
+) returns smallint[]
+language plpgsql as $$
+declare
+  held record;
+  settled bigint[] := '{}';
+  here bigint[];
+  rest bigint[];
+  results smallint[];
+begin
+  for held in
+    select d.piece, d.positions, d.retried from deliveries d
+    where d.step = p_step and d.cursor_id = p_cursor and d.part = p_part and d.due > clock_timestamp()
+      and (p_consumer is null or d.consumer = p_consumer)
+    order by d.piece for update
+  loop
+    select array_agg(u.position order by u.position) filter (where u.position = any(p_positions)),
+           array_agg(u.position order by u.position) filter (where u.position <> all(p_positions))
+      into here, rest from unnest(held.positions) u(position);
+    continue when here is null;
+    settled := settled || here;
+    if rest is null then
+      delete from deliveries d where d.cursor_id = p_cursor and d.step = p_step and d.part = p_part and d.piece = held.piece;
+    else
+      update deliveries d set positions = rest
+        where d.cursor_id = p_cursor and d.step = p_step and d.part = p_part and d.piece = held.piece;
+    end if;
+    if p_settled and held.retried then
+      delete from delivery_failures f where f.cursor_id = p_cursor and f.position = any(here);
+    end if;
+  end loop;
+  select array_agg(case when u.position = any(settled) then 0 else u.standing end order by u.n) into results
+    from unnest(p_positions, delivery_standing(p_cursor, p_step, p_part, p_positions)) with ordinality u(position, standing, n);
+  return results;
+end $$;

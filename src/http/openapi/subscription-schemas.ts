@@ -1,0 +1,108 @@
+// The schemas of subscriptions and of what they hand out.
+import { SubscriptionInput } from "../../subscription/registry/configuration.ts";
+import type { SubscriptionDescription } from "../../subscription/registry/description.ts";
+import { subscriptionName } from "../../subscription/registry/subscription.ts";
+import { cursor, decimal } from "./event-schemas.ts";
+import { component, type Schema } from "./operation.ts";
+
+const text = (description: string): Schema => ({ type: "string", description });
+const orNull = (schema: Schema): Schema => ({ ...schema, type: [schema.type, "null"] });
+const whole = (description: string): Schema => ({ type: "integer", minimum: 0, description });
+const names = (description: string): Schema => ({ type: ["array", "null"], items: { type: "string" }, description });
+
+const description = {
+  id: component("schemas", "SubscriptionName"),
+  streams: names("The streams; null where a correlation is subscribed to"),
+  correlation: orNull(text("The correlationid that is subscribed to")),
+  mode: { enum: ["broadcast", "exclusive", "consumer-group", "read-receipt"], description: "Whose each event is" },
+  delivery: { enum: ["at-most-once", "at-least-once", "exactly-once"], description: "What is promised" },
+  types: names("Only events of these types; null for all"),
+  where: orNull(text("Only events whose data satisfies this predicate")),
+  from: text("The place at which it began"),
+  visibilityTimeout: text("How long a consumer has for an event"),
+  maxInFlight: whole("Events that one consumer may hold unsettled"),
+  maxAttempts: whole("How often an event is handed out before it is a dead letter"),
+  backoff: {
+    type: "object",
+    description: "The delay between attempts",
+    properties: { initial: text("Before the second"), factor: { type: "number" }, max: text("The longest") },
+    required: ["initial", "factor", "max"],
+  },
+  maxConsumers: orNull(whole("Consumers at the same time; null: unlimited")),
+  consumerTimeout: text("Silence after which a consumer is no member any more"),
+  metadata: { type: "object", description: "As it was given", additionalProperties: true },
+  createdAt: { type: "string", format: "date-time", description: "When it was created" },
+  state: { enum: ["active", "paused", "completed"], description: "Whether it hands anything out" },
+  floor: cursor("Everything up to this position is settled or does not match, by the slowest of its cursors"),
+  inFlight: decimal("Events handed out and not settled"),
+  waiting: decimal("Events that wait for another attempt"),
+  deadLetters: decimal("Dead letters"),
+  consumers: whole("Members now"),
+} satisfies Record<keyof SubscriptionDescription, Schema>;
+
+const results = (values: string[], description: string): Schema => ({
+  type: "array",
+  items: { enum: values },
+  description,
+});
+
+/** The schemas of the components, by name. */
+export const subscriptionSchemas: Record<string, Schema> = {
+  SubscriptionName: {
+    type: "string",
+    pattern: subscriptionName.source,
+    description: "1 to 200 of A-Z a-z 0-9 . _ - :, but not . or .. alone",
+    examples: ["billing"],
+  },
+  SubscriptionConfiguration: SubscriptionInput,
+  SubscriptionDescription: { type: "object", properties: description, required: Object.keys(description) },
+  SubscriptionPage: {
+    type: "object",
+    properties: {
+      subscriptions: { type: "array", items: component("schemas", "SubscriptionDescription") },
+      next: { type: ["string", "null"], format: "uri-reference", description: "Link to the next page" },
+    },
+    required: ["subscriptions", "next"],
+  },
+  Delivery: {
+    type: "object",
+    properties: {
+      event: component("schemas", "Event"),
+      token: { type: "string", description: "Settles, extends or gives it back" },
+      attempt: { type: "integer", minimum: 1, description: "How often it has been handed out, this time included" },
+      deadline: {
+        type: ["string", "null"],
+        format: "date-time",
+        description: "Until when it is the consumer's; null: it was given away for good",
+      },
+    },
+    required: ["event", "token", "attempt", "deadline"],
+  },
+  Claim: {
+    type: "object",
+    properties: { deliveries: { type: "array", items: component("schemas", "Delivery") } },
+    required: ["deliveries"],
+  },
+  Settlements: {
+    type: "object",
+    properties: {
+      results: results(
+        ["settled", "already-settled", "stale"],
+        "One for each token: settled now; settled before; or not (any more) a token of an open event, which changed nothing",
+      ),
+    },
+    required: ["results"],
+  },
+  Extensions: {
+    type: "object",
+    properties: {
+      results: results(["extended", "already-settled", "stale"], "One for each token"),
+      deadline: {
+        type: ["string", "null"],
+        format: "date-time",
+        description: "The new deadline; null when nothing was extended",
+      },
+    },
+    required: ["results", "deadline"],
+  },
+};

@@ -1,0 +1,78 @@
+// Consuming a subscription or a stream's built-in queue: finds it, makes the consumer a member, and hands out events.
+import { notAQueue, Problem, streamNotFound } from "../base/errors.ts";
+import type { Pool } from "../storage/pool.ts";
+import { readStreamHeads } from "../stream/stream-head.ts";
+import type { Handout } from "./ledger/delivery.ts";
+import type { Ledger } from "./ledger/ledger.ts";
+import type { Catalog } from "./registry/catalog.ts";
+import type { Membership } from "./registry/membership.ts";
+import { queueConfiguration } from "./registry/queue.ts";
+import { queueName, type Subscription } from "./registry/subscription.ts";
+
+export type ConsumeOptions = {
+  consumer: string;
+  /** Events at most. */
+  max: number;
+  /** Null: the subscription's. */
+  visibilityTimeoutMs: number | null;
+  /** Settled before they are sent, whatever the subscription promises. */
+  autoAcknowledge: boolean;
+  waitMs: number;
+  signal: AbortSignal;
+};
+
+/** What was handed out, and under which cursor its leases are. */
+export type Consumed = Handout & { cursor: number };
+
+export type Consumption = {
+  /** Throws `subscription-not-found`, `too-many-consumers`. */
+  claim: (name: string, options: ConsumeOptions) => Promise<Consumed>;
+  /** The built-in queue of an ephemeral stream; it begins with its first use. Throws `stream-not-found`, `not-a-queue`. */
+  queue: (stream: string) => Promise<Subscription>;
+};
+
+export type ConsumptionOptions = { catalog: Catalog; membership: Membership; ledger: Ledger; reads: Pool };
+
+export function createConsumption({ catalog, membership, ledger, reads }: ConsumptionOptions): Consumption {
+  async function attempt(name: string, options: ConsumeOptions): Promise<Consumed> {
+    const subscription = await catalog.require(name);
+    const { consumer, max, waitMs, signal } = options;
+    const cursor = await membership.join(subscription, consumer);
+    const handout = await ledger.claim(subscription, {
+      cursor,
+      consumer,
+      max,
+      visibilityTimeoutMs: options.visibilityTimeoutMs ?? subscription.visibilityTimeoutMs,
+      leased: subscription.delivery !== "at-most-once" && !options.autoAcknowledge,
+      waitMs,
+      signal,
+    });
+    return { ...handout, cursor };
+  }
+
+  return {
+    async claim(name, options) {
+      try {
+        return await attempt(name, options);
+      } catch (error) {
+        if (!(error instanceof Problem) || error.code !== "subscription-not-found") throw error;
+        // What was remembered is of a subscription or a cursor that is gone; there may be another one of the name.
+        const subscription = await catalog.find(name);
+        if (subscription !== null) membership.forget(subscription, options.consumer);
+        if ((await catalog.refresh(name)) === null) throw error;
+        return attempt(name, options);
+      }
+    },
+    async queue(stream) {
+      const found = await catalog.find(queueName(stream));
+      if (found !== null) return found;
+      const [head] = await reads.run((sql) => readStreamHeads(sql, [stream]));
+      if (head === undefined || !head.exists) throw streamNotFound(stream);
+      if (!head.configuration.ephemeral) throw notAQueue(stream);
+      // Counts from its first use on, beginning with what is still there.
+      const configuration = queueConfiguration(stream, head.configuration);
+      await catalog.configure(queueName(stream), { configuration, from: "beginning" }, stream);
+      return catalog.require(queueName(stream));
+    },
+  };
+}

@@ -1,0 +1,15 @@
+// An event that was handed out.
+import type { StoredEvent } from "../../stream/event.ts";
+
+export type Delivery = {
+  event: StoredEvent;
+  /** Settles it, extends it, or gives it back. */
+  token: string;
+  /** How often it has been handed out, this time included. */
+  attempt: number;
+  /** Until when it is the consumer's, RFC 3339; null where it was given away for good. */
+  deadline: string | null;
+};
+
+/** The deliveries of one claim, and the leases that hold them. */
+export type Handout = { deliveries: Delivery[]; leases: { step: number; part: number }[] };

@@ -1,0 +1,327 @@
+// Hands out the events of one cursor to those who wait at it: concurrent claims travel together, as appends do.
+import { setImmediate } from "node:timers";
+import { type Problem, subscriptionNotFound } from "../../base/errors.ts";
+import type { Log } from "../../base/log.ts";
+import { isOutage } from "../../storage/pg-errors.ts";
+import type { StoredEvent } from "../../stream/event.ts";
+import { type Subscription, selectionOf } from "../registry/subscription.ts";
+import { bytesOf, type CandidateReader, type Candidates } from "./candidates.ts";
+import type { Delivery, Handout } from "./delivery.ts";
+import type { ClaimCall, ClaimOutcome, Portion } from "./delivery-claim.ts";
+import { settledToken, type Tokens, tokenOf } from "./token.ts";
+
+/** One consumer that wants events. */
+export type Claim = {
+  consumer: string;
+  max: number;
+  visibilityTimeoutMs: number;
+  /** False: the events are given away for good, settled before they are sent. */
+  leased: boolean;
+  /** Answered with nothing as soon as there is nothing, instead of waiting. */
+  impatient: boolean;
+  resolve: (handout: Handout) => void;
+  reject: (error: unknown) => void;
+};
+
+export type DeskOptions = {
+  cursor: number;
+  candidates: CandidateReader;
+  tokens: Tokens;
+  call: (call: ClaimCall) => Promise<ClaimOutcome>;
+  /** The subscription as it is configured now; null when there is none any more. */
+  reload: () => Promise<Subscription | null>;
+  /** The last position that is committed. */
+  readHead: () => Promise<number>;
+  head: () => number;
+  /** Settles what is gone from the log, and puts back what nobody is there to take. */
+  settle: (tokens: string[]) => void;
+  putBack: (leases: Handout["leases"]) => void;
+  /** Bytes that may be read ahead, as long as all desks together have room. */
+  mayReadAhead: () => boolean;
+  log: Log;
+};
+
+/** Events of one call at most, and claims. */
+const maxEvents = 1_000;
+const maxClaims = 64;
+/** Time between two looks for what is due, in milliseconds: while there is other work, and while there is none. */
+const busyLookMs = 250;
+const idleLookMs = 1_000;
+/** Time after which the cursor is moved over what does not match, in milliseconds. */
+const advanceMs = 2_000;
+const retryMs = 250;
+const beginning = "-infinity";
+
+export type Desk = ReturnType<typeof createDesk>;
+
+export function createDesk(options: DeskOptions, first: Subscription) {
+  const { cursor, candidates, tokens, call, log } = options;
+  let subscription = first;
+  let claims: Claim[] = [];
+  /** Where the cursor stands, as far as is known; null before it was asked. */
+  let place: number | null = null;
+  let ahead: Candidates | null = null;
+  let byPosition = new Map<number, StoredEvent>();
+  let aheadBytes = 0;
+  let firstSteps = new Map<string, number>();
+  let firstDue = beginning;
+  let lookAt = 0;
+  let advanceAt = 0;
+  let running = false;
+  let again = false;
+  let timer: ReturnType<typeof setTimeout> | null = null;
+  let usedAt = performance.now();
+  let current: Promise<void> = Promise.resolve();
+  const abort = new AbortController();
+
+  function drop(): void {
+    ahead = null;
+    aheadBytes = 0;
+    byPosition = new Map();
+  }
+
+  function wake(): void {
+    if (timer) clearTimeout(timer);
+    timer = null;
+    if (claims.length === 0 || abort.signal.aborted) return;
+    again = true;
+    if (running) return;
+    running = true;
+    // Claims that arrive in the same turn of the event loop travel together.
+    current = new Promise((resolve) => setImmediate(() => resolve(run())));
+  }
+
+  async function run(): Promise<void> {
+    try {
+      while (again && claims.length > 0 && !abort.signal.aborted) {
+        again = false;
+        if (await round()) again = true;
+      }
+    } catch (error) {
+      if (isOutage(error)) {
+        // Whoever cannot wait is told; the others wait for the database to come back.
+        log.debug({ err: error, subscription: subscription.name }, "nothing can be handed out");
+        fail(error, (claim) => claim.impatient);
+        lookAt = 0;
+        schedule(retryMs);
+      } else if (!abort.signal.aborted) fail(error, () => true);
+    }
+    running = false;
+    if (again) wake();
+  }
+
+  function fail(error: unknown, whom: (claim: Claim) => boolean): void {
+    const failed = claims.filter(whom);
+    claims = claims.filter((claim) => !whom(claim));
+    for (const claim of failed) claim.reject(error);
+  }
+
+  function schedule(ms: number): void {
+    if (timer) clearTimeout(timer);
+    timer = setTimeout(wake, ms);
+  }
+
+  /** Looks at what lies behind what has been looked at already. */
+  async function readOn(after: number, atLeast: number): Promise<void> {
+    const wanted = Math.min(
+      maxEvents,
+      claims.reduce((sum, claim) => sum + claim.max, 0),
+    );
+    const limit = options.mayReadAhead() ? maxEvents : Math.max(1, wanted);
+    const next = await candidates.read(selectionOf(subscription), after, limit, atLeast, abort.signal);
+    const joined = ahead !== null && ahead.upTo === after && ahead.events.length === 0;
+    ahead = { ...next, after: joined ? (ahead as Candidates).after : next.after };
+    aheadBytes = bytesOf(next);
+    byPosition = new Map(next.events.map((event) => [event.position, event]));
+  }
+
+  /** One call of the ledger. True when there may be more to hand out at once. */
+  async function round(): Promise<boolean> {
+    const now = performance.now();
+    if (place !== null) {
+      if (ahead !== null && (place < ahead.after || place >= ahead.upTo)) drop();
+      if (ahead === null) await readOn(place, 0);
+      else if (ahead.events.length === 0 && ahead.upTo < options.head()) await readOn(ahead.upTo, 0);
+    }
+    const found: Candidates = ahead ?? { after: -1, upTo: -1, events: [] };
+    const look = now >= lookAt;
+    const advance =
+      place !== null && found.upTo > place && (now >= advanceAt || claims.some((claim) => claim.impatient));
+    if (place !== null && found.events.length === 0 && !look && !advance) return wait(found.upTo);
+    const asking = claims.slice(0, maxClaims);
+    const outcome = await call({
+      cursor,
+      revision: subscription.revision,
+      candidates: { after: found.after, upTo: found.upTo, positions: found.events.map((event) => event.position) },
+      claimants: asking.map((claim) => ({
+        consumer: claim.consumer,
+        want: Math.min(claim.max, maxEvents),
+        timeoutMs: claim.visibilityTimeoutMs,
+        leased: claim.leased,
+        firstStep: firstSteps.get(claim.consumer) ?? 0,
+      })),
+      maxInFlight: subscription.maxInFlight,
+      look,
+      firstDue,
+    });
+    if (outcome.status !== "ok") return refused(outcome.status);
+    const before = place;
+    place = outcome.place;
+    advanceAt = now + advanceMs;
+    if (look) noteLook(asking, outcome);
+    if (ahead !== null) ahead = behind(ahead, place);
+    for (const { claimant } of outcome.portions) {
+      // What is not settled in time is handed out anew as soon as it is due.
+      lookAt = Math.min(lookAt, now + (asking[claimant] as Claim).visibilityTimeoutMs + 2);
+    }
+    await hand(asking, outcome.step, outcome.portions);
+    if (before === null || outcome.portions.length > 0) return true;
+    // Somebody else has moved the cursor beyond what was read.
+    if (place > found.upTo || place < found.after) return true;
+    return wait(Math.max(found.upTo, place));
+  }
+
+  function noteLook(asking: readonly Claim[], outcome: Extract<ClaimOutcome, { status: "ok" }>): void {
+    if (outcome.looked === null) return;
+    const { firstSteps: steps, firstDue: due } = outcome.looked;
+    // Those who ask no more are forgotten: a first step that is too low costs time only.
+    firstSteps = new Map(asking.map((claim, i) => [claim.consumer, steps[i] as number]));
+    // What is entered from now on is due later than now, but for a clock that steps back.
+    const slack = new Date(Date.parse(outcome.now) - 60_000).toISOString();
+    firstDue = due === null || due === "infinity" || due > slack ? slack : due;
+    const untilDue = due === null || due === "infinity" ? idleLookMs : Date.parse(due) - Date.parse(outcome.now) + 1;
+    lookAt = performance.now() + Math.max(Math.min(untilDue, idleLookMs), outcome.portions.length > 0 ? busyLookMs : 1);
+  }
+
+  function refused(status: "gone" | "changed" | "paused" | "completed"): Promise<boolean> | boolean {
+    if (status === "gone") {
+      fail(subscriptionNotFound(subscription.name) satisfies Problem, () => true);
+      return false;
+    }
+    if (status === "changed") return reload();
+    return answerImpatient();
+  }
+
+  async function reload(): Promise<boolean> {
+    const found = await options.reload();
+    if (found === null || found.id !== subscription.id) return refused("gone");
+    subscription = found;
+    drop();
+    return true;
+  }
+
+  /** Everything up to here has been looked at: whoever cannot wait is answered, the others wait to be woken. */
+  async function wait(scanned: number): Promise<boolean> {
+    if (claims.some((claim) => claim.impatient)) {
+      // Another process may have stored an event of which this one has not heard yet.
+      const head = Math.max(options.head(), await options.readHead());
+      if (head > scanned) {
+        await readOn(scanned, head);
+        return true;
+      }
+    }
+    return answerImpatient();
+  }
+
+  function answerImpatient(): boolean {
+    const answered = claims.filter((claim) => claim.impatient);
+    claims = claims.filter((claim) => !claim.impatient);
+    for (const claim of answered) claim.resolve({ deliveries: [], leases: [] });
+    if (claims.length > 0) schedule(Math.max(1, Math.min(lookAt - performance.now(), idleLookMs)));
+    return false;
+  }
+
+  /** Gives each claimant its portion. */
+  async function hand(asking: readonly Claim[], step: number, portions: readonly Portion[]): Promise<void> {
+    if (portions.length === 0) return;
+    const missing = portions.flatMap((portion) => portion.positions.filter((position) => !byPosition.has(position)));
+    const read = missing.length === 0 ? null : await readMissing(missing, step, portions);
+    for (const { claimant, part, positions, attempts, deadline } of portions) {
+      const claim = asking[claimant] as Claim;
+      const prefix = claim.leased ? tokens.prefix({ subscription: subscription.id, cursor, step, part }) : null;
+      const token = (position: number) => (prefix === null ? settledToken : tokenOf(prefix, position));
+      const deliveries: Delivery[] = [];
+      const gone: string[] = [];
+      for (let i = 0; i < positions.length; i++) {
+        const position = positions[i] as number;
+        const event = byPosition.get(position) ?? read?.get(position);
+        // Trimmed or deleted since: that settles it.
+        if (event === undefined) gone.push(token(position));
+        else
+          deliveries.push({
+            event,
+            token: token(position),
+            attempt: attempts[i] as number,
+            deadline: claim.leased ? deadline : null,
+          });
+      }
+      if (gone.length > 0 && claim.leased) options.settle(gone);
+      const leases = claim.leased ? [{ step, part }] : [];
+      if (!claims.includes(claim)) {
+        // It has given up meanwhile.
+        if (leases.length > 0) options.putBack(leases);
+      } else if (deliveries.length > 0) {
+        claims.splice(claims.indexOf(claim), 1);
+        claim.resolve({ deliveries, leases });
+      }
+    }
+  }
+
+  async function readMissing(
+    missing: number[],
+    step: number,
+    portions: readonly Portion[],
+  ): Promise<Map<number, StoredEvent>> {
+    try {
+      return await candidates.readAt(missing);
+    } catch (error) {
+      options.putBack(portions.map(({ part }) => ({ step, part })));
+      throw error;
+    }
+  }
+
+  return {
+    cursor,
+    subscription: () => subscription,
+    /** Takes its place in the queue; returns the way to give up. */
+    push(claim: Claim): () => void {
+      usedAt = performance.now();
+      claims.push(claim);
+      wake();
+      return () => {
+        claims = claims.filter((c) => c !== claim);
+      };
+    },
+    /** Something has come, was settled, was put back, or was configured. */
+    wake,
+    /** The same, and what is due may have changed. */
+    wakeToLook() {
+      lookAt = 0;
+      firstDue = beginning;
+      wake();
+    },
+    isWaiting: () => claims.length > 0,
+    waiting: () => claims.length,
+    /** Answers everyone who waits with nothing. */
+    dismiss() {
+      for (const claim of claims.splice(0)) claim.resolve({ deliveries: [], leases: [] });
+    },
+    idleMs: () => (claims.length > 0 || running ? 0 : performance.now() - usedAt),
+    aheadBytes: () => aheadBytes,
+    /** Turns everyone away, and waits for the call under way. */
+    async stop(reason: unknown): Promise<void> {
+      abort.abort(reason);
+      if (timer) clearTimeout(timer);
+      fail(reason, () => true);
+      await current;
+    },
+  };
+}
+
+/** What of the candidates lies behind a place. */
+function behind(found: Candidates, place: number): Candidates | null {
+  if (place < found.after || place > found.upTo) return null;
+  if (place === found.after) return found;
+  const next = found.events.findIndex((event) => event.position > place);
+  return { after: place, upTo: found.upTo, events: next === -1 ? [] : found.events.slice(next) };
+}

@@ -1,0 +1,106 @@
+// The subscriptions as this process knows them: looked up by name, remembered for a moment, created at their place in the log.
+import { subscriptionNotFound } from "../../base/errors.ts";
+import type { Pool } from "../../storage/pool.ts";
+import { checkPath } from "../../stream/path-filter.ts";
+import { parsePlace } from "../../stream/place.ts";
+import type { LogReader } from "../../stream/range.ts";
+import { cursorBefore, positionOf, readHead } from "../../stream/resolve.ts";
+import { readStreamHeads } from "../../stream/stream-head.ts";
+import type { ParsedSubscription } from "./configuration.ts";
+import type { Subscription } from "./subscription.ts";
+import { configureSubscription, deleteSubscription, findSubscription, setPaused } from "./subscriptions.ts";
+
+export type Catalog = {
+  /** As it was a moment ago at most; whoever claims by it is told when it has changed. Throws `subscription-not-found`. */
+  require: (name: string) => Promise<Subscription>;
+  find: (name: string) => Promise<Subscription | null>;
+  /** As it is now. */
+  refresh: (name: string) => Promise<Subscription | null>;
+  /** Creates it or changes it. Returns whether it is new. Throws `subscription-in-use`, `invalid-place`, `invalid-filter`, `cursor-beyond-head`. */
+  configure: (name: string, parsed: ParsedSubscription, queueOf: string | null) => Promise<boolean>;
+  setPaused: (name: string, paused: boolean) => Promise<void>;
+  remove: (name: string) => Promise<void>;
+};
+
+export type CatalogOptions = {
+  reader: LogReader;
+  writes: Pool;
+  /** The subscription is another one now: its consumers have to hear of it. */
+  onChanged: (subscription: Subscription) => Promise<void>;
+};
+
+const freshMs = 1_000;
+const maxKnown = 10_000;
+
+export function createCatalog({ reader, writes, onChanged }: CatalogOptions): Catalog {
+  const known = new Map<string, { subscription: Subscription; readAt: number }>();
+
+  async function refresh(name: string): Promise<Subscription | null> {
+    const subscription = await reader.pool.run((sql) => findSubscription(sql, name));
+    if (known.size >= maxKnown) known.clear();
+    if (subscription === null) known.delete(name);
+    else known.set(name, { subscription, readAt: performance.now() });
+    return subscription;
+  }
+
+  function find(name: string): Promise<Subscription | null> {
+    const found = known.get(name);
+    if (found !== undefined && performance.now() - found.readAt < freshMs) return Promise.resolve(found.subscription);
+    return refresh(name);
+  }
+
+  async function change(name: string): Promise<void> {
+    const subscription = await refresh(name);
+    if (subscription !== null) await onChanged(subscription);
+  }
+
+  /** The last position before a place. */
+  async function startOf({ configuration, from }: ParsedSubscription): Promise<number> {
+    const place = parsePlace("from", from);
+    const { streams } = configuration;
+    return reader.pool.run(async (sql) => {
+      const head = await readHead(sql, reader.knownHead());
+      if (place.kind === "latest") return head;
+      if (place.kind === "beginning") return -1;
+      const heads = streams === null ? null : await readStreamHeads(sql, streams);
+      const only = heads?.length === 1 && streams?.length === 1 ? heads[0] : undefined;
+      if (only !== undefined) return (await cursorBefore(sql, only, place, head, "from")).position;
+      return (await positionOf(sql, place, head, "from", heads?.map((stream) => stream.id) ?? null)) - 1;
+    });
+  }
+
+  return {
+    find,
+    refresh,
+    async require(name) {
+      const subscription = await find(name);
+      if (subscription === null) throw subscriptionNotFound(name);
+      return subscription;
+    },
+    async configure(name, parsed, queueOf) {
+      if (parsed.configuration.where !== null) await checkPath(reader.pool, parsed.configuration.where);
+      const startPosition = await startOf(parsed);
+      const isNew = await writes.run((sql) =>
+        configureSubscription(sql, {
+          name,
+          configuration: parsed.configuration,
+          queueOf,
+          from: parsed.from,
+          startPosition,
+        }),
+      );
+      await change(name);
+      return isNew;
+    },
+    async setPaused(name, paused) {
+      await writes.run((sql) => setPaused(sql, name, paused));
+      await change(name);
+    },
+    async remove(name) {
+      const before = await refresh(name);
+      await writes.run((sql) => deleteSubscription(sql, name));
+      known.delete(name);
+      if (before !== null) await onChanged(before);
+    },
+  };
+}

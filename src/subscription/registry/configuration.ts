@@ -1,0 +1,167 @@
+// Reads the configuration of a subscription out of a request's body: its schema, its defaults, its forbidden combinations.
+import { type Static, type TSchema, Type } from "@sinclair/typebox";
+import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { parseDuration } from "../../base/duration.ts";
+import { invalidConfiguration, type Violation } from "../../base/errors.ts";
+import { messageOf, oneOf } from "../../base/schema.ts";
+import { streamName } from "../../stream/event.ts";
+import { type Mode, type SubscriptionConfiguration, subscriptionName } from "./subscription.ts";
+
+const duration = (description: string, options: Record<string, unknown> = {}) =>
+  Type.String({ pattern: "^[0-9]{1,9}(ms|s|m|h|d)$", description, ...options });
+const whole = (minimum: number, maximum: number, description: string, fallback?: number) =>
+  Type.Integer({ minimum, maximum, description, ...(fallback === undefined ? {} : { default: fallback }) });
+const names = (description: string) =>
+  Type.Array(Type.String({ minLength: 1, maxLength: 256 }), { minItems: 1, maxItems: 100, description });
+const stream = Type.String({ pattern: streamName.source });
+
+/** The body of `PUT /api/subscriptions/{id}`. */
+export const SubscriptionInput = Type.Object(
+  {
+    stream: Type.Optional(
+      Type.String({ pattern: streamName.source, description: "The stream; it need not exist yet" }),
+    ),
+    streams: Type.Optional(
+      Type.Array(stream, { minItems: 1, maxItems: 100, description: "Several streams, in the order of the log" }),
+    ),
+    correlation: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 256,
+        description: "Instead of streams: the events with this correlationid in all persistent streams",
+      }),
+    ),
+    mode: Type.Optional(
+      oneOf(["broadcast", "exclusive", "consumer-group", "read-receipt"], {
+        default: "broadcast",
+        description:
+          "broadcast: each consumer gets all events; exclusive: each event goes to one consumer; consumer-group: to the member that owns its key, in order; read-receipt: each consumer gets all events, and has those it has not read",
+      }),
+    ),
+    delivery: Type.Optional(
+      oneOf(["at-most-once", "at-least-once", "exactly-once"], {
+        default: "at-least-once",
+        description: "No stronger than that of its streams",
+      }),
+    ),
+    types: Type.Optional(names("Only events of these types")),
+    where: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 1_000,
+        description: "Only events whose data satisfies this SQL/JSON path predicate",
+      }),
+    ),
+    from: Type.Optional(
+      Type.String({
+        default: "latest",
+        description: "Where it begins, and each consumer of a broadcast: a place. Only the first PUT goes by it",
+      }),
+    ),
+    visibilityTimeout: Type.Optional(
+      duration("How long a consumer has for an event before it is handed out again, 100ms to 12h", { default: "30s" }),
+    ),
+    maxInFlight: Type.Optional(whole(1, 10_000, "Events that one consumer may hold unsettled", 1_000)),
+    maxAttempts: Type.Optional(whole(1, 1_000, "How often an event is handed out before it is a dead letter", 5)),
+    backoff: Type.Optional(
+      Type.Object(
+        {
+          initial: Type.Optional(duration("Before the second attempt", { default: "1s" })),
+          factor: Type.Optional(
+            Type.Number({ minimum: 1, maximum: 100, default: 2, description: "By which each further delay is longer" }),
+          ),
+          max: Type.Optional(duration("The longest delay", { default: "1m" })),
+        },
+        { additionalProperties: false, description: "The delay between attempts" },
+      ),
+    ),
+    maxConsumers: Type.Optional(whole(1, 100_000, "Consumers at the same time. Default: unlimited")),
+    consumerTimeout: Type.Optional(
+      duration("A consumer that is silent for so long is no member any more, 1s to 7d", { default: "1m" }),
+    ),
+    metadata: Type.Optional(
+      Type.Record(Type.String(), Type.Unknown(), { description: "Given back as it is, at most 16 KiB" }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+const checker = TypeCompiler.Compile(SubscriptionInput);
+const maxMetadataBytes = 16_384;
+
+/** What a body says of a subscription; `from` is a place that has yet to be found. */
+export type ParsedSubscription = { configuration: SubscriptionConfiguration; from: string };
+
+/** Checks a body and fills in the defaults. Throws `invalid-configuration`. */
+export function parseSubscription(body: unknown): ParsedSubscription {
+  const violations: Violation[] = [];
+  if (!checker.Check(body)) {
+    for (const { path, message, schema } of checker.Errors(body)) {
+      const known = Object.keys(SubscriptionInput.properties).join(", ");
+      const detail = message === "Unexpected property" ? `is not a key; there are ${known}` : explain(message, schema);
+      if (!violations.some((v) => v.path === path)) violations.push({ path, message: detail });
+    }
+    throw invalidConfiguration(
+      violations.length > 0 ? violations : [{ path: "", message: "a subscription is a JSON object" }],
+    );
+  }
+  const input: Static<typeof SubscriptionInput> = body;
+  const ms = (path: string, text: string | undefined, fallback: string, min: number, max: number) => {
+    const value = parseDuration(text ?? fallback) ?? -1;
+    if (value < min || value > max) violations.push({ path, message: `must be a duration from ${min}ms to ${max}ms` });
+    return value;
+  };
+  const hour = 3_600_000;
+  const given = [input.stream, input.streams, input.correlation].filter((source) => source !== undefined);
+  if (given.length !== 1) violations.push({ path: "", message: "must have one of stream, streams and correlation" });
+  const streams =
+    input.stream !== undefined
+      ? [input.stream]
+      : input.streams === undefined
+        ? null
+        : [...new Set(input.streams)].sort();
+  const mode: Mode = input.mode ?? "broadcast";
+  const metadata = input.metadata ?? {};
+  if (Buffer.byteLength(JSON.stringify(metadata)) > maxMetadataBytes)
+    violations.push({ path: "/metadata", message: `has at most ${maxMetadataBytes} bytes` });
+  const initialMs = ms("/backoff/initial", input.backoff?.initial, "1s", 0, 24 * hour);
+  const maxMs = ms("/backoff/max", input.backoff?.max, "1m", 0, 24 * hour);
+  if (input.backoff?.initial !== undefined && maxMs < initialMs && input.backoff.max !== undefined)
+    violations.push({ path: "/backoff/max", message: "is shorter than the first delay" });
+  const configuration: SubscriptionConfiguration = {
+    mode,
+    delivery: input.delivery ?? "at-least-once",
+    streams,
+    correlation: input.correlation ?? null,
+    types: input.types === undefined ? null : [...new Set(input.types)].sort(),
+    where: input.where ?? null,
+    visibilityTimeoutMs: ms("/visibilityTimeout", input.visibilityTimeout, "30s", 100, 12 * hour),
+    maxInFlight: input.maxInFlight ?? 1_000,
+    maxAttempts: input.maxAttempts ?? 5,
+    backoff: { initialMs, factor: input.backoff?.factor ?? 2, maxMs: Math.max(maxMs, initialMs) },
+    maxConsumers: input.maxConsumers ?? null,
+    consumerTimeoutMs: ms("/consumerTimeout", input.consumerTimeout, "1m", 1_000, 7 * 24 * hour),
+    slots: 64,
+    onFailure: "pause",
+    unreadTimeoutMs: null,
+    onUnreadExpired: "requeue",
+    terminal: null,
+    push: "immediate",
+    batchIntervalMs: 1_000,
+    expiresAfterMs: null,
+    metadata,
+  };
+  if (violations.length > 0) throw invalidConfiguration(violations);
+  return { configuration, from: input.from ?? "latest" };
+}
+
+function explain(message: string, schema: TSchema): string {
+  const words = messageOf(schema);
+  if (words !== null) return words;
+  if (typeof schema.pattern === "string") {
+    return schema.pattern === subscriptionName.source
+      ? "must be a name of 1 to 200 of A-Z a-z 0-9 . _ - :"
+      : "must be a duration such as 500ms, 30s, 5m or 7d";
+  }
+  return message.charAt(0).toLowerCase() + message.slice(1);
+}

@@ -1,0 +1,101 @@
+// A subscription as the API shows it: its configuration, and where it stands.
+import { formatDuration } from "../../base/duration.ts";
+import { arrayLiteral } from "../../storage/lists.ts";
+import type { Pool } from "../../storage/pool.ts";
+import type { Subscription } from "./subscription.ts";
+
+/** 64-bit numbers are decimal strings, durations are written with their unit. */
+export type SubscriptionDescription = {
+  id: string;
+  streams: readonly string[] | null;
+  correlation: string | null;
+  mode: Subscription["mode"];
+  delivery: Subscription["delivery"];
+  types: readonly string[] | null;
+  where: string | null;
+  from: string;
+  visibilityTimeout: string;
+  maxInFlight: number;
+  maxAttempts: number;
+  backoff: { initial: string; factor: number; max: string };
+  maxConsumers: number | null;
+  consumerTimeout: string;
+  metadata: Readonly<Record<string, unknown>>;
+  createdAt: string;
+  state: "active" | "paused" | "completed";
+  /** Everything up to here is settled or does not match, by the slowest of its cursors. */
+  floor: string;
+  /** Handed out and not settled. */
+  inFlight: string;
+  /** Waits for another attempt. */
+  waiting: string;
+  deadLetters: string;
+  /** Members now. */
+  consumers: number;
+};
+
+type Row = {
+  id: string;
+  floor: string | null;
+  leased: string;
+  waiting: string;
+  dead_letters: string;
+  consumers: string;
+};
+
+export async function describeSubscriptions(
+  pool: Pool,
+  subscriptions: readonly Subscription[],
+): Promise<SubscriptionDescription[]> {
+  if (subscriptions.length === 0) return [];
+  const rows = await pool.run(
+    (sql) => sql<Row[]>`
+      select s.id, c.floor, coalesce(c.leased, 0) as leased, coalesce(c.waiting, 0) as waiting,
+        (select count(*) from dead_letters l where l.subscription_id = s.id) as dead_letters,
+        (select count(*) from consumers m where m.subscription_id = s.id) as consumers
+      from subscriptions s
+      left join lateral (
+        select min(k.floor) as floor, sum(k.leased)::bigint as leased, sum(k.waiting)::bigint as waiting
+        from cursor_states k where k.subscription_id = s.id
+      ) c on true
+      where s.id = any(${arrayLiteral(subscriptions.map((s) => s.id))}::bigint[])`,
+  );
+  const byId = new Map(rows.map((row) => [Number(row.id), row]));
+  return subscriptions.flatMap((subscription) => {
+    const row = byId.get(subscription.id);
+    return row === undefined ? [] : [describe(subscription, row)];
+  });
+}
+
+export async function describeSubscription(pool: Pool, subscription: Subscription): Promise<SubscriptionDescription> {
+  const [description] = await describeSubscriptions(pool, [subscription]);
+  return description as SubscriptionDescription;
+}
+
+function describe(subscription: Subscription, row: Row): SubscriptionDescription {
+  const { backoff } = subscription;
+  return {
+    id: subscription.name,
+    streams: subscription.streams,
+    correlation: subscription.correlation,
+    mode: subscription.mode,
+    delivery: subscription.delivery,
+    types: subscription.types,
+    where: subscription.where,
+    from: subscription.from,
+    visibilityTimeout: formatDuration(subscription.visibilityTimeoutMs),
+    maxInFlight: subscription.maxInFlight,
+    maxAttempts: subscription.maxAttempts,
+    backoff: { initial: formatDuration(backoff.initialMs), factor: backoff.factor, max: formatDuration(backoff.maxMs) },
+    maxConsumers: subscription.maxConsumers,
+    consumerTimeout: formatDuration(subscription.consumerTimeoutMs),
+    metadata: subscription.metadata,
+    createdAt: subscription.createdAt,
+    state: subscription.completedAt !== null ? "completed" : subscription.paused ? "paused" : "active",
+    floor: String(Number(row.floor ?? subscription.startPosition + 1) - 1),
+    inFlight: row.leased,
+    waiting: row.waiting,
+    deadLetters: row.dead_letters,
+    consumers: Number(row.consumers),
+  };
+}

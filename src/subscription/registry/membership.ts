@@ -1,0 +1,110 @@
+// Who consumes: members of subscriptions join by asking, stay by being heard of, and are forgotten when they fall silent.
+import { consumerNotFound, subscriptionNotFound, tooManyConsumers } from "../../base/errors.ts";
+import type { Log } from "../../base/log.ts";
+import { type Loop, startLoop } from "../../base/loop.ts";
+import type { Pool, Sql } from "../../storage/pool.ts";
+import type { Subscription } from "./subscription.ts";
+
+export type Membership = {
+  /** Makes the consumer a member, or notes that it is alive; returns its cursor. Throws `too-many-consumers`, `subscription-not-found`. */
+  join: (subscription: Subscription, consumer: string) => Promise<number>;
+  /** The same, with metadata; returns whether it is new. */
+  register: (subscription: Subscription, consumer: string, metadata: Record<string, unknown>) => Promise<boolean>;
+  /** Notes that a member is alive. Throws `consumer-not-found`. */
+  heartbeat: (subscription: Subscription, consumer: string) => Promise<void>;
+  /** Ends a membership: what the consumer holds goes to others, and its cursor is forgotten. Throws `consumer-not-found`. */
+  remove: (subscription: Subscription, consumer: string) => Promise<void>;
+  /** What is remembered of a member does not hold any more. */
+  forget: (subscription: Subscription, consumer: string) => void;
+  stop: () => Promise<void>;
+};
+
+export type MembershipOptions = {
+  pool: Pool;
+  /** What was held under this cursor can be handed out anew. */
+  onReturned: (cursor: number) => void;
+  log: Log;
+};
+
+type Known = { cursor: number; seenAt: number };
+
+const everyMs = 2_000;
+const forgottenAtOnce = 100;
+const maxKnown = 100_000;
+
+export function createMembership({ pool, onReturned, log }: MembershipOptions): Membership {
+  // A member is noted in the database a few times within its timeout, not at every claim.
+  const known = new Map<string, Known>();
+  const keyOf = (subscription: Subscription, consumer: string) => `${subscription.id} ${consumer}`;
+
+  async function note(
+    subscription: Subscription,
+    consumer: string,
+    metadata: string | null,
+  ): Promise<{ cursor: number; isNew: boolean }> {
+    const rows = await pool.run(
+      (sql) => sql<{ outcome: string; cursor_id: string }[]>`
+        select outcome, cursor_id from consumer_join(${subscription.id}, ${consumer}, ${metadata}::text::json)`,
+    );
+    const { outcome, cursor_id } = rows[0] as { outcome: string; cursor_id: string };
+    if (outcome === "full") throw tooManyConsumers(subscription.name, subscription.maxConsumers ?? 0);
+    if (outcome === "gone") throw subscriptionNotFound(subscription.name);
+    if (outcome === "joined") log.info({ subscription: subscription.name, consumer }, "consumer registered");
+    if (known.size >= maxKnown) known.clear();
+    known.set(keyOf(subscription, consumer), { cursor: Number(cursor_id), seenAt: performance.now() });
+    return { cursor: Number(cursor_id), isNew: outcome === "joined" };
+  }
+
+  async function forgetSilent(): Promise<void> {
+    for (let count = forgottenAtOnce; count === forgottenAtOnce; ) {
+      const rows = await pool.run((sql) => forgetConsumers(sql, forgottenAtOnce));
+      count = new Set(rows.map((row) => `${row.subscription_id} ${row.consumer}`)).size;
+      for (const row of rows) {
+        known.delete(`${row.subscription_id} ${row.consumer}`);
+        if (row.taken_back > 0) onReturned(Number(row.cursor_id));
+        log.info(
+          { subscription: row.subscription_id, consumer: row.consumer, takenBack: row.taken_back },
+          "consumer fell silent and was unregistered",
+        );
+      }
+    }
+  }
+  const loop: Loop = startLoop("silent consumers", everyMs, forgetSilent, log);
+
+  return {
+    async join(subscription, consumer) {
+      const found = known.get(keyOf(subscription, consumer));
+      const freshMs = Math.min(subscription.consumerTimeoutMs / 4, 15_000);
+      if (found !== undefined && performance.now() - found.seenAt < freshMs) return found.cursor;
+      return (await note(subscription, consumer, null)).cursor;
+    },
+    async register(subscription, consumer, metadata) {
+      return (await note(subscription, consumer, JSON.stringify(metadata))).isNew;
+    },
+    async heartbeat(subscription, consumer) {
+      const rows = await pool.run(
+        (sql) => sql`
+          update consumers set seen_at = clock_timestamp()
+          where subscription_id = ${subscription.id} and name = ${consumer} returning name`,
+      );
+      if (rows.length === 0) throw consumerNotFound(subscription.name, consumer);
+    },
+    async remove(subscription, consumer) {
+      known.delete(keyOf(subscription, consumer));
+      const rows = await pool.run(
+        (sql) =>
+          sql<{ cursor_id: string | null }[]>`select cursor_id from consumer_remove(${subscription.id}, ${consumer})`,
+      );
+      if (rows.length === 0) throw consumerNotFound(subscription.name, consumer);
+      for (const { cursor_id } of rows) if (cursor_id !== null) onReturned(Number(cursor_id));
+      log.info({ subscription: subscription.name, consumer }, "consumer unregistered");
+    },
+    forget: (subscription, consumer) => void known.delete(keyOf(subscription, consumer)),
+    stop: () => loop.stop(),
+  };
+}
+
+function forgetConsumers(sql: Sql, limit: number) {
+  return sql<{ subscription_id: string; consumer: string; cursor_id: string; taken_back: number }[]>`
+    select subscription_id, consumer, cursor_id, taken_back from consumers_forget(${limit})`;
+}

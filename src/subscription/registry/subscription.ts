@@ -1,0 +1,66 @@
+// A subscription: who is entitled to which events, and how they are handed out.
+import type { Selection } from "../../stream/selection.ts";
+
+export type Mode = "broadcast" | "exclusive" | "consumer-group" | "read-receipt";
+export type DeliverySemantics = "at-most-once" | "at-least-once" | "exactly-once";
+
+export type Backoff = { initialMs: number; factor: number; maxMs: number };
+
+/** What a user configures; times in milliseconds. */
+export type SubscriptionConfiguration = {
+  mode: Mode;
+  delivery: DeliverySemantics;
+  /** Null where a correlation is subscribed to. */
+  streams: readonly string[] | null;
+  correlation: string | null;
+  types: readonly string[] | null;
+  /** An SQL/JSON path predicate over the data. */
+  where: string | null;
+  visibilityTimeoutMs: number;
+  /** Events that one consumer may hold unsettled. */
+  maxInFlight: number;
+  maxAttempts: number;
+  backoff: Backoff;
+  maxConsumers: number | null;
+  consumerTimeoutMs: number;
+  slots: number;
+  onFailure: "pause" | "skip";
+  unreadTimeoutMs: number | null;
+  onUnreadExpired: "requeue" | "dead-letter" | "drop";
+  terminal: readonly string[] | null;
+  push: "immediate" | "on-reconnect" | "batched";
+  batchIntervalMs: number;
+  expiresAfterMs: number | null;
+  metadata: Readonly<Record<string, unknown>>;
+};
+
+export type Subscription = SubscriptionConfiguration & {
+  id: number;
+  name: string;
+  /** Another one after each change of the configuration. */
+  revision: number;
+  /** The ephemeral stream whose built-in queue it is. */
+  queueOf: string | null;
+  /** The place that was given. */
+  from: string;
+  startPosition: number;
+  paused: boolean;
+  completedAt: string | null;
+  createdAt: string;
+};
+
+/** Names of subscriptions and of consumers follow the grammar of streams' names. */
+export const subscriptionName = /^(?!\.{1,2}$)[A-Za-z0-9._:-]{1,200}$/;
+export const consumerName = /^(?!\.{1,2}$)[A-Za-z0-9._:@-]{1,200}$/;
+
+/** The name of a stream's built-in queue, outside the grammar of names that users give. */
+export const queueName = (stream: string) => `$queue:${stream}`;
+
+/** Whether each consumer has a cursor of its own. */
+export function isPerConsumer(mode: Mode): boolean {
+  return mode === "broadcast" || mode === "read-receipt";
+}
+
+export function selectionOf({ streams, types, correlation, where }: SubscriptionConfiguration): Selection {
+  return { streams, types, correlation, key: null, where };
+}

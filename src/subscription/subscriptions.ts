@@ -1,0 +1,87 @@
+// Wires the parts of consuming: who may consume what, the ledger that hands it out, and the members who ask.
+import type { Log } from "../base/log.ts";
+import { createSemaphore } from "../base/semaphore.ts";
+import type { Pool } from "../storage/pool.ts";
+import { readPositions } from "../stream/page.ts";
+import { readHead } from "../stream/resolve.ts";
+import type { Tail } from "../stream/tail.ts";
+import { type Consumption, createConsumption } from "./consumption.ts";
+import { createCandidateReader } from "./ledger/candidates.ts";
+import { createLedger, type Ledger } from "./ledger/ledger.ts";
+import { createTokens } from "./ledger/token.ts";
+import { type Catalog, createCatalog } from "./registry/catalog.ts";
+import { createMembership, type Membership } from "./registry/membership.ts";
+import { findSubscriptionById } from "./registry/subscriptions.ts";
+
+export type Subscriptions = {
+  catalog: Catalog;
+  membership: Membership;
+  ledger: Ledger;
+  consumption: Consumption;
+  stop: () => Promise<void>;
+};
+
+export type SubscriptionsOptions = {
+  reads: Pool;
+  claims: Pool;
+  tail: Pick<Tail, "since" | "head" | "subscribe">;
+  /** Tells the other processes of cursors under which something has changed. */
+  announce: (cursors: Iterable<number>) => void;
+  log: Log;
+};
+
+/** Pages that all cursors together read at once. */
+const pagesReading = 4;
+
+export async function startSubscriptions({
+  reads,
+  claims,
+  tail,
+  announce,
+  log,
+}: SubscriptionsOptions): Promise<Subscriptions> {
+  const key = await reads.run(async (sql) => {
+    const rows = await sql<{ token_key: string }[]>`select token_key from log`;
+    return rows[0]?.token_key as string;
+  });
+  const ledger = createLedger({
+    pool: claims,
+    tail,
+    candidates: createCandidateReader({
+      tail,
+      pool: reads,
+      reads: createSemaphore(pagesReading),
+      readEvents: (positions) => readPositions(reads, positions),
+    }),
+    tokens: createTokens(key),
+    findById: (id) => reads.run((sql) => findSubscriptionById(sql, id)),
+    readHead: () => reads.run((sql) => readHead(sql, tail.head())),
+    announce,
+    log,
+  });
+  const changed = (cursors: readonly number[]) => {
+    ledger.wake(cursors);
+    announce(cursors);
+  };
+  const catalog = createCatalog({
+    reader: { pool: reads, knownHead: tail.head },
+    writes: claims,
+    async onChanged({ id }) {
+      const rows = await reads.run(
+        (sql) => sql<{ id: string }[]>`select id from subscription_cursors where subscription_id = ${id}`,
+      );
+      changed(rows.map((row) => Number(row.id)));
+    },
+  });
+  const membership = createMembership({ pool: claims, onReturned: (cursor) => changed([cursor]), log });
+  return {
+    catalog,
+    membership,
+    ledger,
+    consumption: createConsumption({ catalog, membership, ledger, reads }),
+    async stop() {
+      await membership.stop();
+      await ledger.stop();
+    },
+  };
+}

@@ -1,0 +1,189 @@
+// The built-in queue of an ephemeral stream: enqueue, claim, acknowledge, give back.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { append, expectProblem } from "../support/client.ts";
+import { ack, claim, nack, offsets, post, put, queue, tokens } from "../support/consume.ts";
+import { type Service, startService } from "../support/service.ts";
+import { until } from "../support/until.ts";
+
+let service: Service;
+beforeAll(async () => {
+  service = await startService();
+});
+afterAll(() => service.stop());
+
+let queues = 0;
+async function newQueue(count: number, configuration: Record<string, unknown> = {}) {
+  const name = `queue-${++queues}`;
+  await put(`${service.url}/api/streams/${name}`, { type: "ephemeral", ...configuration });
+  if (count > 0)
+    await append(
+      service.url,
+      name,
+      Array.from({ length: count }, (_, n) => ({ type: "Job", data: { n } })),
+    );
+  return { name, source: queue(service.url, name) };
+}
+
+test("what is enqueued is handed out once, in order, and is gone when it is acknowledged", async () => {
+  const { source } = await newQueue(5);
+  const first = await claim(source, { consumer: "a", max: 3 });
+  expect(offsets(first)).toEqual([0, 1, 2]);
+  expect(first.map((d) => d.attempt)).toEqual([1, 1, 1]);
+  const second = await claim(source, { consumer: "b", max: 10 });
+  expect(offsets(second)).toEqual([3, 4]);
+  expect(await claim(source, { consumer: "c", max: 10 })).toEqual([]);
+  expect(await ack(source, [...tokens(second), ...tokens(first)])).toEqual(Array(5).fill("settled"));
+  expect(await claim(source, { consumer: "a", max: 10 })).toEqual([]);
+});
+
+test("a token settles once, also when it is given twice in one list", async () => {
+  const { source } = await newQueue(2);
+  const [one, two] = tokens(await claim(source, { max: 2 })) as [string, string];
+  expect(await ack(source, [one, one])).toEqual(["settled", "already-settled"]);
+  expect(await ack(source, [one, two])).toEqual(["already-settled", "settled"]);
+  expect(await ack(source, [one, two])).toEqual(["already-settled", "already-settled"]);
+});
+
+test("an unknown token, one of another queue and one that was tampered with are stale", async () => {
+  const { source } = await newQueue(1);
+  const { source: other } = await newQueue(1);
+  const [mine] = tokens(await claim(source, { max: 1 })) as [string];
+  const [foreign] = tokens(await claim(other, { max: 1 })) as [string];
+  const forged = mine.replace(/\.([\w-]{20})\./, ".AAAAAAAAAAAAAAAAAAAA.");
+  expect(await ack(source, ["nonsense", foreign, forged])).toEqual(["stale", "stale", "stale"]);
+  expect(await ack(source, [mine])).toEqual(["settled"]);
+  expect(await ack(other, [foreign])).toEqual(["settled"]);
+});
+
+test("another consumer's token is stale for who says who it is", async () => {
+  const { source } = await newQueue(1);
+  const [token] = tokens(await claim(source, { consumer: "a", max: 1 })) as [string];
+  expect(await ack(source, [token], { consumer: "b" })).toEqual(["stale"]);
+  expect(await ack(source, [token], { consumer: "a" })).toEqual(["settled"]);
+});
+
+test("what is not settled in time is handed out anew, and the old token is stale", async () => {
+  const { source } = await newQueue(1);
+  const [first] = await claim(source, { consumer: "a", visibilityTimeout: "100ms" });
+  const [second] = await claim(source, { consumer: "b", wait: "20s" });
+  expect(second?.event.id).toBe(first?.event.id as string);
+  expect(second?.attempt).toBe(2);
+  expect(await ack(source, [first?.token as string])).toEqual(["stale"]);
+  expect(await ack(source, [second?.token as string])).toEqual(["settled"]);
+  expect(await ack(source, [first?.token as string])).toEqual(["stale"]);
+});
+
+test("an acknowledgement after the deadline is stale, whether or not somebody has asked meanwhile", async () => {
+  const { source } = await newQueue(1);
+  const [late] = await claim(source, { visibilityTimeout: "100ms" });
+  await until("the deadline has passed", () => Date.now() > Date.parse(late?.deadline as string) + 5);
+  expect(await ack(source, [late?.token as string])).toEqual(["stale"]);
+});
+
+test("what is given back comes again, after its delay, with the attempts counted", async () => {
+  const { source } = await newQueue(2, { backoff: { initial: "0s", max: "0s" } });
+  const [one, two] = await claim(source, { max: 2 });
+  expect(await nack(source, [one?.token as string], { delay: "1h", reason: "later" })).toEqual(["settled"]);
+  expect(await nack(source, [two?.token as string])).toEqual(["settled"]);
+  const again = await claim(source, { max: 2, wait: "20s" });
+  expect(offsets(again)).toEqual([1]);
+  expect(again[0]?.attempt).toBe(2);
+  expect(await nack(source, [two?.token as string])).toEqual(["stale"]);
+});
+
+test("after as many attempts as are allowed an event is given up", async () => {
+  const { source } = await newQueue(1, { maxAttempts: 2, backoff: { initial: "0s", max: "0s" } });
+  for (const attempt of [1, 2]) {
+    const [delivery] = await claim(source, { wait: "20s" });
+    expect(delivery?.attempt).toBe(attempt);
+    await nack(source, [delivery?.token as string], { reason: `no ${attempt}` });
+  }
+  expect(await claim(source)).toEqual([]);
+});
+
+test("a dropped event is settled, a rejected one is a dead letter at once", async () => {
+  const { source } = await newQueue(2);
+  const [one, two] = tokens(await claim(source, { max: 2 })) as [string, string];
+  expect(await nack(source, [one], { action: "drop" })).toEqual(["settled"]);
+  expect(await nack(source, [two], { action: "dead-letter", reason: "bad" })).toEqual(["settled"]);
+  expect(await claim(source)).toEqual([]);
+  expect(await ack(source, [one, two])).toEqual(["already-settled", "stale"]);
+});
+
+test("an extension moves the deadline of the events that it names, and of no other", async () => {
+  const { source } = await newQueue(2);
+  const [one, two] = await claim(source, { max: 2, visibilityTimeout: "300ms" });
+  const extended = await post<{ results: string[]; deadline: string }>(`${source.url}/extensions`, {
+    tokens: [one?.token],
+    visibilityTimeout: "1h",
+  });
+  expect(extended.body.results).toEqual(["extended"]);
+  expect(Date.parse(extended.body.deadline)).toBeGreaterThan(Date.parse(one?.deadline as string) + 3_000_000);
+  const again = await claim(source, { max: 2, wait: "20s" });
+  expect(offsets(again)).toEqual([1]);
+  expect(await ack(source, [one?.token as string, two?.token as string])).toEqual(["settled", "stale"]);
+});
+
+test("a waiting claim is answered as soon as something is enqueued, and with nothing when its time is over", async () => {
+  const { name, source } = await newQueue(0);
+  expect(await claim(source, { wait: "50ms" })).toEqual([]);
+  const waiting = claim(source, { wait: "30s", max: 10 });
+  await append(service.url, name, { type: "Job", data: 1 });
+  expect(offsets(await waiting)).toEqual([0]);
+});
+
+test("claims that wait together share what comes", async () => {
+  const { name, source } = await newQueue(0);
+  const waiting = Array.from({ length: 4 }, (_, n) => claim(source, { consumer: `c${n}`, wait: "30s", max: 100 }));
+  await until("they wait", async () => {
+    const text = await (await fetch(`${service.url}/metrics`)).text();
+    return /sluice_claims_waiting 4\b/.test(text);
+  });
+  await append(
+    service.url,
+    name,
+    Array.from({ length: 8 }, () => ({ type: "Job", data: 1 })),
+  );
+  const portions = (await Promise.all(waiting)).map(offsets);
+  expect(portions.flat().sort()).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+  expect(portions.map((p) => p.length)).toEqual([2, 2, 2, 2]);
+});
+
+test("at-most-once: what is handed out is settled before it is sent", async () => {
+  const { source } = await newQueue(3, { delivery: "at-most-once" });
+  const taken = await claim(source, { max: 2, visibilityTimeout: "100ms" });
+  expect(offsets(taken)).toEqual([0, 1]);
+  expect(taken.map((d) => d.deadline)).toEqual([null, null]);
+  expect(await ack(source, tokens(taken))).toEqual(["already-settled", "already-settled"]);
+  expect(offsets(await claim(source, { max: 2, wait: "200ms" }))).toEqual([2]);
+  expect(await claim(source, { max: 2, wait: "200ms" })).toEqual([]);
+});
+
+test("a persistent stream is no queue, and a stream that is not there has none", async () => {
+  await append(service.url, "plain", { type: "A", data: 1 });
+  expectProblem(await post(`${service.url}/api/streams/plain/claims`), 409, "not-a-queue");
+  expectProblem(await post(`${service.url}/api/streams/nowhere/claims`), 404, "stream-not-found");
+});
+
+test("a body that is not what it should be is answered with what is wrong", async () => {
+  const { source } = await newQueue(0);
+  const bad: [string, unknown, string][] = [
+    ["claims", { max: 0 }, "/max"],
+    ["claims", { max: 1_001 }, "/max"],
+    ["claims", { wait: "soon" }, "/wait"],
+    ["claims", { wait: "61s" }, "/wait"],
+    ["claims", { visibilityTimeout: "1ms" }, "/visibilityTimeout"],
+    ["claims", { consumer: "a b" }, "/consumer"],
+    ["claims", { some: 1 }, "/some"],
+    ["acks", {}, "/tokens"],
+    ["acks", { tokens: [] }, "/tokens"],
+    ["acks", { tokens: [1] }, "/tokens/0"],
+    ["nacks", { tokens: ["x"], action: "explode" }, "/action"],
+    ["nacks", { tokens: ["x"], delay: "-1s" }, "/delay"],
+    ["extensions", { tokens: ["x"], visibilityTimeout: "13h" }, "/visibilityTimeout"],
+  ];
+  for (const [path, body, at] of bad) {
+    const problem = expectProblem(await post(`${source.url}/${path}`, body), 422, "invalid-request");
+    expect((problem.errors as { path: string }[]).map((error) => error.path)).toEqual([at]);
+  }
+});

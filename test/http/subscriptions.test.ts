@@ -1,0 +1,209 @@
+// Subscriptions: created, configured, listed, paused, deleted, and claimed from.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { append, expectProblem, send } from "../support/client.ts";
+import { ack, claim, offsets, post, put, subscription, tokens } from "../support/consume.ts";
+import { type Service, startService } from "../support/service.ts";
+
+let service: Service;
+let url: string;
+beforeAll(async () => {
+  service = await startService();
+  url = `${service.url}/api/subscriptions`;
+});
+afterAll(() => service.stop());
+
+let names = 0;
+async function newSubscription(configuration: Record<string, unknown> = {}, count = 0) {
+  const name = `sub-${++names}`;
+  const stream = `stream-${names}`;
+  if (count > 0) await fill(stream, count);
+  const answer = await put<Record<string, unknown>>(`${url}/${name}`, { stream, from: "beginning", ...configuration });
+  return { name, stream, answer, source: subscription(service.url, name) };
+}
+const fill = (stream: string, count: number) =>
+  append(
+    service.url,
+    stream,
+    Array.from({ length: count }, (_, n) => ({ type: n % 2 === 0 ? "Even" : "Odd", data: { n } })),
+  );
+
+test("a subscription is created with its defaults, described, and configured anew", async () => {
+  const { name, stream, answer } = await newSubscription();
+  expect(answer.status).toBe(201);
+  const expected = {
+    id: name,
+    streams: [stream],
+    correlation: null,
+    mode: "broadcast",
+    delivery: "at-least-once",
+    types: null,
+    where: null,
+    from: "beginning",
+    visibilityTimeout: "30s",
+    maxInFlight: 1_000,
+    maxAttempts: 5,
+    backoff: { initial: "1s", factor: 2, max: "1m" },
+    maxConsumers: null,
+    consumerTimeout: "1m",
+    metadata: {},
+    createdAt: expect.any(String),
+    state: "active",
+    floor: "-1",
+    inFlight: "0",
+    waiting: "0",
+    deadLetters: "0",
+    consumers: 0,
+  };
+  expect(answer.body).toEqual(expected);
+  expect((await send(`${url}/${name}`)).body as unknown).toEqual(expected);
+  const changed = await put(`${url}/${name}`, { stream, types: ["B", "A"], maxInFlight: 5, metadata: { team: "x" } });
+  expect(changed.status).toBe(200);
+  expect(changed.body as unknown).toEqual({
+    ...expected,
+    types: ["A", "B"],
+    maxInFlight: 5,
+    metadata: { team: "x" },
+    createdAt: expect.any(String),
+  });
+});
+
+test("each consumer of a broadcast gets all events", async () => {
+  const { source } = await newSubscription({}, 3);
+  expect(offsets(await claim(source, { consumer: "a", max: 10 }))).toEqual([0, 1, 2]);
+  expect(offsets(await claim(source, { consumer: "b", max: 10 }))).toEqual([0, 1, 2]);
+  expectProblem(await post(`${source.url}/claims`, { max: 1 }), 422, "invalid-request");
+});
+
+test("each event of an exclusive subscription goes to one consumer", async () => {
+  const { source } = await newSubscription({ mode: "exclusive" }, 4);
+  expect(offsets(await claim(source, { consumer: "a", max: 2 }))).toEqual([0, 1]);
+  expect(offsets(await claim(source, { consumer: "b", max: 10 }))).toEqual([2, 3]);
+});
+
+test("what does not match the filters is passed over, and the floor moves over it", async () => {
+  const { source, name, stream } = await newSubscription({ mode: "exclusive", types: ["Even"], where: "$.n > 2" }, 8);
+  const found = await claim(source, { max: 10 });
+  expect(offsets(found)).toEqual([4, 6]);
+  await ack(source, tokens(found));
+  const { lastPosition } = (await fill(stream, 1)).body;
+  await claim(source, { max: 1 });
+  expect((await send<{ floor: string }>(`${url}/${name}`)).body.floor).toBe(lastPosition);
+});
+
+test("several streams are handed out in the order of the log", async () => {
+  const name = `sub-${++names}`;
+  for (const stream of ["left", "right", "left"]) await append(service.url, stream, { type: "A", data: 1 });
+  await put(`${url}/${name}`, { streams: ["right", "left"], mode: "exclusive", from: "beginning" });
+  const found = await claim(subscription(service.url, name), { max: 10 });
+  expect(found.map((d) => d.event.stream)).toEqual(["left", "right", "left"]);
+});
+
+test("it begins at the place that was given: the latest by default, and the first PUT decides", async () => {
+  const stream = `stream-at-${++names}`;
+  await fill(stream, 5);
+  const starts: [Record<string, unknown>, number[]][] = [
+    [{}, [5]],
+    [{ from: "3" }, [3, 4, 5]],
+    [{ from: "latest" }, [5]],
+  ];
+  for (const [configuration] of starts) {
+    const name = `sub-${++names}`;
+    await put(`${url}/${name}`, { stream, mode: "exclusive", ...configuration });
+    await put(`${url}/${name}`, { stream, mode: "exclusive", from: "beginning" });
+    Object.assign(configuration, { name });
+  }
+  await fill(stream, 1);
+  for (const [{ name }, expected] of starts) {
+    expect(offsets(await claim(subscription(service.url, String(name)), { max: 10 }))).toEqual(expected);
+  }
+  expectProblem(await put(`${url}/sub-beyond`, { stream, from: "99" }), 409, "cursor-beyond-head");
+});
+
+test("a subscription of a stream that is not there yet begins with its first event", async () => {
+  const { source, stream } = await newSubscription({ mode: "exclusive", from: "latest" });
+  expect(await claim(source, { max: 10 })).toEqual([]);
+  await fill(stream, 2);
+  expect(offsets(await claim(source, { max: 10 }))).toEqual([0, 1]);
+});
+
+test("a consumer holds no more than maxInFlight, and gets more when it settles", async () => {
+  const { source } = await newSubscription({ mode: "exclusive", maxInFlight: 2 }, 5);
+  const first = await claim(source, { consumer: "a", max: 10 });
+  expect(offsets(first)).toEqual([0, 1]);
+  expect(await claim(source, { consumer: "a", max: 10 })).toEqual([]);
+  expect(offsets(await claim(source, { consumer: "b", max: 1 }))).toEqual([2]);
+  const waiting = claim(source, { consumer: "a", max: 10, wait: "30s" });
+  await ack(source, [first[0]?.token as string]);
+  expect(offsets(await waiting)).toEqual([3]);
+});
+
+test("a paused subscription hands nothing out, lets what is out be settled, and goes on when it is resumed", async () => {
+  const { source } = await newSubscription({ mode: "exclusive" }, 3);
+  const held = await claim(source, { max: 1 });
+  expect((await post<{ state: string }>(`${source.url}/pause`)).body.state).toBe("paused");
+  expect(await claim(source, { max: 1 })).toEqual([]);
+  expect(await ack(source, tokens(held))).toEqual(["settled"]);
+  const waiting = claim(source, { max: 10, wait: "30s" });
+  expect((await post<{ state: string }>(`${source.url}/resume`)).body.state).toBe("active");
+  expect(offsets(await waiting)).toEqual([1, 2]);
+});
+
+test("deleting a subscription makes its tokens stale, and its name can be used again", async () => {
+  const { source, stream } = await newSubscription({ mode: "exclusive" }, 2);
+  const held = await claim(source, { max: 1 });
+  expect((await send(source.url, { method: "DELETE" })).status).toBe(204);
+  expectProblem(await post(`${source.url}/claims`), 404, "subscription-not-found");
+  expectProblem(await send(source.url), 404, "subscription-not-found");
+  await put(source.url, { stream, mode: "exclusive", from: "beginning" });
+  expect(await ack(source, tokens(held))).toEqual(["stale"]);
+  expect(offsets(await claim(source, { max: 10 }))).toEqual([0, 1]);
+});
+
+test("the mode cannot change while there are consumers", async () => {
+  const { source, stream } = await newSubscription({ mode: "exclusive" }, 3);
+  await ack(source, tokens(await claim(source, { consumer: "a", max: 1 })));
+  expectProblem(await put(source.url, { stream, mode: "broadcast" }), 409, "subscription-in-use");
+  expect(offsets(await claim(source, { consumer: "a", max: 1 }))).toEqual([1]);
+});
+
+test("no more consumers than are allowed", async () => {
+  const { source } = await newSubscription({ mode: "exclusive", maxConsumers: 1 }, 3);
+  await claim(source, { consumer: "a" });
+  expectProblem(await post(`${source.url}/claims`, { consumer: "b" }), 409, "too-many-consumers");
+  expect(offsets(await claim(source, { consumer: "a" }))).toEqual([1]);
+});
+
+test("subscriptions are listed page by page, and by stream", async () => {
+  const stream = `listed-${++names}`;
+  for (const name of ["list-b", "list-a", "list-c"]) await put(`${url}/${name}`, { stream });
+  type Page = { subscriptions: { id: string }[]; next: string | null };
+  const first = (await send<Page>(`${service.url}/api/streams/${stream}/subscriptions?limit=2`)).body;
+  expect(first.subscriptions.map((s) => s.id)).toEqual(["list-a", "list-b"]);
+  const second = (await send<Page>(`${service.url}${first.next}`)).body;
+  expect([second.subscriptions.map((s) => s.id), second.next]).toEqual([["list-c"], null]);
+  expect((await send<Page>(`${url}?after=list-a&limit=1`)).body.subscriptions.map((s) => s.id)).toEqual(["list-b"]);
+});
+
+test("a configuration that is not valid says where and why", async () => {
+  const bad: [Record<string, unknown>, string[]][] = [
+    [{}, [""]],
+    [{ stream: "a", correlation: "c" }, [""]],
+    [{ stream: "a b" }, ["/stream"]],
+    [{ stream: "a", mode: "some" }, ["/mode"]],
+    [{ stream: "a", visibilityTimeout: "soon" }, ["/visibilityTimeout"]],
+    [{ stream: "a", visibilityTimeout: "13h" }, ["/visibilityTimeout"]],
+    [{ stream: "a", maxInFlight: 0 }, ["/maxInFlight"]],
+    [{ stream: "a", backoff: { initial: "2m", max: "1m" } }, ["/backoff/max"]],
+    [{ stream: "a", types: [] }, ["/types"]],
+    [{ stream: "a", colour: "red" }, ["/colour"]],
+    [{ stream: "a", metadata: { text: "x".repeat(20_000) } }, ["/metadata"]],
+  ];
+  for (const [body, paths] of bad) {
+    const problem = expectProblem(await put(`${url}/bad`, body), 422, "invalid-configuration");
+    expect((problem.errors as { path: string }[]).map((error) => error.path)).toEqual(paths);
+  }
+  expectProblem(await put(`${url}/bad`, { stream: "a", where: "$.amount >" }), 400, "invalid-filter");
+  expectProblem(await put(`${url}/bad`, { stream: "a", from: "soon" }), 400, "invalid-place");
+  expectProblem(await put(`${url}/a%20b`, { stream: "a" }), 400, "invalid-subscription-name");
+  expectProblem(await send(`${url}/bad`, { method: "PUT", body: "{" }), 400, "malformed-body");
+});
