@@ -11,7 +11,7 @@ declare
 begin
   perform pg_advisory_xact_lock(log_lock());
   select * into control from streams where name = '$control';
-  select coalesce(max(h.last_offset), -1) + 1, coalesce(max(h.bytes), 0) into next_offset, total
+  select coalesce(max(h.last_offset), -1) + 1, coalesce(max(h.bytes), 0) + control.first_bytes into next_offset, total
     from stream_heads h where h.id = control.id;
   select e.position + 1, e.recorded_at into next_position, last_recorded
     from events e where e.position >= (select l.checkpoint_position from log l) order by e.position desc limit 1;

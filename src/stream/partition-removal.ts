@@ -6,11 +6,10 @@ import type { Pool, Sql } from "../storage/pool.ts";
 import { beginDuty } from "./duty.ts";
 import { findDueRecords, trimStreams } from "./retention.ts";
 
-export type PartitionRemovalOptions = {
+export type RemovalDependencies = {
   pool: Pool;
-  /** A connection of its own with this time limit of a statement; this part ends it. */
+  /** A connection of its own with these settings; this part ends it. */
   connect: (settings: Record<string, string>) => Sql;
-  everyMs: number;
   /** Age from which on the service's own records may go, in milliseconds: every process has long obeyed them. */
   recordsMs: number;
   onTrimmed: (position: number) => void;
@@ -24,6 +23,9 @@ export type PartitionRemoval = {
   counters: () => { dropped: number };
 };
 
+/** Of partitions that cannot go a visible event each: as long as it is there, the partition need not be searched again. */
+export type Blockers = Map<string, { stream: number; offset: number }>;
+
 type Partition = { name: string; upper: number; ephemeral: boolean };
 
 // DETACH CONCURRENTLY waits for transactions that may still look into the partition, and holds no lock meanwhile.
@@ -31,91 +33,16 @@ const detachTimeout = "10s";
 // FINALIZE waits for them too, but holds one that keeps new partitions from being attached.
 const finalizeTimeout = "1s";
 
-export function createPartitionRemoval(options: PartitionRemovalOptions): PartitionRemoval {
-  const { pool, everyMs, recordsMs, log } = options;
+export function createPartitionRemoval(options: RemovalDependencies & { everyMs: number }): PartitionRemoval {
+  const { pool, everyMs, log } = options;
+  const blockers: Blockers = new Map();
   let loop: Loop | null = null;
   let dropped = 0;
-  /** A visible event of each partition that has one: as long as it is there, the partition need not be searched again. */
-  const blockers = new Map<string, { stream: number; offset: number }>();
 
   async function round(signal: AbortSignal): Promise<void> {
     if (!(await beginDuty(pool, "partition removal", everyMs))) return;
-    for (const partition of await withoutBlocker(await closedPartitions(pool))) {
-      if (signal.aborted) return;
-      if (await isBlocked(partition)) continue;
-      if (!partition.ephemeral) await trimRecords(partition.upper);
-      await pool.run(
-        (sql) => sql`insert into partition_removals (partition, ephemeral)
-          values (${partition.name}, ${partition.ephemeral}) on conflict do nothing`,
-      );
-    }
-    await removeDecided(signal);
-  }
-
-  /** Of the partitions those of which no event is known that is still visible. */
-  async function withoutBlocker(partitions: Partition[]): Promise<Partition[]> {
-    const known = partitions.flatMap(({ name }) => {
-      const blocker = blockers.get(name);
-      return blocker === undefined ? [] : [{ name, ...blocker }];
-    });
-    const gone = await pool.run(
-      (sql) => sql<{ name: string }[]>`
-        select b.name from json_to_recordset(${JSON.stringify(known)}::text::json) as b(name text, stream bigint, "offset" bigint)
-        where not exists (select from streams s where s.id = b.stream and s.first_offset <= b."offset")`,
-    );
-    for (const { name } of gone) blockers.delete(name);
-    return partitions.filter(({ name }) => !blockers.has(name));
-  }
-
-  async function isBlocked({ name }: Partition): Promise<boolean> {
-    const [blocker] = await pool.run(
-      (sql) => sql<{ stream: string | null; offset: string; internal: boolean }[]>`
-        select b.stream_id as stream, b."offset", s.internal
-        from partition_blocker(${name}, clock_timestamp() - ${`${recordsMs} ms`}::text::interval) b
-          left join streams s on s.id = b.stream_id`,
-    );
-    if (blocker === undefined || blocker.stream === null) return false;
-    // The service's own records go by their age, which is looked at again.
-    if (!blocker.internal) blockers.set(name, { stream: Number(blocker.stream), offset: Number(blocker.offset) });
-    return true;
-  }
-
-  /** The records in the way are trimmed as any event is: by another record. */
-  async function trimRecords(before: number): Promise<void> {
-    const due = await findDueRecords(pool, before);
-    if (due.count === 0) return;
-    const { position } = await trimStreams(pool, due, 1_000, options.onNoPartition);
-    if (position !== null) options.onTrimmed(position);
-  }
-
-  /** Removes what was decided, also what an interrupted removal has left. */
-  async function removeDecided(signal: AbortSignal): Promise<void> {
-    const decided = await pool.run(
-      (sql) => sql<{ partition: string; ephemeral: boolean }[]>`
-        select partition, ephemeral from partition_removals order by length(partition), partition`,
-    );
-    if (decided.length === 0 || signal.aborted) return;
-    const sql = options.connect({ statement_timeout: detachTimeout });
-    const leave = () => void sql.end({ timeout: 0 }).catch(() => {});
-    signal.addEventListener("abort", leave, { once: true });
-    try {
-      // Held until the connection ends.
-      const [lock] = await sql<{ mine: boolean }[]>`select pg_try_advisory_lock(log_lock() + 4) as mine`;
-      if (lock?.mine !== true) return;
-      for (const { partition, ephemeral } of decided) {
-        await removePartition(sql, partition, ephemeral);
-        dropped++;
-        log.info({ partition }, "partition dropped");
-      }
-    } catch (error) {
-      if (signal.aborted) return;
-      const { code } = classify(error);
-      if (code !== "57014" && code !== "55P03") throw error;
-      log.info({ err: error }, "a partition waits for transactions that may look into it");
-    } finally {
-      signal.removeEventListener("abort", leave);
-      await sql.end({ timeout: 1 }).catch(() => {});
-    }
+    await decideRemovals(options, blockers, signal);
+    await removeDecided(options, signal, () => dropped++);
   }
 
   return {
@@ -129,6 +56,24 @@ export function createPartitionRemoval(options: PartitionRemovalOptions): Partit
   };
 }
 
+/** Notes the partitions that nothing visible is left in: an event that is gone stays so, hence that decision is for good. */
+export async function decideRemovals(
+  dependencies: RemovalDependencies,
+  blockers: Blockers,
+  signal: AbortSignal,
+): Promise<void> {
+  const { pool } = dependencies;
+  for (const partition of await withoutBlocker(pool, blockers, await closedPartitions(pool))) {
+    if (signal.aborted) return;
+    if (await isBlocked(dependencies, blockers, partition.name)) continue;
+    if (!partition.ephemeral) await trimRecords(dependencies, partition.upper);
+    await pool.run(
+      (sql) => sql`insert into partition_removals (partition, ephemeral)
+        values (${partition.name}, ${partition.ephemeral}) on conflict do nothing`,
+    );
+  }
+}
+
 /** Partitions in which nothing is appended any more and the end of no stream is looked for. */
 async function closedPartitions(pool: Pool): Promise<Partition[]> {
   const rows = await pool.run(
@@ -136,7 +81,7 @@ async function closedPartitions(pool: Pool): Promise<Partition[]> {
       select p.name, p.upper, p.ephemeral
       from (
         select c.relname as name, i.inhparent = 'events_ephemeral'::regclass as ephemeral,
-               (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \(''?(\d+)''?\)'))[1]::bigint as upper
+               (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \\(''?(\\d+)''?\\)'))[1]::bigint as upper
         from pg_inherits i join pg_class c on c.oid = i.inhrelid
         where i.inhparent in ('events_ephemeral'::regclass, 'events_persistent'::regclass)
       ) p
@@ -147,18 +92,90 @@ async function closedPartitions(pool: Pool): Promise<Partition[]> {
   return rows.map((row) => ({ ...row, upper: Number(row.upper) }));
 }
 
+/** Of the partitions those of which no event is known that is still visible. */
+async function withoutBlocker(pool: Pool, blockers: Blockers, partitions: Partition[]): Promise<Partition[]> {
+  const known = partitions.flatMap(({ name }) => {
+    const blocker = blockers.get(name);
+    return blocker === undefined ? [] : [{ name, ...blocker }];
+  });
+  const gone = await pool.run(
+    (sql) => sql<{ name: string }[]>`
+      select b.name from json_to_recordset(${JSON.stringify(known)}::text::json) as b(name text, stream bigint, "offset" bigint)
+      where not exists (select from streams s where s.id = b.stream and s.first_offset <= b."offset")`,
+  );
+  for (const { name } of gone) blockers.delete(name);
+  return partitions.filter(({ name }) => !blockers.has(name));
+}
+
+async function isBlocked({ pool, recordsMs }: RemovalDependencies, blockers: Blockers, name: string): Promise<boolean> {
+  const [blocker] = await pool.run(
+    (sql) => sql<{ stream: string | null; offset: string; internal: boolean }[]>`
+      select b.stream_id as stream, b."offset", s.internal
+      from partition_blocker(${name}, clock_timestamp() - ${`${recordsMs} ms`}::text::interval) b
+        left join streams s on s.id = b.stream_id`,
+  );
+  if (blocker === undefined || blocker.stream === null) return false;
+  // The service's own records go by their age, which is looked at again.
+  if (!blocker.internal) blockers.set(name, { stream: Number(blocker.stream), offset: Number(blocker.offset) });
+  return true;
+}
+
+/** The records in the way are trimmed as any event is: by another record. */
+async function trimRecords(dependencies: RemovalDependencies, before: number): Promise<void> {
+  const { pool, recordsMs, onTrimmed, onNoPartition } = dependencies;
+  const due = await findDueRecords(pool, before, recordsMs);
+  if (due.count === 0) return;
+  const { position } = await trimStreams(pool, due, 1_000, onNoPartition);
+  if (position !== null) onTrimmed(position);
+}
+
+/** Removes the partitions that were decided on, also what an interrupted removal has left. */
+export async function removeDecided(
+  { pool, connect, log }: RemovalDependencies,
+  signal: AbortSignal,
+  onDropped: () => void = () => {},
+): Promise<void> {
+  const decided = await pool.run(
+    (sql) => sql<{ partition: string; ephemeral: boolean }[]>`
+      select partition, ephemeral from partition_removals order by length(partition), partition`,
+  );
+  if (decided.length === 0 || signal.aborted) return;
+  const sql = connect({ statement_timeout: detachTimeout });
+  const leave = () => void sql.end({ timeout: 0 }).catch(() => {});
+  signal.addEventListener("abort", leave, { once: true });
+  try {
+    // Held until the connection ends.
+    const [lock] = await sql<{ mine: boolean }[]>`select pg_try_advisory_lock(log_lock() + 4) as mine`;
+    if (lock?.mine !== true) return;
+    for (const { partition, ephemeral } of decided) {
+      await removePartition(sql, partition, ephemeral);
+      onDropped();
+      log.info({ partition }, "partition dropped");
+    }
+  } catch (error) {
+    if (signal.aborted) return;
+    const { code } = classify(error);
+    if (code !== "57014" && code !== "55P03") throw error;
+    log.info({ err: error }, "a partition waits for transactions that may look into it");
+  } finally {
+    signal.removeEventListener("abort", leave);
+    await sql.end({ timeout: 1 }).catch(() => {});
+  }
+}
+
 /** Detaches and drops a partition, from whatever state an earlier attempt has left it in. */
 async function removePartition(sql: Sql, name: string, ephemeral: boolean): Promise<void> {
-  const parent = ephemeral ? sql`events_ephemeral` : sql`events_persistent`;
+  const parent = ephemeral ? "events_ephemeral" : "events_persistent";
   const [found] = await sql<{ is_pending: boolean | null }[]>`
     select i.inhdetachpending as is_pending from pg_class c left join pg_inherits i on i.inhrelid = c.oid
     where c.oid = to_regclass(quote_ident(${name}))`;
-  if (found?.is_pending === false) await sql`alter table ${parent} detach partition ${sql(name)} concurrently`.simple();
+  // Not prepared: these statements take no parameters, and none is repeated.
+  if (found?.is_pending === false) await sql.unsafe(`alter table ${parent} detach partition ${name} concurrently`);
   if (found?.is_pending === true) {
     await sql`select set_config('statement_timeout', ${finalizeTimeout}, false)`;
-    await sql`alter table ${parent} detach partition ${sql(name)} finalize`.simple();
+    await sql.unsafe(`alter table ${parent} detach partition ${name} finalize`);
     await sql`select set_config('statement_timeout', ${detachTimeout}, false)`;
   }
-  if (found !== undefined) await sql`drop table ${sql(name)}`.simple();
+  if (found !== undefined) await sql.unsafe(`drop table ${name}`);
   await sql`delete from partition_removals where partition = ${name}`;
 }

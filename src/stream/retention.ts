@@ -57,17 +57,27 @@ export async function trimStreams(
   }
 }
 
-/** The service's own records before a position, as streams that have to be trimmed: whoever had to obey them has done so. */
-export async function findDueRecords(pool: Pool, before: number): Promise<DueStreams> {
+/**
+ * The service's own records before a position, if all are older than so many milliseconds, as a stream that has to be
+ * trimmed: whoever had to obey them has done so.
+ */
+export async function findDueRecords(pool: Pool, before: number, recordsMs: number): Promise<DueStreams> {
   return pool.run(async (sql) => {
-    const [row] = await sql<DueStreams["lists"][]>`
-      select array_agg(s.id) as ids, array_agg(s.revision) as revisions, array_agg(coalesce(e."offset", h.last_offset + 1)) as offsets,
+    const [row] = await sql<(DueStreams["lists"] & { count: number })[]>`
+      select count(*)::int as count, array_agg(s.id) as ids, array_agg(s.revision) as revisions,
+             array_agg(coalesce(e."offset", h.last_offset + 1)) as offsets,
              array_agg(coalesce(e.bytes_before, h.bytes + s.first_bytes)) as bytes,
              array_agg(case when e."offset" is null then h.last_position end) as last_positions,
              array_agg(null::bigint) as floors
-      from streams s join stream_heads h on h.id = s.id cross join lateral stream_event_from(s.id, false, ${before}) e
-      where s.internal and s.first_offset < coalesce(e."offset", h.last_offset + 1)`;
-    const lists = row as DueStreams["lists"];
-    return { reached: null, count: (lists.ids as string | null) === null ? 0 : 1, lists };
+      from streams s join stream_heads h on h.id = s.id
+        cross join lateral stream_event_from(s.id, false, ${before}) e
+        cross join lateral (
+          select r.recorded_at from events_persistent r
+          where r.stream_id = s.id and r.position < ${before} order by r.position desc limit 1
+        ) newest
+      where s.internal and s.first_offset < coalesce(e."offset", h.last_offset + 1)
+        and newest.recorded_at < clock_timestamp() - ${`${recordsMs} ms`}::text::interval`;
+    const { count, ...lists } = row as NonNullable<typeof row>;
+    return { reached: null, count, lists };
   });
 }
