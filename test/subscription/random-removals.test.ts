@@ -1,16 +1,17 @@
-// Followers under random appends, deletions, purges, holes, resumes and stalls: each offset is shown or told as gone, in order.
+// Followers under random appends, deletions, trims, purges, holes, resumes and stalls: each offset is shown or told as gone, in order.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { everyone } from "../../src/base/principal.ts";
-import type { StoredEvent } from "../../src/stream/event.ts";
+import { removalsOf, type StoredEvent } from "../../src/stream/event.ts";
 import { resolveFollow } from "../../src/stream/follow-start.ts";
 import { callLogAppend } from "../../src/stream/log-append.ts";
 import { readTail } from "../../src/stream/page.ts";
+import { findDueStreams, trimStreams } from "../../src/stream/retention.ts";
 import { deleteStream } from "../../src/stream/streams.ts";
 import { createRandom } from "../crash/random.ts";
 import { everything, type Reader, startRig, type Told } from "../support/followers.ts";
 import { newEvent } from "../support/new-event.ts";
 import { createTestDatabase } from "../support/postgres.ts";
-import { openSql } from "../support/sql.ts";
+import { configure, openSql } from "../support/sql.ts";
 import { until } from "../support/until.ts";
 
 const firstSeed = Number(process.env.SEED ?? 1);
@@ -92,8 +93,27 @@ async function run(seed: number): Promise<void> {
     const deleted = await deleteStream(rig.database.appends, stream, async () => {}).catch(() => null);
     if (deleted === null) return;
     logHead = deleted.position;
+    removed = nOf.length - 1;
     happened.push(`deleted up to ${nOf.length - 1} at ${logHead}, tail ${rig.tail.head()}`);
     if (random.chance(0.3)) own.push((await readTail(pool, logHead - 1, logHead, 1)).events);
+  }
+
+  // Up to where anything was removed: no more than that may be told as gone.
+  let removed = -1;
+  async function trim(): Promise<void> {
+    await configure(sql, stream, { retention: { maxEvents: random.between(1, 40) } });
+    for (let after: number | null = 0; after !== null; ) {
+      const due = await findDueStreams(pool, after, 100, 100);
+      after = due.reached;
+      if (due.count === 0) continue;
+      const { position } = await trimStreams(pool, due, 1_000, async () => {});
+      logHead = position as number;
+      const [record] = (await readTail(pool, logHead - 1, logHead, 1)).events as [StoredEvent];
+      removed = Math.max(removed, removalsOf(record).get(stream) ?? -1);
+      happened.push(`trimmed up to ${removed} at ${logHead}, tail ${rig.tail.head()}`);
+      if (random.chance(0.3)) own.push([record]);
+    }
+    await configure(sql, stream);
   }
 
   const watched: Watched[] = [];
@@ -119,7 +139,7 @@ async function run(seed: number): Promise<void> {
 
   await add(stream, random.between(1, 30));
   for (let step = 0; step < 60; step++) {
-    const action = random.between(0, 11);
+    const action = random.between(0, 13);
     if (action <= 2) await add(stream, random.between(1, 40));
     else if (action === 3) await add("elsewhere", random.between(1, 5));
     else if (action === 4) await remove();
@@ -133,6 +153,7 @@ async function run(seed: number): Promise<void> {
           : logHead,
       );
     else if (action <= 10) for (const events of own.splice(0, random.between(1, 3))) rig.tail.offer(events);
+    else if (action <= 12) await trim();
     else
       for (const { reader } of watched) {
         reader.onWrite = null;
@@ -160,6 +181,8 @@ async function run(seed: number): Promise<void> {
     );
   for (const one of watched) {
     const found = defects(one.reader.told, offsetOf, one, nOf);
+    for (const entry of one.reader.told)
+      if ("gap" in entry && entry.gap[1] > removed) found.push(`${entry.gap} is told, and ${removed} was removed last`);
     if (found.length > 0)
       throw new Error(
         `seed ${seed}, ${watched.indexOf(one)} from ${one.next}, ${one.name}:\n${found.slice(0, 5).join("\n")}\n${happened.join("\n")}\n${JSON.stringify(one.reader.told).slice(0, 1500)}`,
