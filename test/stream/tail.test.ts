@@ -238,6 +238,37 @@ test("a deletion removes the stream's events from the ring, and only those", asy
   expect(tail.since(-1, 1e9)?.events.map((event) => event.position)).toEqual([1, 3, 4]);
 });
 
+const trimmed = (position: number, offset: number, streams: Record<string, number>) =>
+  storedEvent({
+    position,
+    stream: controlStream,
+    offset,
+    type: "sluice.streams-trimmed",
+    data: JSON.stringify({
+      streams: Object.entries(streams).map(([stream, to]) => ({ stream, from: "0", to: String(to) })),
+    }),
+  });
+
+test("a trim removes the events of all the streams that it names from the ring, up to where it says", async () => {
+  const { tail } = await start();
+  const of = (position: number, stream: string, offset: number) => storedEvent({ position, stream, offset });
+  tail.offer([of(0, "a", 0), of(1, "b", 0), of(2, "a", 1), of(3, "c", 0), of(4, "b", 1)]);
+  tail.offer([trimmed(5, 0, { a: 0, b: 1 }), of(6, "b", 2)]);
+  expect(tail.since(-1, 1e9)?.events.map((event) => event.position)).toEqual([2, 3, 5, 6]);
+});
+
+test("a tail that slept until records were gone serves nothing from before: it cannot know what they removed", async () => {
+  const { tail, passed } = await start();
+  const of = (position: number, stream: string, offset: number) => storedEvent({ position, stream, offset });
+  tail.offer([of(0, "a", 0), trimmed(1, 4, { b: 7 }), of(2, "a", 1)]);
+  tail.offer([of(3, "a", 2), trimmed(4, 6, { c: 7 }), of(5, "a", 3)]);
+  expect(tail.since(2, 1e9)).toBeNull();
+  expect(tail.since(3, 1e9)?.events.map((event) => event.position)).toEqual([4, 5]);
+  // Who is live gets all that comes.
+  await passedOn();
+  expect(passed.flatMap((batch) => batch.events.map((event) => event.position))).toEqual([0, 1, 2, 3, 4, 5]);
+});
+
 test("an event that only looks like a deletion removes nothing", async () => {
   const { tail } = await start();
   const data = JSON.stringify({ stream: "s", from: "0", to: "1" });
