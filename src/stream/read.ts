@@ -9,7 +9,7 @@ import { toFilterProblem } from "./path-filter.ts";
 import { type LogReader, type Range, type ReadQuery, requireRead, requireStreams } from "./range.ts";
 import { type Cursor, cursorBeforeOffset } from "./resolve.ts";
 import { isUnfiltered } from "./selection.ts";
-import type { StreamHead } from "./stream-head.ts";
+import { readFirstOffset, type StreamHead } from "./stream-head.ts";
 
 /** One page of a range, from a cursor on. Throws `invalid-filter` when the path fails on an event's data. */
 export function readRangePage(
@@ -50,6 +50,8 @@ export async function cursorNumber(reader: LogReader, range: Range, page: Page):
       select e."offset" from events e
       where e.stream_id = ${streamId} and ${forward ? sql`e.position <= ${page.reached}` : sql`e.position >= ${page.reached}`}
       order by e.position ${forward ? sql`desc` : sql`asc`} limit 1`;
+    // The rows that were looked through can have been removed since.
+    if (rows[0] === undefined && forward) return (await readFirstOffset(sql, streamId)) - 1;
     return Number(rows[0]?.offset ?? -1);
   });
 }
@@ -83,8 +85,10 @@ export async function readEvent(
     budgetMs: 1_000,
   });
   const event = page.events[0];
-  if (event === undefined || event.offset !== offset) throw eventNotFound(name, text);
-  return event;
+  if (event !== undefined && event.offset === offset) return event;
+  // It was there a moment ago: only a trim or a deletion can have come in between.
+  const firstOffset = await reader.pool.run((sql) => readFirstOffset(sql, head.id));
+  throw offset < firstOffset ? eventRemoved(name, text, String(firstOffset)) : eventNotFound(name, text);
 }
 
 /** How many events a bounded follower will be sent, by what is there now; null when they cannot be counted in time. Throws `invalid-filter`. */
