@@ -50,8 +50,9 @@ export async function provideDatabase(
   const embedded = await startEmbedded({
     ...(config.storage === "memory" ? {} : { dataDir: config.dataDir }),
     tcp: config.embeddedTcp,
-    // Each worker has its pools, two connections for wake-ups and one for an index; some are left for people.
-    maxConnections: Math.max(100, config.workers * (config.poolSize + appendsInFlight + claimsInFlight + 3) + 20),
+    // Each worker has its pools, two connections for wake-ups, one for an index and one to drop partitions; some are left
+    // for people.
+    maxConnections: Math.max(100, config.workers * (config.poolSize + appendsInFlight + claimsInFlight + 4) + 20),
     log,
   });
   log.info({ dataDir: embedded.dataDir, takenOver: embedded.takenOver }, "embedded Postgres is up");

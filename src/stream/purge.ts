@@ -36,20 +36,30 @@ export function createPurger({ pool, everyMs, deduplicationMs, partitionSize, lo
   let after = 0;
   let rows = 0;
   let waiting = 0;
+  // Rows that may be deleted now: what was not used stays, up to what one interval is good for.
+  const mostAtOnce = (rowsPerSecond * Math.max(1_000, everyMs)) / 1_000;
+  let allowed = mostAtOnce;
+  let allowedAt = performance.now();
 
   async function purge(signal: AbortSignal): Promise<void> {
     const isMine = asked || (await beginDuty(pool, "purge", everyMs));
     asked = false;
     if (!isMine) return;
     waiting = await countWaiting(pool);
-    let budget = (rowsPerSecond * Math.max(1_000, everyMs)) / 1_000;
-    if (waiting > waitingPartitions * partitionSize) budget = Number.POSITIVE_INFINITY;
+    const now = performance.now();
+    allowed = Math.min(mostAtOnce, allowed + ((now - allowedAt) / 1_000) * rowsPerSecond);
+    allowedAt = now;
+    const isUrgent = waiting > waitingPartitions * partitionSize;
     let isFirstLap = after === 0;
     let goneInLap = 0;
-    while (budget > 0 && !signal.aborted) {
-      const { gone, reached } = await purgeRows(pool, after, Math.min(batchRows, budget));
+    while ((isUrgent || allowed >= 1) && !signal.aborted) {
+      const { gone, reached } = await purgeRows(
+        pool,
+        after,
+        isUrgent ? batchRows : Math.min(batchRows, Math.floor(allowed)),
+      );
       rows += gone;
-      budget -= gone;
+      if (!isUrgent) allowed -= gone;
       goneInLap += gone;
       after = reached ?? 0;
       if (reached !== null) continue;

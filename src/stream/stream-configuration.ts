@@ -40,7 +40,7 @@ export type StreamSettings = {
 };
 
 const dayMs = 86_400_000;
-export const defaultQueue: QueueSettings = {
+const defaultQueue: QueueSettings = {
   visibilityTimeoutMs: 30_000,
   maxAttempts: 5,
   backoffInitialMs: 1_000,

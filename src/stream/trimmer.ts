@@ -30,12 +30,9 @@ const recordStreams = 64;
 // Ids live up to this share of the window longer, so that a busy stream has a few horizons instead of thousands.
 const periodsInWindow = 16;
 
-export function periodOf(deduplicationMs: number): number {
-  return Math.max(1, Math.ceil(deduplicationMs / periodsInWindow));
-}
-
 export function createTrimmer(options: TrimmerOptions): Trimmer {
   const { pool, everyMs, deduplicationMs, log } = options;
+  const periodMs = Math.ceil(deduplicationMs / periodsInWindow);
   let loop: Loop | null = null;
   let events = 0;
   let lastRoundSeconds = 0;
@@ -51,7 +48,7 @@ export function createTrimmer(options: TrimmerOptions): Trimmer {
       const due = await findDueStreams(pool, after, pageStreams, recordStreams);
       after = due.reached ?? 0;
       if (due.count > 0) {
-        const trimmed = await trimStreams(pool, due, periodOf(deduplicationMs), options.onNoPartition);
+        const trimmed = await trimStreams(pool, due, periodMs, options.onNoPartition);
         gone += trimmed.events;
         events += trimmed.events;
         if (trimmed.position !== null) options.onTrimmed(trimmed.position);

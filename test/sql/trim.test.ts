@@ -103,6 +103,28 @@ test("a stream that is emptied and purged before the checkpoint comes to it goes
   expect(await logDefects(sql)).toEqual([]);
 });
 
+test("a trim leaves the indexes of streams alone: its updates stay within their pages", async () => {
+  for (const name of ["hot-1", "hot-2", "hot-3"]) {
+    await configure(sql, name, { retention: { maxEvents: 5 } });
+    await append(name, 30);
+  }
+  await sql`vacuum full streams`;
+  await sql.begin(async (tx) => {
+    const due = await find();
+    // The session may not have reported yet what it did before.
+    const updates = async () => {
+      const [row] = await tx<{ rows: number; hot: number }[]>`
+        select pg_stat_get_xact_tuples_updated('streams'::regclass)::int as rows,
+               pg_stat_get_xact_tuples_hot_updated('streams'::regclass)::int as hot`;
+      return row as NonNullable<typeof row>;
+    };
+    const before = await updates();
+    expect(await trim(due, { ...pool, run: (task) => task(tx as unknown as Sql) })).toMatchObject({ events: 75 });
+    const after = await updates();
+    expect([after.rows - before.rows, after.hot - before.hot]).toEqual([3, 3]);
+  });
+});
+
 test("an append waits for no purge and no forgetting of ids, and of processes that purge one does", async () => {
   await configure(sql, "hot", { retention: { maxEvents: 5 } });
   await append("hot", 30, sql, true);
