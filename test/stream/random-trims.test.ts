@@ -51,6 +51,7 @@ async function run(seed: number): Promise<{ dropped: number; purged: number; tri
     poolSize: 3,
     commandTimeoutMs: 10_000,
     appendsInFlight: 1,
+    claimsInFlight: 1,
     log,
   });
   const pool = database.reads;
