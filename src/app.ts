@@ -4,6 +4,7 @@ import type { Log } from "./base/log.ts";
 import { createSemaphore } from "./base/semaphore.ts";
 import type { Config } from "./config.ts";
 import { createSseHub } from "./delivery/sse-hub.ts";
+import { createSubscriptionStreams } from "./delivery/subscription-stream.ts";
 import { createBodyReader } from "./http/body.ts";
 import { listen } from "./http/listen.ts";
 import { createServer } from "./http/server.ts";
@@ -196,13 +197,24 @@ async function startParts(
     bufferBytes: config.connectionBufferBytes,
   });
 
+  const subscriptionStreams = createSubscriptionStreams({
+    feeds: { ...subscriptions, log },
+    heartbeatMs: config.heartbeatMs,
+    retryMs: config.retryMs,
+    bufferBytes: config.connectionBufferBytes,
+    log,
+  });
+  const isFull = () => hub.counts().connections + subscriptionStreams.counts().connections >= config.maxConnections;
+
   let draining = false;
+  const isDraining = () => draining;
   const loopLag = watchLoopLag();
   stops.push(loopLag.stop);
   const tailState = () => ({ head: tail.head(), lag: tail.lag() });
   const metrics = createMetrics({
     appends: appender.counters,
     eventStreams: hub.counts,
+    subscriptionStreams: subscriptionStreams.counts,
     tail: tailState,
     forgetting: forgetting.counters,
     ledger: () => ({ ...ledger.counts(), ...ledger.counters() }),
@@ -217,8 +229,8 @@ async function startParts(
       hub,
       replays: createSemaphore(Math.ceil(config.poolSize / 2)),
       log,
-      isDraining: () => draining,
-      maxConnections: config.maxConnections,
+      isDraining,
+      isFull,
     },
     streams: {
       reads,
@@ -233,9 +245,9 @@ async function startParts(
     },
     subscriptions: { catalog, reads, body, log },
     claims: { consumption, catalog, settlements: ledger, body },
+    consume: { catalog, streams: subscriptionStreams, isDraining, isFull, log },
     operations: {
-      checks: () =>
-        checkHealth({ pool: reads, isDraining: () => draining, partitionRoom: upkeep.partitionRoom, tail: tailState }),
+      checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),
       metrics: async () => renderMetrics(place === null ? [await metrics.measure()] : await place.collect()),
     },
     corsOrigins: config.corsOrigins,
@@ -252,9 +264,11 @@ async function startParts(
     draining = true;
     log.info("draining");
     hub.stop();
+    const ended = subscriptionStreams.stop();
     ledger.drain();
     const late = setTimeout(() => void listening.stop(true), config.shutdownMs);
     await listening.stop(false);
+    await ended;
     clearTimeout(late);
   });
   return { url: listening.url, port: listening.port, head: tail.head(), measure: metrics.measure };

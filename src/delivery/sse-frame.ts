@@ -9,12 +9,17 @@ const encoder = new TextEncoder();
 // They mean something to EventSource itself: such events stay unnamed.
 const unnamed = new Set(["error", "open", "message"]);
 
+/** The name of an event's frame where frames are named. */
+export function nameOf({ type }: StoredEvent): string | null {
+  return unnamed.has(type) ? null : type;
+}
+
 /** The frames of events, as one chunk of bytes. An envelope is one line; ids and types hold no line break. */
 export function encodeEvents(events: readonly StoredEvent[], idKind: IdKind, named: boolean): Uint8Array {
   let text = "";
   for (const event of events) {
     text += `id: ${idKind === "offset" ? event.offset : event.position}\n`;
-    if (named && !unnamed.has(event.type)) text += `event: ${event.type}\n`;
+    if (named && nameOf(event) !== null) text += `event: ${event.type}\n`;
     text += `data: ${envelope(event)}\n\n`;
   }
   return encoder.encode(text);

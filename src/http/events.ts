@@ -1,8 +1,8 @@
 // GET /api/streams/{name}/events and GET /api/events: reads, replays and follows, by what the client accepts.
-import { invalidParameter, overloaded, type Problem, problemObject, shuttingDown } from "../base/errors.ts";
+import { invalidParameter, overloaded, shuttingDown } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Semaphore } from "../base/semaphore.ts";
-import { encodeFrame, type IdKind } from "../delivery/sse-frame.ts";
+import type { IdKind } from "../delivery/sse-frame.ts";
 import type { SseHub } from "../delivery/sse-hub.ts";
 import { envelope } from "../stream/event.ts";
 import { type FollowStart, resolveFollow } from "../stream/follow-start.ts";
@@ -12,6 +12,7 @@ import { countRange, cursorNumber, readEvent, readRangePage } from "../stream/re
 import { replayLines } from "../stream/replay.ts";
 import { negotiate } from "./accept.ts";
 import type { Exchange, Handler } from "./context.ts";
+import { comeBack, eventStream, eventStreamHeaders } from "./event-stream.ts";
 import {
   readAfter,
   readBoolean,
@@ -31,7 +32,8 @@ export type EventsDependencies = {
   replays: Semaphore;
   log: Log;
   isDraining: () => boolean;
-  maxConnections: number;
+  /** Whether this process has as many event streams as it serves. */
+  isFull: () => boolean;
 };
 
 const forms = [
@@ -109,12 +111,6 @@ async function nextLink(
   return `${new URL(request.url).pathname}?${following}`;
 }
 
-const eventStreamHeaders = {
-  "content-type": "text/event-stream",
-  "cache-control": "no-cache, no-transform",
-  "x-accel-buffering": "no",
-};
-
 async function follow(dependencies: EventsDependencies, exchange: Exchange, stream: string | null): Promise<Response> {
   const { request, principal } = exchange;
   const query = readQuery(request, stream === null ? ["stream", ...followParameters] : followParameters);
@@ -123,7 +119,7 @@ async function follow(dependencies: EventsDependencies, exchange: Exchange, stre
   if (cursor?.startsWith("end:")) return new Response(null, { status: 204 });
   if (readDirection(query) === "backward") throw invalidParameter("direction", "an event stream goes forward");
   if (dependencies.isDraining()) return comeBack(shuttingDown(), exchange);
-  if (dependencies.hub.counts().connections >= dependencies.maxConnections)
+  if (dependencies.isFull())
     return comeBack(overloaded("There are as many event streams as this process serves"), exchange);
   const single = stream !== null;
   const idKind: IdKind = single ? "offset" : "position";
@@ -185,16 +181,6 @@ async function follow(dependencies: EventsDependencies, exchange: Exchange, stre
     signal: request.signal,
   });
   return new Response(body, { headers: eventStreamHeaders });
-}
-
-/** 200, when to come back, and the end: overload or a restart must not end an EventSource for good. */
-function comeBack(problem: Problem, exchange: Exchange): Response {
-  const data = problemObject(problem, `urn:request:${exchange.requestId()}`);
-  return eventStream([{ retryMs: 1_000 + Math.random() * 4_000, event: "sluice.problem", data }]);
-}
-
-function eventStream(frames: Parameters<typeof encodeFrame>[0][]): Response {
-  return new Response(Buffer.concat(frames.map(encodeFrame)), { headers: eventStreamHeaders });
 }
 
 export function eventHandler({ reader }: EventsDependencies): Handler {

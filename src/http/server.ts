@@ -5,6 +5,7 @@ import { uuidv7 } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import { type AppendDependencies, appendHandler } from "./append.ts";
 import { type ClaimsDependencies, claimsHandlers } from "./claims.ts";
+import { type ConsumeDependencies, consumeHandler } from "./consume.ts";
 import { answerProblem, createEdge } from "./context.ts";
 import { createCors } from "./cors.ts";
 import { docsHandlers } from "./docs.ts";
@@ -22,6 +23,7 @@ export type ServerDependencies = {
   streams: StreamsDependencies;
   subscriptions: SubscriptionsDependencies;
   claims: ClaimsDependencies;
+  consume: ConsumeDependencies;
   operations: OperationsDependencies;
   /** Origins whose pages may use the service from a browser. */
   corsOrigins: readonly string[];
@@ -59,6 +61,7 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
     "DELETE /api/subscriptions/:name": subscriptions.remove,
     "POST /api/subscriptions/:name/pause": subscriptions.pause,
     "POST /api/subscriptions/:name/resume": subscriptions.resume,
+    "GET /api/subscriptions/:name/events": consumeHandler(dependencies.consume),
     "POST /api/subscriptions/:name/claims": claims.claim,
     "POST /api/subscriptions/:name/acks": claims.acknowledge,
     "POST /api/subscriptions/:name/nacks": claims.giveBack,

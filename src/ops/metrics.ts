@@ -12,6 +12,7 @@ export type MetricsSources = {
     batches: number;
   };
   eventStreams: () => { connections: number; live: number; catchingUp: number; opened: number };
+  subscriptionStreams: () => { connections: number; opened: number };
   tail: () => { head: number; lag: number };
   forgetting: () => {
     trimmedEvents: number;
@@ -98,6 +99,13 @@ export function createMetrics(sources: MetricsSources): Metrics {
     "Event streams that read history or fell behind.",
     () => eventStreams().catchingUp,
   );
+  const { subscriptionStreams } = sources;
+  counter(
+    "sluice_subscription_streams_opened_total",
+    "Event streams of subscriptions opened.",
+    () => subscriptionStreams().opened,
+  );
+  gauge("sluice_subscription_streams", "Open event streams of subscriptions.", () => subscriptionStreams().connections);
   gauge("sluice_tail_position", "The last position that the tail has.", () => tail().head, "max");
   gauge(
     "sluice_tail_lag_events",

@@ -1,6 +1,7 @@
 // Brings a follower from where it stands to the live set: through the database, then through the ring.
 import { Problem } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { pause } from "../base/pause.ts";
 import type { Semaphore } from "../base/semaphore.ts";
 import { isOutage } from "../storage/pg-errors.ts";
 import type { Pool } from "../storage/pool.ts";
@@ -161,16 +162,4 @@ export function createCatchUp(options: CatchUpOptions): (member: Member) => Prom
   }
 
   return catchUp;
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done, { once: true });
-  });
 }

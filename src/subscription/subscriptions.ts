@@ -66,12 +66,13 @@ export async function startSubscriptions({
   const catalog = createCatalog({
     reader: { pool: reads, knownHead: tail.head },
     writes: claims,
-    async onChanged({ id }) {
+    async cursorsOf({ id }) {
       const rows = await reads.run(
         (sql) => sql<{ id: string }[]>`select id from subscription_cursors where subscription_id = ${id}`,
       );
-      changed(rows.map((row) => Number(row.id)));
+      return rows.map((row) => Number(row.id));
     },
+    onChanged: changed,
   });
   const membership = createMembership({ pool: claims, onReturned: (cursor) => changed([cursor]), log });
   return {

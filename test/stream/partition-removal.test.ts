@@ -19,7 +19,7 @@ let dependencies: RemovalDependencies;
 beforeEach(async () => {
   const connection = await createTestDatabase();
   sql = openSql(connection, 6);
-  const limits = { poolSize: 2, commandTimeoutMs: 10_000, appendsInFlight: 1 };
+  const limits = { poolSize: 2, commandTimeoutMs: 10_000, appendsInFlight: 1, claimsInFlight: 1 };
   database = createDatabase({ connection, schema: testSchema, ...limits, log });
   dependencies = {
     pool: database.reads,

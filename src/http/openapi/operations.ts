@@ -3,6 +3,7 @@ import type { Elysia } from "elysia";
 import type { Edge, Handler } from "../context.ts";
 import { appendEvents } from "./append.ts";
 import * as claims from "./claims.ts";
+import { consumeSubscription } from "./consume.ts";
 import type { Operation } from "./operation.ts";
 import { readEvent, readLog, readStream } from "./read.ts";
 import { docs, docsAsset, livez, metrics, openApi, problemIndex, problemPage, readyz } from "./service.ts";
@@ -31,6 +32,7 @@ export const operations = {
   "DELETE /api/subscriptions/:name": subscriptions.deleteSubscription,
   "POST /api/subscriptions/:name/pause": subscriptions.pauseSubscription,
   "POST /api/subscriptions/:name/resume": subscriptions.resumeSubscription,
+  "GET /api/subscriptions/:name/events": consumeSubscription,
   "POST /api/subscriptions/:name/claims": claims.claim,
   "POST /api/subscriptions/:name/acks": claims.acknowledge,
   "POST /api/subscriptions/:name/nacks": claims.giveBack,

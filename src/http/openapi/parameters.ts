@@ -1,4 +1,5 @@
 // The parameters and headers that operations share.
+import { consumerName } from "../../subscription/registry/subscription.ts";
 import { component, type Header, type Parameter } from "./operation.ts";
 
 const place =
@@ -123,6 +124,22 @@ export const parameters = {
     description: "The subscription",
     schema: component("schemas", "SubscriptionName"),
   },
+  Consumer: {
+    ...query("consumer", "Who asks: events are handed out to consumers by name", {
+      type: "string",
+      pattern: consumerName.source,
+    }),
+    required: true,
+  },
+  Ack: query(
+    "ack",
+    "explicit: events are settled by their tokens; auto: settled before they are sent, so no better than at most once",
+    {
+      type: "string",
+      enum: ["explicit", "auto"],
+      default: "explicit",
+    },
+  ),
   SubscriptionAfter: query(
     "after",
     "Only names behind this one. What `next` links use",

@@ -12,4 +12,4 @@ export type Delivery = {
 };
 
 /** The deliveries of one claim, and the leases that hold them. */
-export type Handout = { deliveries: Delivery[]; leases: { step: number; part: number }[] };
+export type Handout = { deliveries: Delivery[]; leases: { step: number; part: number }[]; completed?: true };

@@ -199,6 +199,10 @@ export function createDesk(options: DeskOptions, first: Subscription) {
       return false;
     }
     if (status === "changed") return reload();
+    if (status === "completed") {
+      for (const claim of claims.splice(0)) claim.resolve({ deliveries: [], leases: [], completed: true });
+      return false;
+    }
     return answerImpatient();
   }
 

@@ -25,14 +25,15 @@ export type Catalog = {
 export type CatalogOptions = {
   reader: LogReader;
   writes: Pool;
-  /** The subscription is another one now: its consumers have to hear of it. */
-  onChanged: (subscription: Subscription) => Promise<void>;
+  cursorsOf: (subscription: Subscription) => Promise<number[]>;
+  /** The subscription of these cursors is another one now, or gone: its consumers have to hear of it. */
+  onChanged: (cursors: readonly number[]) => void;
 };
 
 const freshMs = 1_000;
 const maxKnown = 10_000;
 
-export function createCatalog({ reader, writes, onChanged }: CatalogOptions): Catalog {
+export function createCatalog({ reader, writes, cursorsOf, onChanged }: CatalogOptions): Catalog {
   const known = new Map<string, { subscription: Subscription; readAt: number }>();
 
   async function refresh(name: string): Promise<Subscription | null> {
@@ -51,7 +52,7 @@ export function createCatalog({ reader, writes, onChanged }: CatalogOptions): Ca
 
   async function change(name: string): Promise<void> {
     const subscription = await refresh(name);
-    if (subscription !== null) await onChanged(subscription);
+    if (subscription !== null) onChanged(await cursorsOf(subscription));
   }
 
   /** The last position before a place. */
@@ -98,9 +99,10 @@ export function createCatalog({ reader, writes, onChanged }: CatalogOptions): Ca
     },
     async remove(name) {
       const before = await refresh(name);
+      const cursors = before === null ? [] : await cursorsOf(before);
       await writes.run((sql) => deleteSubscription(sql, name));
       known.delete(name);
-      if (before !== null) await onChanged(before);
+      onChanged(cursors);
     },
   };
 }
