@@ -8,6 +8,13 @@ import { measureLatency } from "./latency.ts";
 import { measureMemory } from "./memory.ts";
 import { measurePeers } from "./peers.ts";
 import { endEverything, endPrograms } from "./processes.ts";
+import { measureBacklog } from "./queue-backlog.ts";
+import { measureDrain } from "./queue-drain.ts";
+import { measureEnqueue } from "./queue-enqueue.ts";
+import { measureGroups } from "./queue-groups.ts";
+import { measureQueueLatency } from "./queue-latency.ts";
+import { measureSingles } from "./queue-singles.ts";
+import { measureQueueTransaction } from "./queue-transaction.ts";
 import { measureReplay } from "./replay.ts";
 import { measureStart } from "./start.ts";
 import { createTable, type Table } from "./table.ts";
@@ -25,6 +32,13 @@ const measurements: Record<string, (table: Table) => Promise<void>> = {
   replay: measureReplay,
   start: measureStart,
   growth: measureGrowth,
+  enqueue: measureEnqueue,
+  drain: measureDrain,
+  singles: measureSingles,
+  delivery: measureQueueLatency,
+  backlog: measureBacklog,
+  "queue-transaction": measureQueueTransaction,
+  groups: measureGroups,
 };
 
 const named = process.argv.slice(2);

@@ -15,5 +15,10 @@ export const maxConnections = number("BENCH_MAX_CONNECTIONS", 10_000);
 /** How long the older transaction stays open. */
 export const holdSeconds = number("BENCH_HOLD_SECONDS", 60);
 
+/** The messages of a queue that is drained. */
+export const messages = number("BENCH_MESSAGES", 100_000);
+/** The messages that stand in a queue while others are taken. */
+export const backlog = Math.min(1_000_000, maxEvents);
+
 /** Streams in the measurements that are about many: with fewer, the peers' appends would wait for one another. */
 export const manyStreams = 1_000;

@@ -1,7 +1,7 @@
 // The figures: printed as they come, one a line, and kept for the JSON file.
 import { writeFile } from "node:fs/promises";
 import { cpus, totalmem } from "node:os";
-import { holdSeconds, maxEvents, rounds, seconds } from "./settings.ts";
+import { holdSeconds, maxEvents, messages, rounds, seconds } from "./settings.ts";
 
 /** What a figure must reach: its ratio, or the service's value itself. */
 export type Aim = { of: "ratio" | "service"; least: number } | { of: "ratio" | "service"; most: number };
@@ -55,7 +55,7 @@ export function createTable(): Table {
       console.log(`${measurement}: ${text}`);
     },
     async write(file) {
-      const settings = { rounds, seconds, maxEvents, holdSeconds };
+      const settings = { rounds, seconds, maxEvents, messages, holdSeconds };
       await writeFile(file, `${JSON.stringify({ machine, settings, figures: rows, notes }, null, 2)}\n`);
     },
   };

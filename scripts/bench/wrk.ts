@@ -1,7 +1,13 @@
 // Load over HTTP by wrk: requests a second, and how long they took.
 import { outputOf, root, spawnProgram } from "./processes.ts";
 
-export type Load = { perSecond: number; p50Ms: number; p99Ms: number };
+export type Load = {
+  perSecond: number;
+  p50Ms: number;
+  p99Ms: number;
+  /** Requests that were answered, those of warming up among them. */
+  requests: number;
+};
 
 export type LoadOptions = {
   connections: number;
@@ -10,6 +16,8 @@ export type LoadOptions = {
   array?: number;
   /** Streams that are appended to in turn. */
   streams?: number;
+  /** The stream that all is appended to, if it is one. */
+  stream?: string;
 };
 
 const script = `${root}scripts/bench/post.lua`;
@@ -18,8 +26,9 @@ const millisecondsIn: Record<string, number> = { us: 0.001, ms: 1, s: 1_000, m: 
 
 /** Appends to the service, or what stands in for it. Answers other than 2xx are an error. */
 export async function append(url: string, options: LoadOptions): Promise<Load> {
-  const { array = 0, streams = 1 } = options;
-  const env = { BENCH_ARRAY: String(array), BENCH_STREAMS: String(streams) };
+  const { array = 0, streams = 1, stream = "orders" } = options;
+  const path = `/api/streams/${stream}/events`;
+  const env = { BENCH_ARRAY: String(array), BENCH_STREAMS: String(streams), BENCH_PATH: path };
   return run(url, options, ["-s", script], env);
 }
 
@@ -53,7 +62,8 @@ async function run(url: string, options: LoadOptions, args: string[], env: Recor
       ["wrk", "-t1", `-c${options.connections}`, `-d${seconds}s`, "--timeout", "30s", "--latency", ...args, url],
       env,
     );
-  await measure(warmUpSeconds);
+  const warmUp = await measure(warmUpSeconds);
+  requireSuccess(url, warmUp);
   const report = await measure(options.seconds);
   requireSuccess(url, report);
   const latency = (share: number) => {
@@ -64,7 +74,12 @@ async function run(url: string, options: LoadOptions, args: string[], env: Recor
     perSecond: Number(/Requests\/sec:\s*([\d.]+)/.exec(report)?.[1]),
     p50Ms: latency(50),
     p99Ms: latency(99),
+    requests: requestsOf(warmUp) + requestsOf(report),
   };
+}
+
+function requestsOf(report: string): number {
+  return Number(/(\d+) requests in/.exec(report)?.[1]);
 }
 
 function requireSuccess(url: string, report: string): void {
