@@ -103,7 +103,10 @@ async function startClaiming(url: string, queue: Source): Promise<Receiver> {
     const claim = JSON.stringify({ consumer, max: 10, wait: "1s" });
     while (!isOver) {
       const tokens = note(delays, await requireAnswer(connection, "POST", `${queue.path}/claims`, claim), "token");
-      if (tokens.length > 0) settled += await acknowledge(connection, queue, tokens);
+      if (tokens.length === 0) continue;
+      // Not added to before: others add to it meanwhile.
+      const count = await acknowledge(connection, queue, tokens);
+      settled += count;
     }
     connection.close();
   };
@@ -135,7 +138,8 @@ async function startFollowing(url: string, subscription: Source): Promise<Receiv
         while (tokens.length > 0) {
           const batch = tokens;
           tokens = [];
-          settled += await acknowledge(connection, subscription, batch);
+          const count = await acknowledge(connection, subscription, batch);
+          settled += count;
         }
         isAcknowledging = false;
       };

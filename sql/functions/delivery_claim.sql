@@ -21,9 +21,10 @@ create or replace function delivery_claim(
 language plpgsql as $$
 declare
   old_place bigint;
-  wants int[] := '{}';
+  held int[];
+  wants int[];
   wanted int := 0;
-  held int;
+  firsts int[];
   waiting record;
   retries bigint[] := '{}';
   tries int[];
@@ -34,29 +35,36 @@ declare
   left_over int;
   share int;
   extra int;
-  taken bigint[];
   at int := 0;
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
-  select case when s.revision <> p_revision then 'changed' when s.completed_at is not null then 'completed'
-              when s.paused then 'paused' else 'ok' end
-    into status
-    from subscription_cursors c join subscriptions s on s.id = c.subscription_id where c.id = p_cursor;
+  if p_look and found then perform delivery_expire(p_cursor, null, null, null, 'not settled in time', p_first_due); end if;
+  now_at := clock_timestamp();
+  select case when sub.revision <> p_revision then 'changed' when sub.completed_at is not null then 'completed'
+              when sub.paused then 'paused' else 'ok' end,
+         greatest(coalesce(s.step, 0) + 1, (extract(epoch from now_at) * 1000000)::bigint), coalesce(s.position, c.start_position)
+    into status, step, place
+    from subscription_cursors c join subscriptions sub on sub.id = c.subscription_id
+    left join lateral (
+      select n.step, n.position from cursor_steps n where n.cursor_id = c.id order by n.step desc limit 1
+    ) s on true
+    where c.id = p_cursor;
   if not found then status := 'gone'; end if;
   if status <> 'ok' then return; end if;
-  if p_look then perform delivery_expire(p_cursor, null, null, null, 'not settled in time', p_first_due); end if;
-  now_at := clock_timestamp();
-  select n.step, n.place into step, place from cursor_next(p_cursor, now_at) n;
   old_place := place;
 
+  select array_agg(coalesce((
+      select sum(cardinality(d.positions)) from deliveries d
+      where d.cursor_id = p_cursor and d.consumer = u.consumer and d.consumer > '' and d.step >= u.first_step), 0)::int order by u.n)
+    into held from unnest(p_consumers, p_first_steps) with ordinality u(consumer, first_step, n);
+  wants := p_wants;
   for i in 1 .. cardinality(p_consumers) loop
-    select coalesce(sum(cardinality(d.positions)), 0) into held from deliveries d
-      where d.cursor_id = p_cursor and d.consumer = p_consumers[i] and d.consumer > '' and d.step >= p_first_steps[i];
     -- Two connections of one consumer share its credit.
-    for j in 1 .. i - 1 loop
-      if p_consumers[j] = p_consumers[i] then held := held + wants[j]; end if;
-    end loop;
-    wants := wants || greatest(0, least(p_wants[i], p_max_in_flight - held));
+    if i > 1 and p_consumers[i] = any(p_consumers[1 : i - 1]) then
+      held[i] := held[i] + (
+        select sum(w.want) from unnest(p_consumers[1 : i - 1], wants[1 : i - 1]) w(consumer, want) where w.consumer = p_consumers[i]);
+    end if;
+    if wants[i] > p_max_in_flight - held[i] then wants[i] := greatest(0, p_max_in_flight - held[i]); end if;
     wanted := wanted + wants[i];
   end loop;
 
@@ -105,27 +113,30 @@ begin
     -- disk. What is given away for good must have left the ledger before it is sent.
     if not (false = any(p_leased)) then perform set_config('synchronous_commit', 'off', true); end if;
     -- Equal shares, as far as they are wanted; what is left goes to whoever wants more.
-    select ceil(available::float / count(*)), available into fair, left_over from unnest(wants) w where w > 0;
-    select left_over - sum(least(w, fair)) into left_over from unnest(wants) w where w > 0;
+    select ceil(available::float / count(*)) into fair from unnest(wants) w where w > 0;
+    select available - sum(least(w, fair)) into left_over from unnest(wants) w where w > 0;
     for i in 1 .. cardinality(wants) loop
       share := least(wants[i], fair);
       extra := greatest(0, least(wants[i] - share, left_over));
       left_over := left_over - extra;
       share := least(share + extra, available - at);
       continue when share = 0;
-      taken := positions[at + 1 : at + share];
-      if p_leased[i] then
-        insert into deliveries (cursor_id, step, part, state, consumer, due, positions, retried)
-          values (p_cursor, delivery_claim.step, cardinality(counts), 'leased', p_consumers[i],
-                  now_at + p_timeouts_ms[i] * interval '1 millisecond', taken, at < cardinality(retries));
-      elsif at < cardinality(retries) then
-        delete from delivery_failures f where f.cursor_id = p_cursor and f.position = any(taken);
-      end if;
       claimants := claimants || i;
       counts := counts || share;
+      firsts := firsts || at + 1;
       deadlines_ms := deadlines_ms || (extract(epoch from now_at) * 1000)::bigint + p_timeouts_ms[i];
       at := at + share;
     end loop;
+    insert into deliveries (cursor_id, step, part, state, consumer, due, positions, retried)
+      select p_cursor, delivery_claim.step, u.n - 1, 'leased', p_consumers[u.claimant],
+             now_at + p_timeouts_ms[u.claimant] * interval '1 millisecond', positions[u.first : u.first + u.count - 1],
+             u.first <= cardinality(retries)
+      from unnest(claimants, counts, firsts) with ordinality u(claimant, count, first, n)
+      where p_leased[u.claimant];
+    if retries <> '{}' and false = any(p_leased) then
+      delete from delivery_failures f using unnest(claimants, counts, firsts) u(claimant, count, first)
+        where not p_leased[u.claimant] and f.cursor_id = p_cursor and f.position = any(positions[u.first : u.first + u.count - 1]);
+    end if;
   end if;
   if available > 0 or place <> old_place then
     insert into cursor_steps (cursor_id, step, position) values (p_cursor, delivery_claim.step, place);

@@ -51,12 +51,15 @@ const idleLookMs = 1_000;
 const advanceMs = 2_000;
 const retryMs = 250;
 const beginning = "-infinity";
+/** Candidates beyond what is wanted, in case another process has taken the first ones. */
+const sparePositions = 50;
+const nothing: Candidates = { after: -1, upTo: -1, events: [] };
 
 export type Desk = ReturnType<typeof createDesk>;
 
-export function createDesk(options: DeskOptions, first: Subscription) {
+export function createDesk(options: DeskOptions, configured: Subscription) {
   const { cursor, candidates, tokens, call, log } = options;
-  let subscription = first;
+  let subscription = configured;
   let claims: Claim[] = [];
   /** Where the cursor stands, as far as is known; null before it was asked. */
   let place: number | null = null;
@@ -121,13 +124,15 @@ export function createDesk(options: DeskOptions, first: Subscription) {
     timer = setTimeout(wake, ms);
   }
 
+  function wanted(): number {
+    let sum = 0;
+    for (const { max } of claims) sum += max;
+    return Math.min(sum, maxEvents);
+  }
+
   /** Looks at what lies behind what has been looked at already. */
   async function readOn(after: number, atLeast: number): Promise<void> {
-    const wanted = Math.min(
-      maxEvents,
-      claims.reduce((sum, claim) => sum + claim.max, 0),
-    );
-    const limit = options.mayReadAhead() ? maxEvents : Math.max(1, wanted);
+    const limit = options.mayReadAhead() ? maxEvents : Math.max(1, wanted());
     const next = await candidates.read(selectionOf(subscription), after, limit, atLeast, abort.signal);
     const joined = ahead !== null && ahead.upTo === after && ahead.events.length === 0;
     ahead = { ...next, after: joined ? (ahead as Candidates).after : next.after };
@@ -143,7 +148,7 @@ export function createDesk(options: DeskOptions, first: Subscription) {
       if (ahead === null) await readOn(place, 0);
       else if (ahead.events.length === 0 && ahead.upTo < options.head()) await readOn(ahead.upTo, 0);
     }
-    const found: Candidates = ahead ?? { after: -1, upTo: -1, events: [] };
+    const found = first(ahead ?? nothing, wanted() + sparePositions);
     const look = now >= lookAt;
     const advance =
       place !== null && found.upTo > place && (now >= advanceAt || claims.some((claim) => claim.impatient));
@@ -320,6 +325,13 @@ export function createDesk(options: DeskOptions, first: Subscription) {
       await current;
     },
   };
+}
+
+/** The first of the candidates. */
+function first(found: Candidates, count: number): Candidates {
+  const last = found.events[count - 1];
+  if (last === undefined || found.events.length === count) return found;
+  return { after: found.after, upTo: last.position, events: found.events.slice(0, count) };
 }
 
 /** What of the candidates lies behind a place. */
