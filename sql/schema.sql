@@ -874,8 +874,9 @@ declare
   now constant timestamptz := clock_timestamp();
 begin
   insert into duties (name, begun_at) values (p_name, '-infinity') on conflict (name) do nothing;
-  -- A time ahead of the clock is one from before the clock was set.
-  update duties d set begun_at = now where d.name = p_name and (d.begun_at <= now - p_every or d.begun_at > now);
+  -- A time far ahead of the clock is one from before the clock was set back; a little ahead is whoever came just before.
+  update duties d set begun_at = now
+    where d.name = p_name and (d.begun_at <= now - p_every or d.begun_at > now + p_every);
   return found;
 end $function$;
 
