@@ -105,7 +105,7 @@ create table event_ids (
   recorded_at  timestamp with time zone not null,
   constraint event_ids_pkey PRIMARY KEY (id, stream_id, source)
 ) partition by HASH (id);
-CREATE INDEX event_ids_stream_offset ON ONLY event_ids USING btree (stream_id, "offset");
+CREATE INDEX event_ids_stream_offset ON ONLY event_ids USING btree (stream_id, "offset") WHERE "offset" >= 0;
 
 create table event_ids_0 partition of event_ids FOR VALUES WITH (modulus 8, remainder 0);
 
@@ -910,10 +910,10 @@ begin
   select * into h from event_id_horizons where trimmed_before < p_before order by trimmed_before, stream_id limit 1;
   if not found then return null; end if;
   select i."offset" into below from event_ids i
-    where i.stream_id = h.stream_id and i."offset" < h.below_offset
+    where i.stream_id = h.stream_id and i."offset" >= 0 and i."offset" < h.below_offset
     order by i."offset" offset p_limit limit 1;
   below := coalesce(below, h.below_offset);
-  delete from event_ids i where i.stream_id = h.stream_id and i."offset" < below;
+  delete from event_ids i where i.stream_id = h.stream_id and i."offset" >= 0 and i."offset" < below;
   get diagnostics gone = row_count;
   delete from event_id_horizons
     where trimmed_before = h.trimmed_before and stream_id = h.stream_id and below_offset <= below;

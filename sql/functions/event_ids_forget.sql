@@ -14,10 +14,10 @@ begin
   select * into h from event_id_horizons where trimmed_before < p_before order by trimmed_before, stream_id limit 1;
   if not found then return null; end if;
   select i."offset" into below from event_ids i
-    where i.stream_id = h.stream_id and i."offset" < h.below_offset
+    where i.stream_id = h.stream_id and i."offset" >= 0 and i."offset" < h.below_offset
     order by i."offset" offset p_limit limit 1;
   below := coalesce(below, h.below_offset);
-  delete from event_ids i where i.stream_id = h.stream_id and i."offset" < below;
+  delete from event_ids i where i.stream_id = h.stream_id and i."offset" >= 0 and i."offset" < below;
   get diagnostics gone = row_count;
   delete from event_id_horizons
     where trimmed_before = h.trimmed_before and stream_id = h.stream_id and below_offset <= below;

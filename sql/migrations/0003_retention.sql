@@ -33,8 +33,9 @@ insert into stream_purges (stream_id, from_offset, to_offset)
 drop index streams_to_purge;
 alter table streams drop column purged_offset;
 
--- Ids are forgotten by stream and offset, a window after their events.
-create index event_ids_stream_offset on event_ids (stream_id, "offset");
+-- Ids are forgotten by stream and offset, a window after their events. The predicate always holds: it keeps this index
+-- from being taken for an append's look-up of an id, which does not state it and has the primary key.
+create index event_ids_stream_offset on event_ids (stream_id, "offset") where "offset" >= 0;
 
 -- Events below below_offset were trimmed before trimmed_before (-infinity: deleted); their ids are still known.
 create table event_id_horizons (

@@ -50,3 +50,28 @@ test("an append to a few of thousands of streams reads these few", async () => {
     expect((await rowsRead(sql)) - before).toBeLessThan(100);
   });
 });
+
+test("an id is looked up by itself, however many its stream knows", async () => {
+  const used = async (sql: Sql) => {
+    await sql`select pg_stat_force_next_flush()`;
+    const rows = await sql<{ scans: string }[]>`
+      select coalesce(sum(idx_tup_read), 0) as scans from pg_stat_user_indexes
+      where relname like 'event_ids_%' and indexrelname not like '%_pkey'`;
+    return Number(rows[0]?.scans);
+  };
+  const storeIds = (sql: Sql, ids: string[]) =>
+    callLogAppend(
+      sql,
+      ids.map((id) => ({ stream: "ids", events: [newEvent({ id })], expected: "any" as const, idempotency: null })),
+    );
+  await database.appends.run(async (sql) => {
+    for (let n = 0; n < 3; n++) await storeIds(sql, [`young-${n}`]);
+    await storeIds(
+      sql,
+      Array.from({ length: 1_000 }, (_, n) => `many-${n}`),
+    );
+    const before = await used(sql);
+    expect((await storeIds(sql, ["many-7", "new"])).status).toBe("{1,0}");
+    expect((await used(sql)) - before).toBe(0);
+  });
+});
