@@ -30,8 +30,6 @@ create table stream_purges (
 
 insert into stream_purges (stream_id, from_offset, to_offset)
   select id, purged_offset, first_offset from streams where purged_offset < first_offset;
-drop index streams_to_purge;
-alter table streams drop column purged_offset;
 
 -- Ids are forgotten by stream and offset, a window after their events. The predicate always holds: it keeps this index
 -- from being taken for an append's look-up of an id, which does not state it and has the primary key.
@@ -44,6 +42,11 @@ create table event_id_horizons (
   below_offset bigint not null,
   primary key (trimmed_before, stream_id)
 ) with (fillfactor = 70);
+
+insert into event_id_horizons (trimmed_before, stream_id, below_offset)
+  select '-infinity', id, born_offset from streams where purged_offset < first_offset;
+drop index streams_to_purge;
+alter table streams drop column purged_offset;
 
 -- Partitions without a visible event, from the decision until they are gone: whoever finds an interrupted removal ends it.
 create table partition_removals (
