@@ -69,6 +69,7 @@ create table deliveries (
 CREATE INDEX deliveries_consumer ON deliveries USING btree (cursor_id, consumer, step) WHERE consumer > ''::text;
 CREATE INDEX deliveries_due ON deliveries USING btree (cursor_id, due) WHERE due > '-infinity'::timestamp with time zone;
 CREATE INDEX deliveries_first ON deliveries USING btree (cursor_id, (positions[1])) WHERE positions[1] > '-1'::integer;
+CREATE INDEX deliveries_slot ON deliveries USING btree (cursor_id, slot) WHERE slot > '-1'::integer;
 
 create table delivery_failures (
   cursor_id   bigint not null,
@@ -145,6 +146,17 @@ create table events_ephemeral partition of events FOR VALUES IN (true) partition
 
 create table events_persistent partition of events FOR VALUES IN (false) partition by RANGE ("position");
 
+create table group_slots (
+  cursor_id      bigint not null,
+  slot           integer not null,
+  owner          text collate "C",
+  next_owner     text collate "C",
+  drain_deadline timestamp with time zone,
+  epoch          integer not null default 0,
+  constraint group_slots_pkey PRIMARY KEY (cursor_id, slot),
+  constraint group_slots_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE
+) with (fillfactor=70);
+
 create table idempotency_keys (
   key           text collate "C" not null,
   request_hash  uuid not null,
@@ -178,6 +190,15 @@ create table partition_removals (
   partition text collate "C" not null,
   ephemeral boolean not null,
   constraint partition_removals_pkey PRIMARY KEY (partition)
+);
+
+create table paused_keys (
+  cursor_id  bigint not null,
+  key        bigint not null,
+  "position" bigint not null,
+  since      timestamp with time zone not null default clock_timestamp(),
+  constraint paused_keys_pkey PRIMARY KEY (cursor_id, key),
+  constraint paused_keys_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE
 );
 
 create table revoked_deliveries (
@@ -382,6 +403,7 @@ begin
       select k.id into cursor_id from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = own;
     end if;
   end if;
+  if outcome = 'joined' and s.mode = 'consumer-group' then perform group_rebalance(cursor_id); end if;
 end $function$;
 
 CREATE OR REPLACE FUNCTION consumer_remove(p_subscription bigint, p_name text)
@@ -396,7 +418,7 @@ begin
   delete from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = p_name;
   if not (known or found) then return; end if;
   select k.id into cursor_id from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = '';
-  if cursor_id is not null then perform delivery_expire(cursor_id, p_name, null, null, 'the consumer was removed', '-infinity'); end if;
+  if cursor_id is not null then perform delivery_expire(cursor_id, p_name, null, null, 'the consumer was removed', '-infinity'), group_rebalance(cursor_id); end if;
   return next;
 end $function$;
 
@@ -416,6 +438,7 @@ begin
       select k.id from subscription_cursors k where k.subscription_id = consumers_forget.subscription_id and k.consumer in ('', consumers_forget.consumer)
     loop
       taken_back := delivery_expire(cursor_id, consumers_forget.consumer, null, null, 'the consumer fell silent', '-infinity');
+      perform group_rebalance(cursor_id);
       return next;
     end loop;
   end loop;
@@ -444,12 +467,13 @@ AS $function$
   where c.id = p_cursor
 $function$;
 
-CREATE OR REPLACE FUNCTION cursor_parts(p_cursor bigint, p_step bigint)
- RETURNS integer
+CREATE OR REPLACE FUNCTION cursor_step(p_cursor bigint)
+ RETURNS bigint
  LANGUAGE sql
- STABLE
 AS $function$
-  select max(d.part) + 1 from deliveries d where d.step = p_step and d.cursor_id = p_cursor
+  insert into cursor_steps (cursor_id, step, position)
+    select p_cursor, n.step, n.place from cursor_next(p_cursor, clock_timestamp()) n
+    returning step
 $function$;
 
 CREATE OR REPLACE FUNCTION delivery_claim(p_cursor bigint, p_revision bigint, p_after bigint, p_upto bigint, p_candidates bigint[], p_consumers text[], p_wants integer[], p_timeouts_ms bigint[], p_leased boolean[], p_max_in_flight integer, p_look boolean, p_first_steps bigint[], p_first_due timestamp with time zone, OUT status text, OUT step bigint, OUT place bigint, OUT now_at timestamp with time zone, OUT claimants integer[], OUT counts integer[], OUT positions bigint[], OUT attempts integer[], OUT deadlines_ms bigint[], OUT first_steps bigint[], OUT first_due timestamp with time zone)
@@ -588,35 +612,211 @@ begin
   end if;
 end $function$;
 
+CREATE OR REPLACE FUNCTION delivery_claim_group(p_cursor bigint, p_revision bigint, p_after bigint, p_upto bigint, p_candidates bigint[], p_keys bigint[], p_consumers text[], p_wants integer[], p_timeouts_ms bigint[], p_leased boolean[], p_max_in_flight integer, p_room integer, p_look boolean, p_first_steps bigint[], p_first_due timestamp with time zone, OUT status text, OUT step bigint, OUT place bigint, OUT now_at timestamp with time zone, OUT claimants integer[], OUT counts integer[], OUT positions bigint[], OUT attempts integer[], OUT deadlines_ms bigint[], OUT first_steps bigint[], OUT first_due timestamp with time zone, OUT others boolean, OUT waiting integer)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  old_place bigint;
+  slot_count int;
+  wants int[];
+  -- The slots of who asks, and whose each is.
+  slots int[];
+  owners int[];
+  -- What has waited and is taken now.
+  old record;
+  part_taken record;
+  blocked bigint[];
+  paused bigint[];
+  skipped int;
+  last_n int;
+  fresh record;
+begin
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
+  if p_look and found then perform delivery_expire(p_cursor, null, null, null, 'not settled in time', p_first_due); end if;
+  now_at := clock_timestamp();
+  select case when sub.revision <> p_revision then 'changed' when sub.completed_at is not null then 'completed'
+              when sub.paused then 'paused' else 'ok' end, sub.slots
+    into status, slot_count
+    from subscription_cursors c join subscriptions sub on sub.id = c.subscription_id where c.id = p_cursor;
+  if not found then status := 'gone'; end if;
+  if status <> 'ok' then return; end if;
+  perform group_drain(p_cursor, slot_count);
+  select n.step, n.place into step, place from cursor_next(p_cursor, now_at) n;
+  old_place := place;
+  others := false;
+
+  -- The claims of one member count as one: the first of them gets what there is.
+  select array_agg(case when u.n = u.first then greatest(0, least(u.want, p_max_in_flight - u.held)) else 0 end::int order by u.n)
+    into wants
+    from (
+      select w.n, min(w.n) over (partition by w.consumer) as first, p_wants[w.n] as want,
+             coalesce((select sum(cardinality(d.positions)) from deliveries d
+                       where d.cursor_id = p_cursor and d.consumer = w.consumer and d.consumer > '' and d.step >= w.first_step), 0) as held
+      from unnest(p_consumers, p_first_steps) with ordinality w(consumer, first_step, n)
+    ) u;
+  select array_agg(g.slot), array_agg(w.n::int) into slots, owners
+    from unnest(p_consumers, wants) with ordinality w(consumer, want, n)
+    join group_slots g on g.cursor_id = p_cursor and g.owner = w.consumer and g.next_owner is null
+    where w.want > 0;
+  select coalesce(array_agg(k.key), '{}') into paused from paused_keys k where k.cursor_id = p_cursor;
+
+  -- What waits for them, oldest first. Behind an event that is not due yet its key has to wait.
+  with waits as (
+    select d.step, d.part, d.piece, d.retried, o.claimant, u.position, u.key, d.due > now_at as later
+    from unnest(slots, owners) o(slot, claimant)
+      join deliveries d on d.cursor_id = p_cursor and d.slot = o.slot and d.slot > -1
+      cross join lateral unnest(d.positions, d.keys) u(position, key)
+  ), judged as (
+    select w.*, min(w.position) filter (where w.later) over (partition by w.key) as blocked_from from waits w
+  ), ranked as (
+    select j.*, row_number() over (partition by j.claimant order by j.position) as rank from judged j
+    where not j.later and (j.blocked_from is null or j.position < j.blocked_from)
+  ), taken as (
+    select * from ranked r where r.rank <= wants[r.claimant]
+  )
+  select array_agg(t.claimant) as claimants, array_agg(t.position) as positions, array_agg(t.key) as keys,
+         array_agg(t.step) as steps, array_agg(t.part) as parts, array_agg(t.piece) as pieces,
+         (select array_agg(distinct j.key) from judged j where j.blocked_from is not null) as blocked
+    into old from taken t;
+  blocked := coalesce(old.blocked, '{}');
+  if old.positions is not null then
+    delete from deliveries d
+      using (select u.step, u.part, u.piece, count(*) as count from unnest(old.steps, old.parts, old.pieces) u(step, part, piece) group by 1, 2, 3) g
+      where d.step = g.step and d.cursor_id = p_cursor and d.part = g.part and d.piece = g.piece and cardinality(d.positions) = g.count;
+    for part_taken in
+      select u.step, u.part, u.piece, array_agg(u.position) as positions
+        from unnest(old.steps, old.parts, old.pieces, old.positions) u(step, part, piece, position)
+        join deliveries d on d.step = u.step and d.cursor_id = p_cursor and d.part = u.part and d.piece = u.piece
+        group by 1, 2, 3
+    loop
+      perform delivery_take_out(part_taken.step, p_cursor, part_taken.part, part_taken.piece, part_taken.positions);
+    end loop;
+    select array_agg(w.want - coalesce(t.count, 0)::int order by w.n) into wants
+      from unnest(wants) with ordinality w(want, n)
+      left join (select c.claimant, count(*) as count from unnest(old.claimants) c(claimant) group by 1) t on t.claimant = w.n;
+  end if;
+
+  select null::int as n, null::int[] as claimants, null::bigint[] as positions, null::bigint[] as keys,
+         null::bigint[] as waits, null::bigint[] as waits_keys into fresh;
+  if place >= p_after and place < p_upto and 0 < any(wants) then
+    select count(*) into skipped from unnest(p_candidates) c where c <= old_place;
+    with candidates as (
+      select u.position, u.key, u.n, case when u.key <> all(blocked) and u.key <> all(paused) then o.claimant end as claimant
+      from unnest(p_candidates[skipped + 1 :], p_keys[skipped + 1 :]) with ordinality u(position, key, n)
+        left join unnest(slots, owners) o(slot, claimant) on o.slot = u.key % slot_count
+    ), ranked as (
+      select c.*, c.claimant is not null and row_number() over (partition by c.claimant order by c.n) <= wants[c.claimant] as given
+      from candidates c
+    ), bounded as (
+      -- Of paused keys any number is parked: they do not fill the room that others need.
+      select r.*, count(*) filter (where not r.given and r.key <> all(paused)) over (order by r.n) as kept from ranked r
+    ), ends as (
+      -- Nobody who asks needs more than this, or nobody is left out.
+      select case when bool_and(f.filled) then max(f.last) else coalesce((select max(b.n) from bounded b), 0) end as n
+      from (
+        select w.n, count(r.n) >= wants[w.n] as filled, max(r.n) as last
+        from unnest(wants) with ordinality w(want, n) left join ranked r on r.claimant = w.n and r.given
+        where w.want > 0 group by w.n
+      ) f
+    ), reached as (
+      select least(e.n, coalesce((select min(b.n) - 1 from bounded b where b.kept > p_room), e.n)) as n from ends e
+    )
+    select (select n from reached) as n,
+           array_agg(b.claimant order by b.n) filter (where b.given) as claimants,
+           array_agg(b.position order by b.n) filter (where b.given) as positions,
+           array_agg(b.key order by b.n) filter (where b.given) as keys,
+           array_agg(b.position order by b.n) filter (where not b.given) as waits,
+           array_agg(b.key order by b.n) filter (where not b.given) as waits_keys
+      into fresh from bounded b where b.n <= (select n from reached);
+    last_n := coalesce(fresh.n, 0);
+    if skipped + last_n >= cardinality(p_candidates) then place := p_upto;
+    elsif last_n > 0 then place := p_candidates[skipped + last_n];
+    end if;
+  end if;
+
+  claimants := '{}';
+  counts := '{}';
+  positions := '{}';
+  attempts := '{}';
+  deadlines_ms := '{}';
+  if old.positions is not null or fresh.positions is not null then
+    if not (false = any(p_leased)) then perform set_config('synchronous_commit', 'off', true); end if;
+    with taken as (
+      select u.claimant, u.position, u.key, true as waited from unnest(old.claimants, old.positions, old.keys) u(claimant, position, key)
+      union all
+      select u.claimant, u.position, u.key, false from unnest(fresh.claimants, fresh.positions, fresh.keys) u(claimant, position, key)
+    ), counted as (
+      select t.*, coalesce(f.attempts, 0) + 1 as attempt
+      from taken t left join delivery_failures f on t.waited and f.cursor_id = p_cursor and f.position = t.position
+    ), portions as (
+      select c.claimant, row_number() over (order by c.claimant) as n, count(*)::int as count, max(c.attempt) > 1 as retried,
+             array_agg(c.position order by c.position) as positions, array_agg(c.key order by c.position) as keys,
+             array_agg(c.attempt order by c.position) as attempts
+      from counted c group by c.claimant
+    ), leases as (
+      insert into deliveries (cursor_id, step, part, state, consumer, due, positions, keys, retried)
+        select p_cursor, delivery_claim_group.step, p.n - 1, 'leased', p_consumers[p.claimant],
+               now_at + p_timeouts_ms[p.claimant] * interval '1 millisecond', p.positions, p.keys, p.retried
+        from portions p where p_leased[p.claimant]
+    ), forgotten as (
+      delete from delivery_failures f using portions p
+        where p.retried and not p_leased[p.claimant] and f.cursor_id = p_cursor and f.position = any(p.positions)
+    )
+    select array_agg(p.claimant order by p.n), array_agg(p.count order by p.n),
+           array_agg((extract(epoch from now_at) * 1000)::bigint + p_timeouts_ms[p.claimant] order by p.n),
+           (select array_agg(c.position order by c.claimant, c.position) from counted c),
+           (select array_agg(c.attempt order by c.claimant, c.position) from counted c)
+      into claimants, counts, deadlines_ms, positions, attempts from portions p;
+  end if;
+  if cardinality(positions) > 0 or place <> old_place then
+    insert into cursor_steps (cursor_id, step, position) values (p_cursor, delivery_claim_group.step, place);
+  end if;
+  if fresh.waits is not null then
+    perform delivery_wait(p_cursor, fresh.waits, fresh.waits_keys, now_at);
+    others := true;
+  end if;
+  if p_look then
+    select array_agg(coalesce((select d.step from deliveries d
+                               where d.cursor_id = p_cursor and d.consumer = c.name and d.consumer > '' and d.step >= p_first_steps[c.n]
+                               order by d.step limit 1), delivery_claim_group.step) order by c.n)
+      into first_steps from unnest(p_consumers) with ordinality c(name, n);
+    select min(d.due) into first_due from deliveries d
+      where d.cursor_id = p_cursor and d.due > '-infinity' and d.due >= p_first_due and (d.state = 'leased' or d.due > now_at);
+    select coalesce(sum(cardinality(d.positions)), 0) into waiting from deliveries d where d.cursor_id = p_cursor and d.slot > -1;
+  end if;
+end $function$;
+
 CREATE OR REPLACE FUNCTION delivery_expire(p_cursor bigint, p_consumer text, p_steps bigint[], p_parts smallint[], p_error text, p_first_due timestamp with time zone)
  RETURNS integer
  LANGUAGE plpgsql
 AS $function$
 declare
-  next_step bigint;
-  place bigint;
   held record;
   taken int := 0;
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
   if not found then return 0; end if;
-  select n.step, n.place into next_step, place from cursor_next(p_cursor, clock_timestamp()) n;
   for held in
-    select d.step, d.part, d.piece, d.consumer, d.positions from deliveries d
+    select d.step, d.part, d.piece, d.consumer from deliveries d
     where d.cursor_id = p_cursor and d.state = 'leased'
       and case when p_steps is not null then (d.step, d.part) in (select u.step, u.part from unnest(p_steps, p_parts) u(step, part))
                when p_consumer is not null then d.consumer = p_consumer and d.consumer > ''
                else d.due > '-infinity' and d.due >= p_first_due and d.due <= clock_timestamp() end
-    order by d.step, d.part, d.piece for update
+    order by d.step, d.part, d.piece
   loop
-    if taken = 0 then
-      insert into cursor_steps (cursor_id, step, position) values (p_cursor, next_step, place);
-    end if;
-    delete from deliveries d
-      where d.step = held.step and d.cursor_id = p_cursor and d.part = held.part and d.piece = held.piece;
-    perform delivery_revoke(p_cursor, held.step, held.part, held.positions);
-    perform delivery_fail(p_cursor, next_step, held.consumer, held.positions, p_error, 0, false);
-    taken := taken + cardinality(held.positions);
+    -- What one has lost to the failure of another is not there any more.
+    declare
+      gone record;
+    begin
+      delete from deliveries d
+        where d.step = held.step and d.cursor_id = p_cursor and d.part = held.part and d.piece = held.piece
+        returning d.positions, d.keys into gone;
+      continue when not found;
+      perform delivery_revoke(p_cursor, held.step, held.part, gone.positions);
+      perform delivery_fail(p_cursor, held.consumer, gone.positions, gone.keys, p_error, 0, false);
+      taken := taken + cardinality(gone.positions);
+    end;
   end loop;
   return taken;
 end $function$;
@@ -629,8 +829,7 @@ declare
   g record;
   held record;
   given bigint[];
-  here bigint[];
-  rest bigint[];
+  here record;
   extended bigint[];
 begin
   results := array_fill(2::smallint, array[cardinality(p_positions)]);
@@ -647,19 +846,18 @@ begin
         and (g.consumer is null or d.consumer = g.consumer)
       order by d.piece for update
     loop
-      select array_agg(u.position order by u.position) filter (where u.position = any(given)),
-             array_agg(u.position order by u.position) filter (where u.position <> all(given))
-        into here, rest from unnest(held.positions) u(position);
-      continue when here is null;
-      extended := extended || here;
-      if rest is null then
+      select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into here
+        from unnest(held.positions, held.keys) u(position, key) where u.position = any(given);
+      continue when here.positions is null;
+      extended := extended || here.positions;
+      if cardinality(here.positions) = cardinality(held.positions) then
         update deliveries d set due = deadline
           where d.step = g.step and d.cursor_id = g.cursor_id and d.part = g.part and d.piece = held.piece;
       else
-        update deliveries d set positions = rest
-          where d.step = g.step and d.cursor_id = g.cursor_id and d.part = g.part and d.piece = held.piece;
+        perform delivery_take_out(g.step, g.cursor_id, g.part, held.piece, here.positions);
         insert into deliveries (cursor_id, step, part, piece, state, consumer, due, positions, keys, retried)
-          select g.cursor_id, g.step, g.part, max(d.piece) + 1, 'leased', held.consumer, deadline, here, held.keys, held.retried
+          select g.cursor_id, g.step, g.part, max(d.piece) + 1, 'leased', held.consumer, deadline, here.positions,
+                 case when held.keys is not null then here.keys end, held.retried
           from deliveries d where d.step = g.step and d.cursor_id = g.cursor_id and d.part = g.part;
       end if;
     end loop;
@@ -670,7 +868,7 @@ begin
   end loop;
 end $function$;
 
-CREATE OR REPLACE FUNCTION delivery_fail(p_cursor bigint, p_step bigint, p_consumer text, p_positions bigint[], p_error text, p_delay_ms bigint, p_dead boolean)
+CREATE OR REPLACE FUNCTION delivery_fail(p_cursor bigint, p_consumer text, p_positions bigint[], p_keys bigint[], p_error text, p_delay_ms bigint, p_dead boolean)
  RETURNS void
  LANGUAGE plpgsql
 AS $function$
@@ -678,6 +876,7 @@ declare
   s subscriptions;
   now_at constant timestamptz := clock_timestamp();
   dead bigint[];
+  again record;
 begin
   select sub.* into s from subscriptions sub join subscription_cursors c on c.subscription_id = sub.id where c.id = p_cursor;
   insert into delivery_failures as f (cursor_id, position, attempts, first_error, first_at, last_error, last_at)
@@ -704,15 +903,19 @@ begin
   )
   select array_agg(g.position) into dead from given_up g;
 
-  insert into deliveries (cursor_id, step, part, state, due, positions)
-    select p_cursor, p_step, coalesce(cursor_parts(p_cursor, p_step), 0) + row_number() over (order by r.attempts) - 1, 'ready',
-           now_at + coalesce(p_delay_ms, least(s.backoff_max_ms, s.backoff_initial_ms * power(s.backoff_factor, r.attempts - 1))) * interval '1 millisecond',
-           r.positions
-    from (
-      select f.attempts, array_agg(f.position order by f.position) as positions
-      from delivery_failures f where f.cursor_id = p_cursor and f.position = any(p_positions)
+  if p_keys is not null then
+    perform group_revoke(p_cursor, p_positions, p_keys, case when s.on_failure = 'pause' then dead end);
+  end if;
+
+  for again in
+    select f.attempts, array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys
+      from unnest(p_positions, p_keys) u(position, key)
+      join delivery_failures f on f.cursor_id = p_cursor and f.position = u.position
       group by f.attempts
-    ) r;
+  loop
+    perform delivery_wait(p_cursor, again.positions, case when p_keys is not null then again.keys end,
+      now_at + coalesce(p_delay_ms, least(s.backoff_max_ms, s.backoff_initial_ms * power(s.backoff_factor, again.attempts - 1))) * interval '1 millisecond');
+  end loop;
 end $function$;
 
 CREATE OR REPLACE FUNCTION delivery_put_back(p_cursor bigint, p_steps bigint[], p_parts smallint[])
@@ -720,24 +923,17 @@ CREATE OR REPLACE FUNCTION delivery_put_back(p_cursor bigint, p_steps bigint[], 
  LANGUAGE plpgsql
 AS $function$
 declare
-  next_step bigint;
-  place bigint;
   held record;
-  next_part smallint := 0;
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
   if not found then return; end if;
-  select n.step, n.place into next_step, place from cursor_next(p_cursor, clock_timestamp()) n;
-  insert into cursor_steps (cursor_id, step, position) values (p_cursor, next_step, place);
   for held in
     delete from deliveries d using unnest(p_steps, p_parts) u(step, part)
       where d.step = u.step and d.cursor_id = p_cursor and d.part = u.part and d.state = 'leased'
-      returning d.step, d.part, d.positions
+      returning d.step, d.part, d.positions, d.keys
   loop
     perform delivery_revoke(p_cursor, held.step, held.part, held.positions);
-    insert into deliveries (cursor_id, step, part, state, due, positions)
-      values (p_cursor, next_step, next_part, 'ready', clock_timestamp(), held.positions);
-    next_part := next_part + 1;
+    perform delivery_wait(p_cursor, held.positions, held.keys, clock_timestamp());
   end loop;
 end $function$;
 
@@ -747,27 +943,28 @@ CREATE OR REPLACE FUNCTION delivery_return(p_cursor bigint, p_steps bigint[], p_
 AS $function$
 declare
   results smallint[] := array_fill(2::smallint, array[cardinality(p_positions)]);
-  next_step bigint;
-  place bigint;
-  here bigint[];
-  holder text;
+  lease record;
   given bigint[];
+  outcome smallint[];
+  here record;
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
   if not found then return results; end if;
-  select n.step, n.place into next_step, place from cursor_next(p_cursor, clock_timestamp()) n;
-  insert into cursor_steps (cursor_id, step, position) values (p_cursor, next_step, place);
   for g in 1 .. cardinality(p_steps) loop
     given := p_positions[p_firsts[g] : p_firsts[g] + p_counts[g] - 1];
-    select d.consumer into holder from deliveries d
-      where d.step = p_steps[g] and d.cursor_id = p_cursor and d.part = p_parts[g] limit 1;
-    results[p_firsts[g] : p_firsts[g] + p_counts[g] - 1] :=
-      delivery_settle_some(p_cursor, p_steps[g], p_parts[g], p_consumers[g], given, p_action = 'drop');
-    select array_agg(u.position order by u.position) into here
-      from unnest(given, results[p_firsts[g] : p_firsts[g] + p_counts[g] - 1]) u(position, result) where u.result = 0;
-    continue when here is null or p_action = 'drop';
-    perform delivery_revoke(p_cursor, p_steps[g], p_parts[g], here);
-    perform delivery_fail(p_cursor, next_step, holder, here, p_reason, p_delay_ms, p_action = 'dead-letter');
+    select min(d.consumer) as consumer, array_agg(u.position) as positions, array_agg(u.key) as keys, bool_or(d.keys is not null) as keyed
+      into lease
+      from deliveries d cross join lateral unnest(d.positions, d.keys) u(position, key)
+      where d.step = p_steps[g] and d.cursor_id = p_cursor and d.part = p_parts[g];
+    outcome := delivery_settle_some(p_cursor, p_steps[g], p_parts[g], p_consumers[g], given, p_action = 'drop');
+    results[p_firsts[g] : p_firsts[g] + p_counts[g] - 1] := outcome;
+    continue when p_action = 'drop';
+    select array_agg(u.position order by u.position) as positions, array_agg(l.key order by u.position) as keys into here
+      from unnest(given, outcome) u(position, result) join unnest(lease.positions, lease.keys) l(position, key) on l.position = u.position
+      where u.result = 0;
+    continue when here.positions is null;
+    perform delivery_revoke(p_cursor, p_steps[g], p_parts[g], here.positions);
+    perform delivery_fail(p_cursor, lease.consumer, here.positions, case when lease.keyed then here.keys end, p_reason, p_delay_ms, p_action = 'dead-letter');
   end loop;
   return results;
 end $function$;
@@ -822,7 +1019,6 @@ declare
   held record;
   settled bigint[] := '{}';
   here bigint[];
-  rest bigint[];
   results smallint[];
 begin
   for held in
@@ -831,17 +1027,10 @@ begin
       and (p_consumer is null or d.consumer = p_consumer)
     order by d.piece for update
   loop
-    select array_agg(u.position order by u.position) filter (where u.position = any(p_positions)),
-           array_agg(u.position order by u.position) filter (where u.position <> all(p_positions))
-      into here, rest from unnest(held.positions) u(position);
+    select array_agg(u.position) into here from unnest(held.positions) u(position) where u.position = any(p_positions);
     continue when here is null;
     settled := settled || here;
-    if rest is null then
-      delete from deliveries d where d.cursor_id = p_cursor and d.step = p_step and d.part = p_part and d.piece = held.piece;
-    else
-      update deliveries d set positions = rest
-        where d.cursor_id = p_cursor and d.step = p_step and d.part = p_part and d.piece = held.piece;
-    end if;
+    perform delivery_take_out(p_step, p_cursor, p_part, held.piece, here);
     if p_settled and held.retried then
       delete from delivery_failures f where f.cursor_id = p_cursor and f.position = any(here);
     end if;
@@ -865,6 +1054,50 @@ AS $function$
   left join revoked_deliveries r on r.cursor_id = p_cursor and r.step = p_step and r.part = p_part
   left join lateral (select c.position from cursor_steps c where c.cursor_id = p_cursor order by c.step desc limit 1) s on true
 $function$;
+
+CREATE OR REPLACE FUNCTION delivery_take_out(p_step bigint, p_cursor bigint, p_part smallint, p_piece smallint, p_positions bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  rest record;
+begin
+  select array_agg(u.position order by u.n) as positions, array_agg(u.key order by u.n) as keys, bool_or(d.keys is not null) as keyed
+    into rest
+    from deliveries d cross join lateral unnest(d.positions, d.keys) with ordinality u(position, key, n)
+    where d.step = p_step and d.cursor_id = p_cursor and d.part = p_part and d.piece = p_piece and u.position <> all(p_positions);
+  if rest.positions is null then
+    delete from deliveries d where d.step = p_step and d.cursor_id = p_cursor and d.part = p_part and d.piece = p_piece;
+  else
+    update deliveries d set positions = rest.positions, keys = case when rest.keyed then rest.keys end
+      where d.step = p_step and d.cursor_id = p_cursor and d.part = p_part and d.piece = p_piece;
+  end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION delivery_wait(p_cursor bigint, p_positions bigint[], p_keys bigint[], p_due timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  next_step constant bigint := cursor_step(p_cursor);
+begin
+  if p_keys is null then
+    insert into deliveries (cursor_id, step, part, state, due, positions) values (p_cursor, next_step, 0, 'ready', p_due, p_positions);
+    return;
+  end if;
+  insert into deliveries (cursor_id, step, part, state, due, positions, keys, slot)
+    select p_cursor, next_step, row_number() over () - 1, case when w.slot is null then 'parked' else 'ready' end,
+           case when w.slot is null then 'infinity' else p_due end, w.positions, w.keys, w.slot
+    from (
+      select case when k.key is null then (u.key % s.slots)::int end as slot,
+             array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys
+      from subscription_cursors c join subscriptions s on s.id = c.subscription_id
+        cross join lateral unnest(p_positions, p_keys) u(position, key)
+        left join paused_keys k on k.cursor_id = p_cursor and k.key = u.key
+      where c.id = p_cursor
+      group by 1
+    ) w;
+end $function$;
 
 CREATE OR REPLACE FUNCTION duty_begin(p_name text, p_every interval)
  RETURNS boolean
@@ -918,6 +1151,149 @@ begin
   delete from event_id_horizons
     where trimmed_before = h.trimmed_before and stream_id = h.stream_id and below_offset <= below;
   return gone;
+end $function$;
+
+CREATE OR REPLACE FUNCTION group_drain(p_cursor bigint, p_slots integer)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  overdue int[];
+  leased int[];
+  held record;
+  late bigint[];
+begin
+  if not exists (select from group_slots g where g.cursor_id = p_cursor and g.next_owner is not null) then return; end if;
+  select array_agg(g.slot) into overdue from group_slots g
+    where g.cursor_id = p_cursor and g.next_owner is not null and g.drain_deadline <= clock_timestamp();
+  if overdue is not null then
+    for held in
+      select d.* from deliveries d where d.cursor_id = p_cursor and d.consumer > '' order by d.step, d.part, d.piece for update
+    loop
+      select array_agg(u.position order by u.position) into late
+        from unnest(held.positions, held.keys) u(position, key) where (u.key % p_slots)::int = any(overdue);
+      continue when late is null;
+      perform delivery_take_out(held.step, p_cursor, held.part, held.piece, late);
+      perform delivery_revoke(p_cursor, held.step, held.part, late);
+      perform delivery_fail(p_cursor, held.consumer, late,
+        (select array_agg(u.key order by u.position) from unnest(held.positions, held.keys) u(position, key) where u.position = any(late)),
+        'not settled before its slot moved', 0, false);
+    end loop;
+  end if;
+  leased := group_leased_slots(p_cursor, p_slots);
+  update group_slots g set owner = g.next_owner, next_owner = null, drain_deadline = null, epoch = g.epoch + 1
+    where g.cursor_id = p_cursor and g.next_owner is not null and g.slot <> all(leased);
+end $function$;
+
+CREATE OR REPLACE FUNCTION group_leased_slots(p_cursor bigint, p_slots integer)
+ RETURNS integer[]
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select coalesce(array_agg(distinct (k.key % p_slots)::int), '{}')
+  from deliveries d cross join lateral unnest(d.keys) k(key)
+  where d.cursor_id = p_cursor and d.consumer > ''
+$function$;
+
+CREATE OR REPLACE FUNCTION group_rebalance(p_cursor bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  s subscriptions;
+  members text[];
+  leased int[];
+begin
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
+  select sub.* into s from subscriptions sub join subscription_cursors c on c.subscription_id = sub.id where c.id = p_cursor;
+  if not found or s.mode <> 'consumer-group' then return; end if;
+  insert into group_slots (cursor_id, slot) select p_cursor, n from generate_series(0, s.slots - 1) n on conflict do nothing;
+  delete from group_slots g where g.cursor_id = p_cursor and g.slot >= s.slots;
+  select array_agg(c.name order by c.name) into members from consumers c
+    where c.subscription_id = s.id and c.seen_at > clock_timestamp() - s.consumer_timeout_ms * interval '1 millisecond';
+  if members is null then return; end if;
+  leased := group_leased_slots(p_cursor, s.slots);
+
+  with held as (
+    select g.slot, coalesce(g.next_owner, g.owner) as member,
+           row_number() over (partition by coalesce(g.next_owner, g.owner) order by g.slot) as n
+    from group_slots g where g.cursor_id = p_cursor
+  ), quota as (
+    -- Who has most keeps most, so that few slots move.
+    select m.name, s.slots / cardinality(members)
+           + (row_number() over (order by (select count(*) from held h where h.member = m.name) desc, m.name) <= s.slots % cardinality(members))::int as slots
+    from unnest(members) m(name)
+  ), kept as (
+    select h.slot, h.member from held h join quota q on q.name = h.member and h.n <= q.slots
+  ), free as (
+    select h.slot, row_number() over (order by h.slot) as n from held h where h.slot not in (select k.slot from kept k)
+  ), missing as (
+    select q.name, row_number() over (order by q.name) as n
+    from quota q cross join lateral generate_series(1, q.slots - (select count(*) from kept k where k.member = q.name)) g
+  ), target as (
+    select k.slot, k.member from kept k union all select f.slot, m.name from free f join missing m on m.n = f.n
+  )
+  update group_slots g
+    set owner = case when g.owner = t.member or g.owner is null or g.slot <> all(leased) then t.member else g.owner end,
+        next_owner = case when g.owner = t.member or g.owner is null or g.slot <> all(leased) then null else t.member end,
+        drain_deadline = case when g.owner = t.member or g.owner is null or g.slot <> all(leased) then null
+                              else coalesce(g.drain_deadline, clock_timestamp() + s.visibility_timeout_ms * interval '1 millisecond') end,
+        epoch = g.epoch + (g.owner is distinct from t.member and (g.owner is null or g.slot <> all(leased)))::int
+    from target t
+    where g.cursor_id = p_cursor and g.slot = t.slot and (g.owner is distinct from t.member or g.next_owner is not null)
+      and g.next_owner is distinct from t.member;
+end $function$;
+
+CREATE OR REPLACE FUNCTION group_revoke(p_cursor bigint, p_positions bigint[], p_keys bigint[], p_poisoned bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  held record;
+  late record;
+begin
+  if p_poisoned is not null then
+    insert into paused_keys (cursor_id, key, position)
+      select p_cursor, u.key, min(u.position) from unnest(p_positions, p_keys) u(position, key) where u.position = any(p_poisoned)
+      group by u.key
+      on conflict do nothing;
+  end if;
+  for held in
+    select d.step, d.part, d.piece, d.state, d.due, d.positions, d.keys from deliveries d
+    where d.cursor_id = p_cursor and d.keys && p_keys and (d.consumer > '' or d.slot > -1)
+    order by d.step, d.part, d.piece for update
+  loop
+    select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into late
+      from unnest(held.positions, held.keys) u(position, key)
+      where case when held.state = 'leased'
+                 then u.position > (select min(f.position) from unnest(p_positions, p_keys) f(position, key) where f.key = u.key)
+                 else exists (select from paused_keys k where k.cursor_id = p_cursor and k.key = u.key) end;
+    continue when late.positions is null;
+    perform delivery_take_out(held.step, p_cursor, held.part, held.piece, late.positions);
+    if held.state = 'leased' then perform delivery_revoke(p_cursor, held.step, held.part, late.positions); end if;
+    perform delivery_wait(p_cursor, late.positions, late.keys, clock_timestamp());
+  end loop;
+end $function$;
+
+CREATE OR REPLACE FUNCTION group_unpause(p_cursor bigint, p_key bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  held record;
+  freed record;
+begin
+  delete from paused_keys k where k.cursor_id = p_cursor and k.key = p_key;
+  if not found then return; end if;
+  for held in
+    select d.step, d.part, d.piece, d.positions, d.keys from deliveries d
+    where d.cursor_id = p_cursor and d.state = 'parked' and p_key = any(d.keys) order by d.step, d.part for update
+  loop
+    select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into freed
+      from unnest(held.positions, held.keys) u(position, key) where u.key = p_key;
+    perform delivery_take_out(held.step, p_cursor, held.part, held.piece, freed.positions);
+    perform delivery_wait(p_cursor, freed.positions, freed.keys, clock_timestamp());
+  end loop;
 end $function$;
 
 CREATE OR REPLACE FUNCTION log_append(p_streams text, r_stream integer[], r_expected bigint[], r_count integer[], r_key text, r_request_hash uuid[], e_known integer[], e_hash uuid[], e_bytes integer[], e_version integer[], e_id text, e_type text, e_correlation text, e_partition_key text, e_attributes text, e_data text, e_binary bytea[], k_stream integer[], k_id text, k_source text, OUT status integer[], OUT actual bigint[], OUT offsets bigint[], OUT relative integer[], OUT positions bigint[], OUT duplicates boolean[], OUT base bigint, OUT recorded timestamp with time zone)
@@ -1600,6 +1976,7 @@ declare
   c subscriptions := json_populate_record(null::subscriptions, p_configuration);
   before subscriptions;
 begin
+  perform from streams st where st.name = any(p_streams) and st.ephemeral order by st.name for no key update;
   insert into subscriptions (
       name, mode, delivery, queue_of, correlation, types, path, start_place, start_position, visibility_timeout_ms, max_in_flight, max_attempts,
       backoff_initial_ms, backoff_factor, backoff_max_ms, max_consumers, consumer_timeout_ms, slots, on_failure, unread_timeout_ms,
@@ -1614,6 +1991,10 @@ begin
   else
     select * into before from subscriptions s where s.name = c.name for no key update;
     outcome := 'changed';
+    if before.mode = 'consumer-group' and c.mode = 'consumer-group' and before.slots <> c.slots then
+      outcome := 'slots-fixed';
+      return;
+    end if;
     if before.mode <> c.mode then
       if exists (select from consumers m where m.subscription_id = before.id
                  and m.seen_at > clock_timestamp() - before.consumer_timeout_ms * interval '1 millisecond') then

@@ -35,4 +35,5 @@ begin
       select k.id into cursor_id from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = own;
     end if;
   end if;
+  if outcome = 'joined' and s.mode = 'consumer-group' then perform group_rebalance(cursor_id); end if;
 end $$;

@@ -5,30 +5,31 @@ create or replace function delivery_expire(
 ) returns int
 language plpgsql as $$
 declare
-  next_step bigint;
-  place bigint;
   held record;
   taken int := 0;
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
   if not found then return 0; end if;
-  select n.step, n.place into next_step, place from cursor_next(p_cursor, clock_timestamp()) n;
   for held in
-    select d.step, d.part, d.piece, d.consumer, d.positions from deliveries d
+    select d.step, d.part, d.piece, d.consumer from deliveries d
     where d.cursor_id = p_cursor and d.state = 'leased'
       and case when p_steps is not null then (d.step, d.part) in (select u.step, u.part from unnest(p_steps, p_parts) u(step, part))
                when p_consumer is not null then d.consumer = p_consumer and d.consumer > ''
                else d.due > '-infinity' and d.due >= p_first_due and d.due <= clock_timestamp() end
-    order by d.step, d.part, d.piece for update
+    order by d.step, d.part, d.piece
   loop
-    if taken = 0 then
-      insert into cursor_steps (cursor_id, step, position) values (p_cursor, next_step, place);
-    end if;
-    delete from deliveries d
-      where d.step = held.step and d.cursor_id = p_cursor and d.part = held.part and d.piece = held.piece;
-    perform delivery_revoke(p_cursor, held.step, held.part, held.positions);
-    perform delivery_fail(p_cursor, next_step, held.consumer, held.positions, p_error, 0, false);
-    taken := taken + cardinality(held.positions);
+    -- What one has lost to the failure of another is not there any more.
+    declare
+      gone record;
+    begin
+      delete from deliveries d
+        where d.step = held.step and d.cursor_id = p_cursor and d.part = held.part and d.piece = held.piece
+        returning d.positions, d.keys into gone;
+      continue when not found;
+      perform delivery_revoke(p_cursor, held.step, held.part, gone.positions);
+      perform delivery_fail(p_cursor, held.consumer, gone.positions, gone.keys, p_error, 0, false);
+      taken := taken + cardinality(gone.positions);
+    end;
   end loop;
   return taken;
 end $$;

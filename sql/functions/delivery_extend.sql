@@ -9,8 +9,7 @@ declare
   g record;
   held record;
   given bigint[];
-  here bigint[];
-  rest bigint[];
+  here record;
   extended bigint[];
 begin
   results := array_fill(2::smallint, array[cardinality(p_positions)]);
@@ -27,19 +26,18 @@ begin
         and (g.consumer is null or d.consumer = g.consumer)
       order by d.piece for update
     loop
-      select array_agg(u.position order by u.position) filter (where u.position = any(given)),
-             array_agg(u.position order by u.position) filter (where u.position <> all(given))
-        into here, rest from unnest(held.positions) u(position);
-      continue when here is null;
-      extended := extended || here;
-      if rest is null then
+      select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into here
+        from unnest(held.positions, held.keys) u(position, key) where u.position = any(given);
+      continue when here.positions is null;
+      extended := extended || here.positions;
+      if cardinality(here.positions) = cardinality(held.positions) then
         update deliveries d set due = deadline
           where d.step = g.step and d.cursor_id = g.cursor_id and d.part = g.part and d.piece = held.piece;
       else
-        update deliveries d set positions = rest
-          where d.step = g.step and d.cursor_id = g.cursor_id and d.part = g.part and d.piece = held.piece;
+        perform delivery_take_out(g.step, g.cursor_id, g.part, held.piece, here.positions);
         insert into deliveries (cursor_id, step, part, piece, state, consumer, due, positions, keys, retried)
-          select g.cursor_id, g.step, g.part, max(d.piece) + 1, 'leased', held.consumer, deadline, here, held.keys, held.retried
+          select g.cursor_id, g.step, g.part, max(d.piece) + 1, 'leased', held.consumer, deadline, here.positions,
+                 case when held.keys is not null then here.keys end, held.retried
           from deliveries d where d.step = g.step and d.cursor_id = g.cursor_id and d.part = g.part;
       end if;
     end loop;

@@ -1,14 +1,16 @@
 -- Notes that events of a cursor were handed out in vain, and decides what becomes of them: another try after a delay, or
--- the dead letters. The caller has locked the cursor and taken the events out of their leases; the new rows bear its step.
--- p_delay_ms: null = the subscription's backoff. p_dead: give them up at once. An event that is gone from the log is gone here.
+-- the dead letters. The caller has locked the cursor and taken the events out of their leases. p_keys: of a consumer group,
+-- where later events of the same keys are taken back too and come again behind them. p_delay_ms: null = the subscription's
+-- backoff. p_dead: give them up at once. An event that is gone from the log is gone here.
 create or replace function delivery_fail(
-  p_cursor bigint, p_step bigint, p_consumer text, p_positions bigint[], p_error text, p_delay_ms bigint, p_dead boolean
+  p_cursor bigint, p_consumer text, p_positions bigint[], p_keys bigint[], p_error text, p_delay_ms bigint, p_dead boolean
 ) returns void
 language plpgsql as $$
 declare
   s subscriptions;
   now_at constant timestamptz := clock_timestamp();
   dead bigint[];
+  again record;
 begin
   select sub.* into s from subscriptions sub join subscription_cursors c on c.subscription_id = sub.id where c.id = p_cursor;
   insert into delivery_failures as f (cursor_id, position, attempts, first_error, first_at, last_error, last_at)
@@ -35,13 +37,17 @@ begin
   )
   select array_agg(g.position) into dead from given_up g;
 
-  insert into deliveries (cursor_id, step, part, state, due, positions)
-    select p_cursor, p_step, coalesce(cursor_parts(p_cursor, p_step), 0) + row_number() over (order by r.attempts) - 1, 'ready',
-           now_at + coalesce(p_delay_ms, least(s.backoff_max_ms, s.backoff_initial_ms * power(s.backoff_factor, r.attempts - 1))) * interval '1 millisecond',
-           r.positions
-    from (
-      select f.attempts, array_agg(f.position order by f.position) as positions
-      from delivery_failures f where f.cursor_id = p_cursor and f.position = any(p_positions)
+  if p_keys is not null then
+    perform group_revoke(p_cursor, p_positions, p_keys, case when s.on_failure = 'pause' then dead end);
+  end if;
+
+  for again in
+    select f.attempts, array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys
+      from unnest(p_positions, p_keys) u(position, key)
+      join delivery_failures f on f.cursor_id = p_cursor and f.position = u.position
       group by f.attempts
-    ) r;
+  loop
+    perform delivery_wait(p_cursor, again.positions, case when p_keys is not null then again.keys end,
+      now_at + coalesce(p_delay_ms, least(s.backoff_max_ms, s.backoff_initial_ms * power(s.backoff_factor, again.attempts - 1))) * interval '1 millisecond');
+  end loop;
 end $$;

@@ -8,7 +8,6 @@ declare
   held record;
   settled bigint[] := '{}';
   here bigint[];
-  rest bigint[];
   results smallint[];
 begin
   for held in
@@ -17,17 +16,10 @@ begin
       and (p_consumer is null or d.consumer = p_consumer)
     order by d.piece for update
   loop
-    select array_agg(u.position order by u.position) filter (where u.position = any(p_positions)),
-           array_agg(u.position order by u.position) filter (where u.position <> all(p_positions))
-      into here, rest from unnest(held.positions) u(position);
+    select array_agg(u.position) into here from unnest(held.positions) u(position) where u.position = any(p_positions);
     continue when here is null;
     settled := settled || here;
-    if rest is null then
-      delete from deliveries d where d.cursor_id = p_cursor and d.step = p_step and d.part = p_part and d.piece = held.piece;
-    else
-      update deliveries d set positions = rest
-        where d.cursor_id = p_cursor and d.step = p_step and d.part = p_part and d.piece = held.piece;
-    end if;
+    perform delivery_take_out(p_step, p_cursor, p_part, held.piece, here);
     if p_settled and held.retried then
       delete from delivery_failures f where f.cursor_id = p_cursor and f.position = any(here);
     end if;

@@ -1,11 +1,13 @@
 -- Creates a subscription or changes its configuration, which p_configuration names by the columns of the table.
--- outcome: created, changed, or in-use: the mode cannot change while it has consumers.
+-- outcome: created, changed, in-use (the mode cannot change while it has consumers), or slots-fixed. The rows of ephemeral
+-- streams are locked, or they could be trimmed beyond where a new subscription begins.
 create or replace function subscription_configure(p_configuration json, p_streams text[], out outcome text)
 language plpgsql as $$
 declare
   c subscriptions := json_populate_record(null::subscriptions, p_configuration);
   before subscriptions;
 begin
+  perform from streams st where st.name = any(p_streams) and st.ephemeral order by st.name for no key update;
   insert into subscriptions (
       name, mode, delivery, queue_of, correlation, types, path, start_place, start_position, visibility_timeout_ms, max_in_flight, max_attempts,
       backoff_initial_ms, backoff_factor, backoff_max_ms, max_consumers, consumer_timeout_ms, slots, on_failure, unread_timeout_ms,
@@ -20,6 +22,10 @@ begin
   else
     select * into before from subscriptions s where s.name = c.name for no key update;
     outcome := 'changed';
+    if before.mode = 'consumer-group' and c.mode = 'consumer-group' and before.slots <> c.slots then
+      outcome := 'slots-fixed';
+      return;
+    end if;
     if before.mode <> c.mode then
       if exists (select from consumers m where m.subscription_id = before.id
                  and m.seen_at > clock_timestamp() - before.consumer_timeout_ms * interval '1 millisecond') then

@@ -45,6 +45,8 @@ test("a subscription is created with its defaults, described, and configured ane
     backoff: { initial: "1s", factor: 2, max: "1m" },
     maxConsumers: null,
     consumerTimeout: "1m",
+    slots: null,
+    onFailure: null,
     metadata: {},
     createdAt: expect.any(String),
     state: "active",

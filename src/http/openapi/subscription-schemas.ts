@@ -30,6 +30,11 @@ const description = {
   },
   maxConsumers: orNull(whole("Consumers at the same time; null: unlimited")),
   consumerTimeout: text("Silence after which a consumer is no member any more"),
+  slots: orNull(whole("Consumer group: parts into which the keys are divided")),
+  onFailure: {
+    enum: ["pause", "skip", null],
+    description: "Consumer group: what becomes of a key when an event of it is given up",
+  },
   metadata: { type: "object", description: "As it was given", additionalProperties: true },
   createdAt: { type: "string", format: "date-time", description: "When it was created" },
   state: { enum: ["active", "paused", "completed"], description: "Whether it hands anything out" },

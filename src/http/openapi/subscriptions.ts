@@ -19,6 +19,8 @@ const billing: SubscriptionDescription = {
   backoff: { initial: "1s", factor: 2, max: "1m" },
   maxConsumers: null,
   consumerTimeout: "1m",
+  slots: null,
+  onFailure: null,
   metadata: { team: "finance" },
   createdAt: "2026-11-20T08:00:00.000Z",
   state: "active",

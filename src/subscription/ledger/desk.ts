@@ -8,6 +8,7 @@ import { type Subscription, selectionOf } from "../registry/subscription.ts";
 import { bytesOf, type CandidateReader, type Candidates } from "./candidates.ts";
 import type { Delivery, Handout } from "./delivery.ts";
 import type { ClaimCall, ClaimOutcome, Portion } from "./delivery-claim.ts";
+import { keyHash } from "./key-hash.ts";
 import { settledToken, type Tokens, tokenOf } from "./token.ts";
 
 /** One consumer that wants events. */
@@ -36,6 +37,8 @@ export type DeskOptions = {
   /** Settles what is gone from the log, and puts back what nobody is there to take. */
   settle: (tokens: string[]) => void;
   putBack: (leases: Handout["leases"]) => void;
+  /** Tells other processes that their consumers have something to claim. */
+  announce: () => void;
   /** Bytes that may be read ahead, as long as all desks together have room. */
   mayReadAhead: () => boolean;
   log: Log;
@@ -51,6 +54,9 @@ const idleLookMs = 1_000;
 const advanceMs = 2_000;
 const retryMs = 250;
 const beginning = "-infinity";
+/** Events that may wait for members of a group that do not take them. */
+const maxWaiting = 1_000_000;
+const maxRemembered = 5_000;
 /** Candidates beyond what is wanted, in case another process has taken the first ones. */
 const sparePositions = 50;
 const nothing: Candidates = { after: -1, upTo: -1, events: [] };
@@ -68,6 +74,12 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
   let aheadBytes = 0;
   let firstSteps = new Map<string, number>();
   let firstDue = beginning;
+  /** Something is due for another try, and nobody had credit for it. */
+  let dueLeft = false;
+  /** Events that wait for members of the group, as of the last look. */
+  let waiting = 0;
+  /** Somebody new has asked, or has credit again. */
+  let asked = false;
   let lookAt = 0;
   let advanceAt = 0;
   let running = false;
@@ -76,6 +88,8 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
   let usedAt = performance.now();
   let current: Promise<void> = Promise.resolve();
   const abort = new AbortController();
+
+  const isGroup = () => subscription.mode === "consumer-group";
 
   function drop(): void {
     ahead = null;
@@ -124,6 +138,13 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     timer = setTimeout(wake, ms);
   }
 
+  /** What is read is remembered while it may be handed out; in a group that can be later, to another member. */
+  function remember(events: readonly StoredEvent[]): void {
+    if (byPosition.size > maxRemembered || (!isGroup() && ahead?.events.length === events.length))
+      byPosition = new Map();
+    for (const event of events) byPosition.set(event.position, event);
+  }
+
   function wanted(): number {
     let sum = 0;
     for (const { max } of claims) sum += max;
@@ -134,10 +155,12 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
   async function readOn(after: number, atLeast: number): Promise<void> {
     const limit = options.mayReadAhead() ? maxEvents : Math.max(1, wanted());
     const next = await candidates.read(selectionOf(subscription), after, limit, atLeast, abort.signal);
-    const joined = ahead !== null && ahead.upTo === after && ahead.events.length === 0;
-    ahead = { ...next, after: joined ? (ahead as Candidates).after : next.after };
+    ahead =
+      ahead !== null && ahead.upTo === after
+        ? { after: ahead.after, upTo: next.upTo, events: [...ahead.events, ...next.events] }
+        : next;
     aheadBytes = bytesOf(next);
-    byPosition = new Map(next.events.map((event) => [event.position, event]));
+    remember(next.events);
   }
 
   /** One call of the ledger. True when there may be more to hand out at once. */
@@ -145,14 +168,17 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     const now = performance.now();
     if (place !== null) {
       if (ahead !== null && (place < ahead.after || place >= ahead.upTo)) drop();
-      if (ahead === null) await readOn(place, 0);
-      else if (ahead.events.length === 0 && ahead.upTo < options.head()) await readOn(ahead.upTo, 0);
+      if (ahead === null) await readOn(place, -1);
+      else if (ahead.events.length < wanted() && ahead.upTo < options.head()) await readOn(ahead.upTo, -1);
     }
-    const found = first(ahead ?? nothing, wanted() + sparePositions);
+    const found = first(ahead ?? nothing, isGroup() ? maxEvents : wanted() + sparePositions);
     const look = now >= lookAt;
     const advance =
       place !== null && found.upTo > place && (now >= advanceAt || claims.some((claim) => claim.impatient));
-    if (place !== null && found.events.length === 0 && !look && !advance) return wait(found.upTo);
+    // In a group there may be something that came to wait when others asked.
+    const owned = isGroup() && asked;
+    if (place !== null && found.events.length === 0 && !look && !advance && !owned) return wait(found.upTo);
+    asked = false;
     const asking = claims.slice(0, maxClaims);
     const outcome = await call({
       cursor,
@@ -168,6 +194,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
       maxInFlight: subscription.maxInFlight,
       look,
       firstDue,
+      group: isGroup() ? { keys: found.events.map(keyHash), room: Math.max(0, maxWaiting - waiting) } : null,
     });
     if (outcome.status !== "ok") return refused(outcome.status);
     const before = place;
@@ -180,22 +207,31 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
       lookAt = Math.min(lookAt, now + (asking[claimant] as Claim).visibilityTimeoutMs + 2);
     }
     await hand(asking, outcome.step, outcome.portions);
+    if (outcome.others) options.announce();
     if (before === null || outcome.portions.length > 0) return true;
+    // What was looked through belongs to other members.
+    if (place > before && found.events.length > 0) return true;
     // Somebody else has moved the cursor beyond what was read.
     if (place > found.upTo || place < found.after) return true;
+    // There is something, but nobody who asks may have it now.
+    if (found.events.length > 0) return answerImpatient();
     return wait(Math.max(found.upTo, place));
   }
 
   function noteLook(asking: readonly Claim[], outcome: Extract<ClaimOutcome, { status: "ok" }>): void {
     if (outcome.looked === null) return;
     const { firstSteps: steps, firstDue: due } = outcome.looked;
+    waiting = outcome.looked.waiting;
     // Those who ask no more are forgotten: a first step that is too low costs time only.
     firstSteps = new Map(asking.map((claim, i) => [claim.consumer, steps[i] as number]));
     // What is entered from now on is due later than now, but for a clock that steps back.
     const slack = new Date(Date.parse(outcome.now) - 60_000).toISOString();
-    firstDue = due === null || due === "infinity" || due > slack ? slack : due;
-    const untilDue = due === null || due === "infinity" ? idleLookMs : Date.parse(due) - Date.parse(outcome.now) + 1;
-    lookAt = performance.now() + Math.max(Math.min(untilDue, idleLookMs), outcome.portions.length > 0 ? busyLookMs : 1);
+    const next = due === null || due === "infinity" ? null : due;
+    firstDue = next === null || next > slack ? slack : next;
+    dueLeft = next !== null && next <= outcome.now;
+    const untilNextMs = next === null || dueLeft ? idleLookMs : Date.parse(next) - Date.parse(outcome.now) + 1;
+    const soonestMs = outcome.portions.length > 0 ? busyLookMs : 1;
+    lookAt = performance.now() + Math.max(Math.min(untilNextMs, idleLookMs), soonestMs);
   }
 
   function refused(status: "gone" | "changed" | "paused" | "completed"): Promise<boolean> | boolean {
@@ -296,6 +332,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     push(claim: Claim): () => void {
       usedAt = performance.now();
       claims.push(claim);
+      asked = true;
       wake();
       return () => {
         claims = claims.filter((c) => c !== claim);
@@ -303,10 +340,17 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     },
     /** Something has come, was settled, was put back, or was configured. */
     wake,
+    /** The same, after something was settled: consumers have credit again. */
+    wakeWithCredit() {
+      if (dueLeft) lookAt = 0;
+      asked = true;
+      wake();
+    },
     /** The same, and what is due may have changed. */
     wakeToLook() {
       lookAt = 0;
       firstDue = beginning;
+      asked = true;
       wake();
     },
     isWaiting: () => claims.length > 0,

@@ -83,7 +83,7 @@ export function createLedger(options: LedgerOptions): Ledger {
       const elsewhere: number[] = [];
       for (const cursor of cursors) {
         const desk = desks.get(cursor);
-        if (desk?.isWaiting()) desk.wake();
+        if (desk?.isWaiting()) desk.wakeWithCredit();
         else elsewhere.push(cursor);
       }
       if (elsewhere.length > 0) announce(elsewhere);
@@ -115,6 +115,7 @@ export function createLedger(options: LedgerOptions): Ledger {
         settle: (gone) =>
           background(settlements.acknowledge({ subscription: subscription.id, consumer: null, tokens: gone })),
         putBack: (leases) => background(putBack(cursor, leases)),
+        announce: () => announce([cursor]),
         mayReadAhead: () => aheadBytes < maxAheadBytes,
         log,
       },

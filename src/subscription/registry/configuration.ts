@@ -79,6 +79,21 @@ export const SubscriptionInput = Type.Object(
     consumerTimeout: Type.Optional(
       duration("A consumer that is silent for so long is no member any more, 1s to 7d", { default: "1m" }),
     ),
+    slots: Type.Optional(
+      whole(
+        1,
+        1_024,
+        "Consumer group: into how many parts the keys are divided; the most members that get anything. It cannot change",
+        64,
+      ),
+    ),
+    onFailure: Type.Optional(
+      oneOf(["pause", "skip"], {
+        default: "pause",
+        description:
+          "Consumer group: what becomes of a key when an event of it is given up. pause: its later events wait until the dead letter is replayed or discarded; skip: they go on",
+      }),
+    ),
     metadata: Type.Optional(
       Type.Record(Type.String(), Type.Unknown(), { description: "Given back as it is, at most 16 KiB" }),
     ),
@@ -121,6 +136,10 @@ export function parseSubscription(body: unknown): ParsedSubscription {
         ? null
         : [...new Set(input.streams)].sort();
   const mode: Mode = input.mode ?? "broadcast";
+  for (const key of ["slots", "onFailure"] as const) {
+    if (input[key] !== undefined && mode !== "consumer-group")
+      violations.push({ path: `/${key}`, message: `belongs to a consumer-group, not to ${mode}` });
+  }
   const metadata = input.metadata ?? {};
   if (Buffer.byteLength(JSON.stringify(metadata)) > maxMetadataBytes)
     violations.push({ path: "/metadata", message: `has at most ${maxMetadataBytes} bytes` });
@@ -141,8 +160,8 @@ export function parseSubscription(body: unknown): ParsedSubscription {
     backoff: { initialMs, factor: input.backoff?.factor ?? 2, maxMs: Math.max(maxMs, initialMs) },
     maxConsumers: input.maxConsumers ?? null,
     consumerTimeoutMs: ms("/consumerTimeout", input.consumerTimeout, "1m", 1_000, 7 * 24 * hour),
-    slots: 64,
-    onFailure: "pause",
+    slots: input.slots ?? 64,
+    onFailure: input.onFailure ?? "pause",
     unreadTimeoutMs: null,
     onUnreadExpired: "requeue",
     terminal: null,

@@ -20,6 +20,8 @@ export type SubscriptionDescription = {
   backoff: { initial: string; factor: number; max: string };
   maxConsumers: number | null;
   consumerTimeout: string;
+  slots: number | null;
+  onFailure: Subscription["onFailure"] | null;
   metadata: Readonly<Record<string, unknown>>;
   createdAt: string;
   state: "active" | "paused" | "completed";
@@ -89,6 +91,8 @@ function describe(subscription: Subscription, row: Row): SubscriptionDescription
     backoff: { initial: formatDuration(backoff.initialMs), factor: backoff.factor, max: formatDuration(backoff.maxMs) },
     maxConsumers: subscription.maxConsumers,
     consumerTimeout: formatDuration(subscription.consumerTimeoutMs),
+    slots: subscription.mode === "consumer-group" ? subscription.slots : null,
+    onFailure: subscription.mode === "consumer-group" ? subscription.onFailure : null,
     metadata: subscription.metadata,
     createdAt: subscription.createdAt,
     state: subscription.completedAt !== null ? "completed" : subscription.paused ? "paused" : "active",

@@ -1,5 +1,5 @@
 // Stores subscriptions: creates, configures, lists, pauses, resumes and deletes them.
-import { subscriptionInUse, subscriptionNotFound } from "../../base/errors.ts";
+import { invalidConfiguration, subscriptionInUse, subscriptionNotFound } from "../../base/errors.ts";
 import { nameList } from "../../storage/lists.ts";
 import type { Sql } from "../../storage/pool.ts";
 import type { Backoff, DeliverySemantics, Mode, Subscription, SubscriptionConfiguration } from "./subscription.ts";
@@ -96,7 +96,7 @@ export type NewSubscription = {
   startPosition: number;
 };
 
-/** Creates a subscription or changes its configuration. Returns whether it is new. Throws `subscription-in-use`. */
+/** Creates a subscription or changes its configuration. Returns whether it is new. Throws `subscription-in-use`, `invalid-configuration`. */
 export async function configureSubscription(sql: Sql, subscription: NewSubscription): Promise<boolean> {
   const { name, configuration: c, queueOf, from, startPosition } = subscription;
   const row = {
@@ -131,6 +131,8 @@ export async function configureSubscription(sql: Sql, subscription: NewSubscript
   const rows = await sql<{ outcome: string }[]>`
     select outcome from subscription_configure(${JSON.stringify(row)}::text::json, ${streams}::text[])`;
   if (rows[0]?.outcome === "in-use") throw subscriptionInUse(name);
+  if (rows[0]?.outcome === "slots-fixed")
+    throw invalidConfiguration([{ path: "/slots", message: "cannot change: keys would change their owners" }]);
   return rows[0]?.outcome === "created";
 }
 

@@ -1,0 +1,185 @@
+-- Hands out events of a consumer group: each to the member that owns the slot of its key, in order within each key. Otherwise
+-- as delivery_claim; p_keys are the hashes of the candidates' keys.
+--
+-- Candidates that cannot go to who asks now (another member's, beyond its credit, behind an earlier event of their key that
+-- waits for another try) wait in the ledger by slot, p_room of them at most. others: somebody else has something to claim
+-- now; waiting: how many wait, after a look.
+create or replace function delivery_claim_group(
+  p_cursor bigint, p_revision bigint, p_after bigint, p_upto bigint, p_candidates bigint[], p_keys bigint[],
+  p_consumers text[], p_wants int[], p_timeouts_ms bigint[], p_leased boolean[], p_max_in_flight int, p_room int,
+  p_look boolean, p_first_steps bigint[], p_first_due timestamptz,
+  out status text, out step bigint, out place bigint, out now_at timestamptz,
+  out claimants int[], out counts int[], out positions bigint[], out attempts int[], out deadlines_ms bigint[],
+  out first_steps bigint[], out first_due timestamptz, out others boolean, out waiting int
+)
+language plpgsql as $$
+declare
+  old_place bigint;
+  slot_count int;
+  wants int[];
+  -- The slots of who asks, and whose each is.
+  slots int[];
+  owners int[];
+  -- What has waited and is taken now.
+  old record;
+  part_taken record;
+  blocked bigint[];
+  paused bigint[];
+  skipped int;
+  last_n int;
+  fresh record;
+begin
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
+  if p_look and found then perform delivery_expire(p_cursor, null, null, null, 'not settled in time', p_first_due); end if;
+  now_at := clock_timestamp();
+  select case when sub.revision <> p_revision then 'changed' when sub.completed_at is not null then 'completed'
+              when sub.paused then 'paused' else 'ok' end, sub.slots
+    into status, slot_count
+    from subscription_cursors c join subscriptions sub on sub.id = c.subscription_id where c.id = p_cursor;
+  if not found then status := 'gone'; end if;
+  if status <> 'ok' then return; end if;
+  perform group_drain(p_cursor, slot_count);
+  select n.step, n.place into step, place from cursor_next(p_cursor, now_at) n;
+  old_place := place;
+  others := false;
+
+  -- The claims of one member count as one: the first of them gets what there is.
+  select array_agg(case when u.n = u.first then greatest(0, least(u.want, p_max_in_flight - u.held)) else 0 end::int order by u.n)
+    into wants
+    from (
+      select w.n, min(w.n) over (partition by w.consumer) as first, p_wants[w.n] as want,
+             coalesce((select sum(cardinality(d.positions)) from deliveries d
+                       where d.cursor_id = p_cursor and d.consumer = w.consumer and d.consumer > '' and d.step >= w.first_step), 0) as held
+      from unnest(p_consumers, p_first_steps) with ordinality w(consumer, first_step, n)
+    ) u;
+  select array_agg(g.slot), array_agg(w.n::int) into slots, owners
+    from unnest(p_consumers, wants) with ordinality w(consumer, want, n)
+    join group_slots g on g.cursor_id = p_cursor and g.owner = w.consumer and g.next_owner is null
+    where w.want > 0;
+  select coalesce(array_agg(k.key), '{}') into paused from paused_keys k where k.cursor_id = p_cursor;
+
+  -- What waits for them, oldest first. Behind an event that is not due yet its key has to wait.
+  with waits as (
+    select d.step, d.part, d.piece, d.retried, o.claimant, u.position, u.key, d.due > now_at as later
+    from unnest(slots, owners) o(slot, claimant)
+      join deliveries d on d.cursor_id = p_cursor and d.slot = o.slot and d.slot > -1
+      cross join lateral unnest(d.positions, d.keys) u(position, key)
+  ), judged as (
+    select w.*, min(w.position) filter (where w.later) over (partition by w.key) as blocked_from from waits w
+  ), ranked as (
+    select j.*, row_number() over (partition by j.claimant order by j.position) as rank from judged j
+    where not j.later and (j.blocked_from is null or j.position < j.blocked_from)
+  ), taken as (
+    select * from ranked r where r.rank <= wants[r.claimant]
+  )
+  select array_agg(t.claimant) as claimants, array_agg(t.position) as positions, array_agg(t.key) as keys,
+         array_agg(t.step) as steps, array_agg(t.part) as parts, array_agg(t.piece) as pieces,
+         (select array_agg(distinct j.key) from judged j where j.blocked_from is not null) as blocked
+    into old from taken t;
+  blocked := coalesce(old.blocked, '{}');
+  if old.positions is not null then
+    delete from deliveries d
+      using (select u.step, u.part, u.piece, count(*) as count from unnest(old.steps, old.parts, old.pieces) u(step, part, piece) group by 1, 2, 3) g
+      where d.step = g.step and d.cursor_id = p_cursor and d.part = g.part and d.piece = g.piece and cardinality(d.positions) = g.count;
+    for part_taken in
+      select u.step, u.part, u.piece, array_agg(u.position) as positions
+        from unnest(old.steps, old.parts, old.pieces, old.positions) u(step, part, piece, position)
+        join deliveries d on d.step = u.step and d.cursor_id = p_cursor and d.part = u.part and d.piece = u.piece
+        group by 1, 2, 3
+    loop
+      perform delivery_take_out(part_taken.step, p_cursor, part_taken.part, part_taken.piece, part_taken.positions);
+    end loop;
+    select array_agg(w.want - coalesce(t.count, 0)::int order by w.n) into wants
+      from unnest(wants) with ordinality w(want, n)
+      left join (select c.claimant, count(*) as count from unnest(old.claimants) c(claimant) group by 1) t on t.claimant = w.n;
+  end if;
+
+  select null::int as n, null::int[] as claimants, null::bigint[] as positions, null::bigint[] as keys,
+         null::bigint[] as waits, null::bigint[] as waits_keys into fresh;
+  if place >= p_after and place < p_upto and 0 < any(wants) then
+    select count(*) into skipped from unnest(p_candidates) c where c <= old_place;
+    with candidates as (
+      select u.position, u.key, u.n, case when u.key <> all(blocked) and u.key <> all(paused) then o.claimant end as claimant
+      from unnest(p_candidates[skipped + 1 :], p_keys[skipped + 1 :]) with ordinality u(position, key, n)
+        left join unnest(slots, owners) o(slot, claimant) on o.slot = u.key % slot_count
+    ), ranked as (
+      select c.*, c.claimant is not null and row_number() over (partition by c.claimant order by c.n) <= wants[c.claimant] as given
+      from candidates c
+    ), bounded as (
+      -- Of paused keys any number is parked: they do not fill the room that others need.
+      select r.*, count(*) filter (where not r.given and r.key <> all(paused)) over (order by r.n) as kept from ranked r
+    ), ends as (
+      -- Nobody who asks needs more than this, or nobody is left out.
+      select case when bool_and(f.filled) then max(f.last) else coalesce((select max(b.n) from bounded b), 0) end as n
+      from (
+        select w.n, count(r.n) >= wants[w.n] as filled, max(r.n) as last
+        from unnest(wants) with ordinality w(want, n) left join ranked r on r.claimant = w.n and r.given
+        where w.want > 0 group by w.n
+      ) f
+    ), reached as (
+      select least(e.n, coalesce((select min(b.n) - 1 from bounded b where b.kept > p_room), e.n)) as n from ends e
+    )
+    select (select n from reached) as n,
+           array_agg(b.claimant order by b.n) filter (where b.given) as claimants,
+           array_agg(b.position order by b.n) filter (where b.given) as positions,
+           array_agg(b.key order by b.n) filter (where b.given) as keys,
+           array_agg(b.position order by b.n) filter (where not b.given) as waits,
+           array_agg(b.key order by b.n) filter (where not b.given) as waits_keys
+      into fresh from bounded b where b.n <= (select n from reached);
+    last_n := coalesce(fresh.n, 0);
+    if skipped + last_n >= cardinality(p_candidates) then place := p_upto;
+    elsif last_n > 0 then place := p_candidates[skipped + last_n];
+    end if;
+  end if;
+
+  claimants := '{}';
+  counts := '{}';
+  positions := '{}';
+  attempts := '{}';
+  deadlines_ms := '{}';
+  if old.positions is not null or fresh.positions is not null then
+    if not (false = any(p_leased)) then perform set_config('synchronous_commit', 'off', true); end if;
+    with taken as (
+      select u.claimant, u.position, u.key, true as waited from unnest(old.claimants, old.positions, old.keys) u(claimant, position, key)
+      union all
+      select u.claimant, u.position, u.key, false from unnest(fresh.claimants, fresh.positions, fresh.keys) u(claimant, position, key)
+    ), counted as (
+      select t.*, coalesce(f.attempts, 0) + 1 as attempt
+      from taken t left join delivery_failures f on t.waited and f.cursor_id = p_cursor and f.position = t.position
+    ), portions as (
+      select c.claimant, row_number() over (order by c.claimant) as n, count(*)::int as count, max(c.attempt) > 1 as retried,
+             array_agg(c.position order by c.position) as positions, array_agg(c.key order by c.position) as keys,
+             array_agg(c.attempt order by c.position) as attempts
+      from counted c group by c.claimant
+    ), leases as (
+      insert into deliveries (cursor_id, step, part, state, consumer, due, positions, keys, retried)
+        select p_cursor, delivery_claim_group.step, p.n - 1, 'leased', p_consumers[p.claimant],
+               now_at + p_timeouts_ms[p.claimant] * interval '1 millisecond', p.positions, p.keys, p.retried
+        from portions p where p_leased[p.claimant]
+    ), forgotten as (
+      delete from delivery_failures f using portions p
+        where p.retried and not p_leased[p.claimant] and f.cursor_id = p_cursor and f.position = any(p.positions)
+    )
+    select array_agg(p.claimant order by p.n), array_agg(p.count order by p.n),
+           array_agg((extract(epoch from now_at) * 1000)::bigint + p_timeouts_ms[p.claimant] order by p.n),
+           (select array_agg(c.position order by c.claimant, c.position) from counted c),
+           (select array_agg(c.attempt order by c.claimant, c.position) from counted c)
+      into claimants, counts, deadlines_ms, positions, attempts from portions p;
+  end if;
+  if cardinality(positions) > 0 or place <> old_place then
+    insert into cursor_steps (cursor_id, step, position) values (p_cursor, delivery_claim_group.step, place);
+  end if;
+  if fresh.waits is not null then
+    perform delivery_wait(p_cursor, fresh.waits, fresh.waits_keys, now_at);
+    others := true;
+  end if;
+  if p_look then
+    select array_agg(coalesce((select d.step from deliveries d
+                               where d.cursor_id = p_cursor and d.consumer = c.name and d.consumer > '' and d.step >= p_first_steps[c.n]
+                               order by d.step limit 1), delivery_claim_group.step) order by c.n)
+      into first_steps from unnest(p_consumers) with ordinality c(name, n);
+    select min(d.due) into first_due from deliveries d
+      where d.cursor_id = p_cursor and d.due > '-infinity' and d.due >= p_first_due and (d.state = 'leased' or d.due > now_at);
+    select coalesce(sum(cardinality(d.positions)), 0) into waiting from deliveries d where d.cursor_id = p_cursor and d.slot > -1;
+  end if;
+end $$;

@@ -1,0 +1,163 @@
+// Consumer groups: each key belongs to one member at a time, in order, while members come, go and fail.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { append } from "../support/client.ts";
+import { ack, claim, type Delivery, nack, offsets, put, subscription, tokens } from "../support/consume.ts";
+import { type Service, startService } from "../support/service.ts";
+import { openEventStream } from "../support/sse.ts";
+
+let service: Service;
+beforeAll(async () => {
+  service = await startService();
+});
+afterAll(() => service.stop());
+
+let names = 0;
+async function newGroup(configuration: Record<string, unknown> = {}) {
+  const name = `group-${++names}`;
+  await put(`${service.url}/api/subscriptions/${name}`, {
+    stream: name,
+    mode: "consumer-group",
+    from: "beginning",
+    backoff: { initial: "0s", max: "0s" },
+    ...configuration,
+  });
+  const fill = (keys: string[]) =>
+    append(
+      service.url,
+      name,
+      keys.map((partitionkey) => ({ type: "Job", partitionkey, data: {} })),
+    );
+  return { source: subscription(service.url, name), fill, name };
+}
+const letters = (count: number, each: number) => Array.from({ length: count * each }, (_, n) => `key-${n % count}`);
+const keysOf = (deliveries: readonly Delivery[]) =>
+  [...new Set(deliveries.map(({ event }) => String(event.partitionkey)))].sort();
+
+test("each key goes to one member, and its events in order", async () => {
+  const { source, fill } = await newGroup();
+  for (const member of ["a", "b", "c"]) await claim(source, { consumer: member });
+  await fill(letters(30, 4));
+  const got = await Promise.all(["a", "b", "c"].map((consumer) => claim(source, { consumer, max: 200, wait: "5s" })));
+  expect(got.flatMap(offsets).sort((x, y) => x - y)).toEqual(Array.from({ length: 120 }, (_, n) => n));
+  const owners = got.map(keysOf);
+  expect(owners.flat().length).toBe(30);
+  for (const keys of owners) expect(keys.length).toBeGreaterThan(3);
+  for (const portion of got) expect(offsets(portion)).toEqual(offsets(portion).sort((x, y) => x - y));
+});
+
+test("a lone member gets everything, and hands over what it does not hold when another joins", async () => {
+  const { source, fill } = await newGroup();
+  await fill(letters(40, 1));
+  const first = await claim(source, { consumer: "a", max: 200 });
+  expect(first.length).toBe(40);
+  await claim(source, { consumer: "b" });
+  await fill(letters(40, 1));
+  // What of a key is out keeps its slot where it is: b gets nothing that a still holds an earlier event of.
+  const held = new Set(keysOf(first));
+  const early = await claim(source, { consumer: "b", max: 200 });
+  expect(keysOf(early).filter((key) => held.has(key))).toEqual([]);
+  await ack(source, tokens(first));
+  const b = await claim(source, { consumer: "b", max: 200, wait: "5s" });
+  const a = await claim(source, { consumer: "a", max: 200, wait: "5s" });
+  expect([...offsets(early), ...offsets(a), ...offsets(b)].sort((x, y) => x - y)).toEqual(
+    Array.from({ length: 40 }, (_, n) => n + 40),
+  );
+  expect(keysOf(b).length).toBeGreaterThan(8);
+  expect(keysOf(a).filter((key) => keysOf(b).includes(key))).toEqual([]);
+});
+
+test("when one of an event's key is given back, later ones of the key come again behind it, and their tokens are stale", async () => {
+  const { source, fill } = await newGroup();
+  await fill(["k", "k", "other", "k"]);
+  const first = await claim(source, { consumer: "a", max: 10 });
+  expect(offsets(first)).toEqual([0, 1, 2, 3]);
+  const [k0, k1, other, k3] = tokens(first) as [string, string, string, string];
+  expect(await ack(source, [k1])).toEqual(["settled"]);
+  expect(await nack(source, [k0], { delay: "0s" })).toEqual(["settled"]);
+  expect(await ack(source, [k3, other])).toEqual(["stale", "settled"]);
+  const again = await claim(source, { consumer: "a", max: 10, wait: "5s" });
+  expect(offsets(again)).toEqual([0, 3]);
+  expect(await ack(source, tokens(again))).toEqual(["settled", "settled"]);
+});
+
+test("behind an event that waits for its next attempt its key waits, and others go on", async () => {
+  const { source, fill } = await newGroup();
+  await fill(["k", "k"]);
+  const [first] = await claim(source, { consumer: "a", max: 1 });
+  await nack(source, [first?.token as string], { delay: "400ms" });
+  await fill(["k", "other"]);
+  expect(offsets(await claim(source, { consumer: "a", max: 10 }))).toEqual([3]);
+  expect(offsets(await claim(source, { consumer: "a", max: 10, wait: "10s" }))).toEqual([0, 1, 2]);
+});
+
+test("an event that is not settled in time comes again before the later ones of its key", async () => {
+  const { source, fill } = await newGroup();
+  await fill(["k", "k", "k"]);
+  const first = await claim(source, { consumer: "a", max: 2, visibilityTimeout: "150ms" });
+  expect(offsets(first)).toEqual([0, 1]);
+  await ack(source, [first[1]?.token as string]);
+  const again = await claim(source, { consumer: "a", max: 10, wait: "10s" });
+  expect(offsets(again)[0]).toBe(2);
+  const later = await claim(source, { consumer: "a", max: 10, wait: "10s" });
+  expect(offsets(later)[0]).toBe(0);
+});
+
+test("a poisoned key is paused and parked; the others go on", async () => {
+  const { source, fill, name } = await newGroup({ maxAttempts: 1 });
+  await fill(["bad", "bad", "good"]);
+  const first = await claim(source, { consumer: "a", max: 1 });
+  await nack(source, tokens(first), { reason: "poison" });
+  await fill(["bad", "good"]);
+  expect(offsets(await claim(source, { consumer: "a", max: 10 }))).toEqual([2, 4]);
+  expect(await claim(source, { consumer: "a", max: 10, wait: "200ms" })).toEqual([]);
+  const described = (await (await fetch(`${service.url}/api/subscriptions/${name}`)).json()) as { deadLetters: string };
+  expect(described.deadLetters).toBe("1");
+});
+
+test("with onFailure skip the later events of a poisoned key go on", async () => {
+  const { source, fill } = await newGroup({ maxAttempts: 1, onFailure: "skip" });
+  await fill(["bad", "bad", "good"]);
+  const first = await claim(source, { consumer: "a", max: 1 });
+  await nack(source, tokens(first), { reason: "poison" });
+  expect(offsets(await claim(source, { consumer: "a", max: 10 }))).toEqual([1, 2]);
+});
+
+test("what a member held goes to the others when its connection closes, in order", async () => {
+  const { source, fill, name } = await newGroup({ consumerTimeout: "1s" });
+  const consume = (member: string) =>
+    openEventStream(`${service.url}/api/subscriptions/${name}/events?consumer=${member}`);
+  const a = await consume("a");
+  const b = await consume("b");
+  await a.until("both are ready", () => a.frames.length > 0 && b.frames.length > 0);
+  await fill(letters(20, 2));
+  await a.until("all has come", () => a.events().length + b.events().length === 40);
+  const lost = a.events().map((event) => Number(event.offset));
+  expect(lost.length).toBeGreaterThan(0);
+  await ack(
+    source,
+    b.events().map((event) => String(event.deliverytoken)),
+  );
+  const before = b.events().length;
+  a.close();
+  await b.until("the rest has come", () => b.events().length === before + lost.length);
+  expect(
+    b
+      .events()
+      .slice(before)
+      .map((event) => Number(event.offset)),
+  ).toEqual(lost.sort((x, y) => x - y));
+  b.close();
+});
+
+test("events without a key have no order to keep: all members get some", async () => {
+  const { source, name } = await newGroup();
+  for (const member of ["a", "b"]) await claim(source, { consumer: member });
+  await append(
+    service.url,
+    name,
+    Array.from({ length: 60 }, () => ({ type: "Job", data: {} })),
+  );
+  const got = await Promise.all(["a", "b"].map((consumer) => claim(source, { consumer, max: 100, wait: "5s" })));
+  expect(got.flatMap(offsets).length).toBe(60);
+  for (const portion of got) expect(portion.length).toBeGreaterThan(15);
+});
