@@ -2,6 +2,8 @@
 import { expect, test } from "bun:test";
 import postgres from "postgres";
 import { createTestDatabase } from "../support/postgres.ts";
+import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
+import { until } from "../support/until.ts";
 
 /** What became of a query. */
 function outcome(query: PromiseLike<unknown>): Promise<string> {
@@ -77,4 +79,50 @@ test("a pool ends after its last statement broke", async () => {
   const sql = postgres(await createTestDatabase(), { max: 1, onnotice() {} });
   expect(await breakConnection(sql)).toBe("CONNECTION_CLOSED");
   expect(await outcome(sql.end())).toBe("answered");
+});
+
+async function openBehindProxy(): Promise<{ proxy: TcpProxy; open: (max: number) => postgres.Sql }> {
+  const url = new URL(await createTestDatabase());
+  const proxy = await startTcpProxy(Number(url.port));
+  url.port = String(proxy.port);
+  const options = { fetch_types: false, connect_timeout: 0, backoff: () => 0.2 };
+  return { proxy, open: (max) => postgres(url.href, { ...options, max }) };
+}
+
+// Without our patch it connects after its end, and nobody ever closes that connection.
+test("a pool that ends while it waits to connect again does not connect any more", async () => {
+  const { proxy, open } = await openBehindProxy();
+  const [ended, witness] = [open(3), open(1)];
+  const ask = (sql: postgres.Sql) => Promise.all([1, 2, 3].map(() => outcome(sql`select 1`)));
+  await Promise.all([ask(ended), ask(witness)]);
+  await proxy.set("refuse");
+  proxy.cut();
+  await Promise.all([ask(ended), ask(witness)]);
+  // Both wait before they try again, the witness a little longer.
+  const waiting = ask(ended);
+  await proxy.set("pass");
+  const answers = ask(witness);
+  await ended.end({ timeout: 0 });
+  expect(await waiting).toEqual(["CONNECTION_DESTROYED", "CONNECTION_DESTROYED", "CONNECTION_DESTROYED"]);
+  expect(await answers).toEqual(["answered", "answered", "answered"]);
+  expect(proxy.connections()).toBe(1);
+  await witness.end();
+  await proxy.stop();
+});
+
+test("a pool that ends while it connects leaves no connection behind", async () => {
+  const { proxy, open } = await openBehindProxy();
+  for (let n = 0; n < 10; n++) {
+    const sql = open(3);
+    const waiting = [1, 2, 3].map(() => outcome(sql`select 1`.execute()));
+    // A little later each time: before the socket is made, while it opens, while it logs in.
+    for (let turn = 0; turn < n; turn++) await new Promise((resolve) => setImmediate(resolve));
+    await sql.end({ timeout: 0 });
+    for (const code of await Promise.all(waiting)) expect(code).toBeOneOf(["CONNECTION_DESTROYED", "answered"]);
+  }
+  const witness = open(1);
+  expect(await outcome(witness`select 1`)).toBe("answered");
+  await until("the others are gone", () => proxy.connections() === 1);
+  await witness.end();
+  await proxy.stop();
 });
