@@ -1,4 +1,5 @@
 // Replays a range as lines of JSON, page by page as fast as the reader takes them, in bounded memory.
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Log } from "../base/log.ts";
 import type { Semaphore } from "../base/semaphore.ts";
 import { isOutage } from "../storage/pg-errors.ts";
@@ -68,16 +69,17 @@ export function replayLines(
     return page;
   }
 
-  /** The page of a piece. An outage counts from now on: one that the reader slept through does not break its replay off. */
+  /** The page of a piece. An outage counts from the first failure met here: one that the reader slept through does not. */
   async function pageOf(piece: Piece): Promise<Page> {
-    const wantedAt = Date.now();
+    let failedAt: number | null = null;
     for (let delayMs = 100; ; delayMs = Math.min(delayMs * 2, 2_000)) {
       try {
         return await piece.page;
       } catch (error) {
-        if (abort.signal.aborted || !isOutage(error) || Date.now() - wantedAt > maxOutageMs) throw error;
+        failedAt ??= Date.now();
+        if (abort.signal.aborted || !isOutage(error) || Date.now() - failedAt > maxOutageMs) throw error;
       }
-      await new Promise((resolve) => setTimeout(resolve, delayMs));
+      await sleep(delayMs, undefined, { signal: abort.signal });
       piece.page = read(piece.from, piece.end, piece.limit);
     }
   }

@@ -252,29 +252,51 @@ test.each([
   await served.stop();
 });
 
-test("an outage that is over when the reader comes back does not break its replay off", async () => {
-  let away = false;
-  let refused = 0;
+/** The reads of the service's database, which are refused while `away`, as they are in an outage. */
+function openFailing() {
+  const state = { away: false, refused: 0 };
   const pool: Pool = {
     ...database.reads,
     run(task, signal) {
-      if (!away) return database.reads.run(task, signal);
-      refused++;
+      if (!state.away) return database.reads.run(task, signal);
+      state.refused++;
       return Promise.reject(new StalledConnection("away"));
     },
   };
-  const reader: LogReader = { pool, knownHead: () => 0 };
+  return { state, reader: { pool, knownHead: () => 0 } satisfies LogReader };
+}
+
+test("an outage that is over when the reader comes back does not break its replay off", async () => {
+  const { state, reader } = openFailing();
   const resolved = await resolveRange(reader, query(["long"]));
-  away = true;
-  const body = replayLines(reader, resolved, 300, replays, log).getReader();
-  await until("it has read ahead, in vain", () => refused > 0);
+  state.away = true;
+  const lines = replayLines(reader, resolved, 300, replays, log);
+  await until("it has read ahead, in vain", () => state.refused > 0);
   try {
     setSystemTime(new Date(Date.now() + 10 * 60_000));
-    away = false;
-    let text = "";
-    for (let part = await body.read(); !part.done; part = await body.read())
-      text += new TextDecoder().decode(part.value);
-    expect(numbers(text)).toEqual(range(0, 299));
+    state.away = false;
+    expect(numbers(await new Response(lines).text())).toEqual(range(0, 299));
+  } finally {
+    setSystemTime();
+  }
+});
+
+test("the time that a page waits for its turn does not count as an outage", async () => {
+  const { state, reader } = openFailing();
+  const resolved = await resolveRange(reader, query(["long"]));
+  const turns = createSemaphore(1);
+  const others = Promise.withResolvers<void>();
+  const busy = turns.run(() => others.promise);
+  state.away = true;
+  const lines = replayLines(reader, resolved, 300, turns, log);
+  await until("it waits for its turn", () => turns.waiting() > 0);
+  try {
+    setSystemTime(new Date(Date.now() + 10 * 60_000));
+    others.resolve();
+    await busy;
+    await until("it has met the outage", () => state.refused > 0);
+    state.away = false;
+    expect(numbers(await new Response(lines).text())).toEqual(range(0, 299));
   } finally {
     setSystemTime();
   }
