@@ -94,7 +94,11 @@ export function replayLines(
     // What was removed can be most of the log: ever wider pieces pass over it.
     width = page.events.length > 0 ? pageEvents : Math.min(width * 4, maxPieceWidth);
     if (page.done) pieces.shift();
-    else if (left > 0) pieces[0] = readPiece(page.reached, piece.end);
+    else if (isCut && page.events.length > 0 && Math.abs(piece.end - page.reached) > pageEvents) {
+      // The hole has ended within a wide piece: what is behind is cut anew, or it would be read one page at a time.
+      pieces.length = 0;
+      uncut = page.reached;
+    } else if (left > 0) pieces[0] = readPiece(page.reached, piece.end);
     cut();
     return page;
   }

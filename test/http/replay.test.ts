@@ -314,3 +314,39 @@ test("a replay of the log passes over a long hole in few steps", async () => {
   // It is longer than twenty pages.
   expect(pool.asked() - before).toBeLessThan(15);
 });
+
+test("behind a long hole two pages are read side by side again", async () => {
+  for (let first = 0; first < 12_000; first += 1_000) {
+    const events = range(first, first + 999).map((n) => ({ type: "T", data: { n } }));
+    expect((await append(service.url, "dense", events)).status).toBe(201);
+  }
+  // Once the hole is passed, each page waits at the gate.
+  const gate: (() => void)[] = [];
+  let isGated = false;
+  const pool: Pool = {
+    ...database.reads,
+    async run(task, signal) {
+      if (isGated) await new Promise<void>((resolve) => gate.push(resolve));
+      return database.reads.run(task, signal);
+    },
+  };
+  const reader: LogReader = { pool, knownHead: () => 0 };
+  const resolved = await resolveRange(reader, query(null));
+  const body = replayLines(reader, resolved, null, replays, log).getReader();
+  let text = "";
+  const decoder = new TextDecoder();
+  while (!text.includes('"stream":"dense"')) text += decoder.decode((await body.read()).value, { stream: true });
+  isGated = true;
+  const rest = (async () => {
+    for (let part = await body.read(); !part.done; part = await body.read())
+      text += decoder.decode(part.value, { stream: true });
+  })();
+  for (let round = 0; round < 3; round++) {
+    await until("two wait at the gate", () => gate.length === 2);
+    for (const pass of gate.splice(0)) pass();
+  }
+  isGated = false;
+  for (const pass of gate.splice(0)) pass();
+  await rest;
+  expect(numbers(text).slice(-12_000)).toEqual(range(0, 11_999));
+});
