@@ -77,14 +77,8 @@ export function eventsHandler(dependencies: EventsDependencies, single: boolean)
     }
     const limit = readNumber(query, "limit", defaultLimit, maxLimit);
     const range = await resolveRange(dependencies.reader, readQueryOf);
-    const page = await readRangePage(
-      dependencies.reader,
-      range,
-      range.start.position,
-      limit,
-      pageBudgetMs,
-      exchange.request.signal,
-    );
+    const { signal } = exchange.request;
+    const page = await readRangePage(dependencies.reader, range, range.start.position, limit, pageBudgetMs, { signal });
     const next = page.done ? null : await nextLink(dependencies.reader, exchange.request, query, range, page);
     const events = page.events.map(envelope).join(",");
     const link: Record<string, string> = next === null ? {} : { link: `<${next}>; rel="next"` };

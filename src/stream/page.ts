@@ -24,6 +24,8 @@ export type PageRequest = {
   historyEnd: number;
   /** Time after which a page that finds little ends early, in milliseconds. */
   budgetMs: number;
+  /** The last page's window. */
+  window?: number | null;
   signal?: AbortSignal | undefined;
 };
 
@@ -33,6 +35,8 @@ export type Page = {
   reached: number;
   /** Nothing is left up to the bound. */
   done: boolean;
+  /** Positions that a statement can look through, once one has run into the time limit; null before. */
+  window: number | null;
 };
 
 export type EventRow = {
@@ -93,22 +97,29 @@ export async function readPage(pool: Pool, request: PageRequest): Promise<Page> 
   const events: StoredEvent[] = [];
   let { cursor } = request;
   let bytesLeft = request.maxBytes ?? pageBytes;
-  let window =
-    request.selection.where !== null ? firstPayloadWindow : windowed ? firstWindow : Number.POSITIVE_INFINITY;
+  let window = Math.min(
+    request.selection.where !== null ? firstPayloadWindow : windowed ? firstWindow : Number.POSITIVE_INFINITY,
+    request.window ?? Number.POSITIVE_INFINITY,
+  );
+  let wasTooSlow = (request.window ?? null) !== null;
   const left = () => (forward ? bound - cursor : cursor - bound);
 
   while (left() > 0 && events.length < limit && bytesLeft > 0) {
     request.signal?.throwIfAborted();
     const width = Math.min(window, left());
     const end = forward ? cursor + width : cursor - width;
-    const started = performance.now();
+    let started = 0;
     const wanted = limit - events.length;
     let rows: EventRow[];
     try {
-      rows = await pool.run((sql) => selectRows(sql, request, cursor, end, wanted, bytesLeft), request.signal);
+      rows = await pool.run((sql) => {
+        started = performance.now();
+        return selectRows(sql, request, cursor, end, wanted, bytesLeft);
+      }, request.signal);
     } catch (error) {
       // More than the time limit allows for: the same in smaller pieces, or the reader would never get beyond this place.
       if (!isTooSlow(error)) throw error;
+      wasTooSlow = true;
       const { where } = request.selection;
       if (width === 1) throw where === null ? error : tooSlowAt(where, end);
       window = Math.max(Math.floor(width / 8), 1);
@@ -125,7 +136,7 @@ export async function readPage(pool: Pool, request: PageRequest): Promise<Page> 
     else if (tookMs > slowWindowMs) window = Math.max(Math.floor(window / 2), 1);
     if (performance.now() > deadline) break;
   }
-  return { events, reached: cursor, done: left() <= 0 };
+  return { events, reached: cursor, done: left() <= 0, window: wasTooSlow ? window : null };
 }
 
 function tooSlowAt(where: string, position: number) {

@@ -18,7 +18,7 @@ export function readRangePage(
   cursor: number,
   limit: number,
   budgetMs: number,
-  signal?: AbortSignal,
+  { window = null, signal }: { window?: number | null; signal?: AbortSignal } = {},
 ): Promise<Page> {
   const { query, streamIds, bound } = range;
   const page = readPage(reader.pool, {
@@ -31,6 +31,7 @@ export function readRangePage(
     limit,
     historyEnd: Number.MAX_SAFE_INTEGER,
     budgetMs,
+    window,
     signal,
   });
   return page.catch((error: unknown) => {

@@ -42,6 +42,7 @@ export function replayLines(
   const piecesAtOnce = isCut ? 2 : 1;
   let uncut = range.start.position;
   let width = firstPage;
+  let window: number | null = null;
 
   function cut(): void {
     while (pieces.length < piecesAtOnce && uncut !== range.bound) {
@@ -61,7 +62,7 @@ export function replayLines(
   function read(from: number, end: number, wanted: number): Promise<Page> {
     const { signal } = abort;
     const page = replays.run(
-      () => readRangePage(reader, { ...range, bound: end }, from, wanted, pageBudgetMs, signal),
+      () => readRangePage(reader, { ...range, bound: end }, from, wanted, pageBudgetMs, { window, signal }),
       signal,
     );
     // Its failure is told when the page is wanted, which may be later.
@@ -91,6 +92,7 @@ export function replayLines(
     if (piece === undefined || left <= 0) return null;
     const page = await pageOf(piece);
     left -= page.events.length;
+    window = page.window ?? window;
     // What was removed can be most of the log: ever wider pieces pass over it.
     width = page.events.length > 0 ? pageEvents : Math.min(width * 4, maxPieceWidth);
     if (page.done) pieces.shift();
