@@ -200,8 +200,8 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
 
   /**
    * A group that begins to live goes on from the tail's head, wherever its first member stands: what the tail has yet to
-   * pass on of what is before must not come again. The member may
-   * know from the database of a deletion to which the tail has yet to come, and others not: no offset is known to all.
+   * pass on of what is before must not come again. The member may know from the database of a deletion to which the
+   * tail has yet to come, and others not: no offset is known to all.
    */
   function begin(group: Group): void {
     group.cursor = { position: head(), offset: -1 };
