@@ -22,6 +22,7 @@ test("a replay that ran into the time limit goes on with statements that keep it
     poolSize: 1,
     commandTimeoutMs: 1_000,
     appendsInFlight: 1,
+    claimsInFlight: 1,
     log,
   });
   let tooSlow = 0;
