@@ -168,6 +168,39 @@ create table idempotency_keys (
 );
 CREATE INDEX idempotency_keys_recorded_at ON idempotency_keys USING btree (recorded_at);
 
+create table live_connections (
+  id         uuid not null,
+  owner      text collate "C" not null,
+  epoch      bigint not null default 0,
+  "position" bigint not null,
+  seen_at    timestamp with time zone not null default clock_timestamp(),
+  created_at timestamp with time zone not null default date_trunc('milliseconds'::text, clock_timestamp()),
+  constraint live_connections_pkey PRIMARY KEY (id)
+) with (fillfactor=70);
+CREATE INDEX live_connections_seen_at ON live_connections USING btree (seen_at);
+
+create table live_streams (
+  connection_id     uuid not null,
+  stream            text collate "C" not null,
+  types             text[],
+  key               text collate "C",
+  path              text,
+  start_position    bigint not null,
+  catch_up_position bigint,
+  revision          bigint not null default 1,
+  constraint live_streams_pkey PRIMARY KEY (connection_id, stream),
+  constraint live_streams_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES live_connections(id) ON DELETE CASCADE
+);
+
+create table live_subscriptions (
+  connection_id    uuid not null,
+  subscription     text collate "C" not null,
+  consumer         text collate "C" not null,
+  auto_acknowledge boolean not null,
+  constraint live_subscriptions_pkey PRIMARY KEY (connection_id, subscription),
+  constraint live_subscriptions_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES live_connections(id) ON DELETE CASCADE
+);
+
 create table log (
   singleton           boolean not null default true,
   log_id              uuid not null default gen_random_uuid(),

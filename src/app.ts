@@ -3,6 +3,8 @@
 import type { Log } from "./base/log.ts";
 import { createSemaphore } from "./base/semaphore.ts";
 import type { Config } from "./config.ts";
+import { createLiveHub, type LiveHub } from "./delivery/live/hub.ts";
+import { createLiveMemberships } from "./delivery/live/membership.ts";
 import { createSseHub } from "./delivery/sse-hub.ts";
 import { createSubscriptionStreams } from "./delivery/subscription-stream.ts";
 import { createBodyReader } from "./http/body.ts";
@@ -17,6 +19,7 @@ import { startEmbedded } from "./storage/embedded.ts";
 import { assertCurrent, migrate } from "./storage/migrate.ts";
 import { createWake } from "./storage/wake.ts";
 import { createAppender } from "./stream/append.ts";
+import { locateStream } from "./stream/follow-start.ts";
 import { createForgetting } from "./stream/forgetting.ts";
 import { readTail } from "./stream/page.ts";
 import { startPayloadIndex } from "./stream/payload-index.ts";
@@ -135,11 +138,13 @@ async function startParts(
   }
 
   let subscriptions: Subscriptions | null = null;
+  let liveHub: LiveHub | null = null;
   const wake = createWake({
     connect: database.listen,
     channel: `sluice_${config.schema}`,
     onWake: tail.wake,
     onCursors: (cursors) => subscriptions?.ledger.wake(cursors),
+    onLive: (ids) => liveHub?.reload(ids),
     log,
   });
   stops.push(wake.stop);
@@ -204,7 +209,24 @@ async function startParts(
     bufferBytes: config.connectionBufferBytes,
     log,
   });
-  const isFull = () => hub.counts().connections + subscriptionStreams.counts().connections >= config.maxConnections;
+  const liveMemberships = createLiveMemberships(reads, claims);
+  const live = createLiveHub({
+    memberships: liveMemberships,
+    followers,
+    feeds: { ...subscriptions, log },
+    locate: (stream, position) => reads.run((sql) => locateStream(sql, stream, position, tail.head())),
+    head: tail.head,
+    bufferBytes: config.connectionBufferBytes,
+    heartbeatMs: config.heartbeatMs,
+    retryMs: config.retryMs,
+    announce: (id) => wake.sendLive([id]),
+    forgottenMs: config.liveForgottenMs,
+    log,
+  });
+  liveHub = live;
+  const isFull = () =>
+    hub.counts().connections + subscriptionStreams.counts().connections + live.counts().connections >=
+    config.maxConnections;
 
   let draining = false;
   const isDraining = () => draining;
@@ -215,6 +237,7 @@ async function startParts(
     appends: appender.counters,
     eventStreams: hub.counts,
     subscriptionStreams: subscriptionStreams.counts,
+    liveConnections: live.counts,
     tail: tailState,
     forgetting: forgetting.counters,
     ledger: () => ({ ...ledger.counts(), ...ledger.counters() }),
@@ -245,6 +268,18 @@ async function startParts(
     },
     subscriptions: { catalog, reads, body, log },
     claims: { consumption, catalog, settlements: ledger, body },
+    live: {
+      reader: { pool: reads, knownHead: tail.head },
+      hub: live,
+      memberships: liveMemberships,
+      catalog,
+      membership: subscriptions.membership,
+      ledger,
+      announce: (id) => wake.sendLive([id]),
+      isDraining,
+      isFull,
+      log,
+    },
     consume: { catalog, streams: subscriptionStreams, isDraining, isFull, log },
     operations: {
       checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),
@@ -264,7 +299,7 @@ async function startParts(
     draining = true;
     log.info("draining");
     hub.stop();
-    const ended = subscriptionStreams.stop();
+    const ended = Promise.all([subscriptionStreams.stop(), live.stop()]);
     ledger.drain();
     const late = setTimeout(() => void listening.stop(true), config.shutdownMs);
     await listening.stop(false);

@@ -32,6 +32,7 @@ export type Config = {
   ringBytes: number;
   partitionSize: number;
   idempotencyKeysMs: number;
+  liveForgottenMs: number;
   deduplicationMs: number;
   trimIntervalMs: number;
   shutdownMs: number;
@@ -121,6 +122,7 @@ export function readConfig(env: Environment): Config {
     connectionBufferBytes: number("SSE_BUFFER_BYTES", 65_536, 1_024, 16_000_000),
     ringBytes: number("TAIL_RING_BYTES", 16_777_216, 1_024, 4_000_000_000),
     partitionSize: number("PARTITION_SIZE", 4_000_000, 100, 1_000_000_000),
+    liveForgottenMs: duration("LIVE_WINDOW", "1h", 60_000, 2_592_000_000),
     idempotencyKeysMs: duration("IDEMPOTENCY_WINDOW", "24h", 1_000, 2_592_000_000),
     deduplicationMs: duration("DEDUPLICATION_WINDOW", "24h", 1_000, 31_536_000_000),
     trimIntervalMs: duration("TRIM_INTERVAL", "5s", 50, 3_600_000),

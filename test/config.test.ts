@@ -48,6 +48,7 @@ const bad: [name: string, ...values: string[]][] = [
   ["TAIL_RING_BYTES", "0", "4000000001"],
   ["PARTITION_SIZE", "99", "1000000001"],
   ["IDEMPOTENCY_WINDOW", "999ms", "31d"],
+  ["LIVE_WINDOW", "59s", "31d"],
   ["SHUTDOWN_TIMEOUT", "99ms", "11m"],
   ["GIN_INDEX", "maybe"],
   ["WORKERS", "0", "65", "many"],

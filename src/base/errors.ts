@@ -14,6 +14,7 @@ export const catalogue = {
   "event-not-found": { status: 404, title: "The event does not exist", retryable: false },
   "subscription-not-found": { status: 404, title: "The subscription does not exist", retryable: false },
   "consumer-not-found": { status: 404, title: "The subscription has no such consumer", retryable: false },
+  "live-connection-not-found": { status: 404, title: "The live connection does not exist", retryable: false },
   "method-not-allowed": { status: 405, title: "The resource has no such method", retryable: false },
   "not-acceptable": { status: 406, title: "None of the accepted media types can be served", retryable: false },
   "request-timeout": { status: 408, title: "The body did not arrive in time", retryable: true },
@@ -128,6 +129,10 @@ export const consumerNotFound = (subscription: string, consumer: string) =>
   new Problem("consumer-not-found", `Subscription ${subscription} has no consumer ${consumer}`, {
     subscription,
     consumer,
+  });
+export const liveConnectionNotFound = (id: string) =>
+  new Problem("live-connection-not-found", `There is no live connection ${id}, or nothing of that flows on it`, {
+    live: id,
   });
 export const notAQueue = (stream: string) =>
   new Problem(

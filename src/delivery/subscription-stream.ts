@@ -1,11 +1,10 @@
 // Event streams of subscriptions: each writes what its consumer is handed, at the pace at which that is read.
 import { internalError, Problem, problemObject } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import { envelope } from "../stream/event.ts";
 import { type Feed, type FeedDependencies, openFeed } from "../subscription/feed.ts";
-import type { Delivery } from "../subscription/ledger/delivery.ts";
 import { ByteSink } from "./byte-sink.ts";
-import { encodeFrame, nameOf } from "./sse-frame.ts";
+import { encodeDeliveries } from "./delivery-frames.ts";
+import { encodeFrame } from "./sse-frame.ts";
 
 export type SubscriptionStreamRequest = {
   subscription: string;
@@ -36,7 +35,6 @@ export type SubscriptionStreamsOptions = {
 
 type Connection = { sink: ByteSink; end: (reason: string) => void; done: Promise<void> };
 
-const encoder = new TextEncoder();
 const heartbeatFrame = encodeFrame({ comment: "heartbeat" });
 
 export function createSubscriptionStreams(options: SubscriptionStreamsOptions): SubscriptionStreams {
@@ -58,7 +56,7 @@ export function createSubscriptionStreams(options: SubscriptionStreamsOptions): 
         await sink.drained(signal);
         const deliveries = await feed.next();
         if (deliveries === null) return finish(sink, "completed");
-        sink.write(encodeDeliveries(deliveries, named));
+        sink.write(encodeDeliveries(deliveries, { named, ids: true, subscription: null }));
       }
     } catch (error) {
       if (signal.aborted) return;
@@ -117,17 +115,4 @@ export function createSubscriptionStreams(options: SubscriptionStreamsOptions): 
       await Promise.all(open.map((connection) => connection.done));
     },
   };
-}
-
-/** The frames of deliveries: each envelope bears how to settle it (CloudEvents extension attributes). */
-function encodeDeliveries(deliveries: readonly Delivery[], named: boolean): Uint8Array {
-  let text = "";
-  for (const { event, token, attempt, deadline } of deliveries) {
-    text += `id: ${event.position}\n`;
-    const name = named ? nameOf(event) : null;
-    if (name !== null) text += `event: ${name}\n`;
-    const settling = deadline === null ? "" : `,"deliverytoken":"${token}","deliverydeadline":"${deadline}"`;
-    text += `data: ${envelope(event).slice(0, -1)}${settling},"deliveryattempt":${attempt}}\n\n`;
-  }
-  return encoder.encode(text);
 }

@@ -71,6 +71,11 @@ export const guide: Record<ProblemCode, Guidance> = {
     meaning: "The subscription is configured with maxConsumers, and has as many.",
     remedy: "Come back when one has left; a silent one is forgotten after consumerTimeout.",
   },
+  "live-connection-not-found": {
+    meaning: "Nothing is known of this live connection, or nothing of the kind flows on it.",
+    remedy:
+      "Open it with GET /api/live/{id}, and add streams and subscriptions with PUT. It is forgotten a while after its reader has left.",
+  },
   "method-not-allowed": {
     meaning: "The resource is there and does not have this method.",
     remedy: "Allow, in the answer's headers, lists the methods that it has.",

@@ -10,6 +10,7 @@ import { answerProblem, createEdge } from "./context.ts";
 import { createCors } from "./cors.ts";
 import { docsHandlers } from "./docs.ts";
 import { type EventsDependencies, eventHandler, eventsHandler } from "./events.ts";
+import { type LiveDependencies, liveHandlers } from "./live.ts";
 import { openApiDocument, printDocument } from "./openapi/document.ts";
 import { type Handlers, registerOperations } from "./openapi/operations.ts";
 import { type OperationsDependencies, operationsHandlers } from "./operations.ts";
@@ -24,6 +25,7 @@ export type ServerDependencies = {
   subscriptions: SubscriptionsDependencies;
   claims: ClaimsDependencies;
   consume: ConsumeDependencies;
+  live: LiveDependencies;
   operations: OperationsDependencies;
   /** Origins whose pages may use the service from a browser. */
   corsOrigins: readonly string[];
@@ -37,6 +39,7 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
   const subscriptions = subscriptionsHandlers(dependencies.subscriptions);
   const claims = claimsHandlers(dependencies.claims, "subscription");
   const queues = claimsHandlers(dependencies.claims, "queue");
+  const live = liveHandlers(dependencies.live);
   const operations = operationsHandlers(dependencies.operations);
   const docs = docsHandlers(document, dependencies.development);
   const problems = problemPageHandlers();
@@ -66,6 +69,13 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
     "POST /api/subscriptions/:name/acks": claims.acknowledge,
     "POST /api/subscriptions/:name/nacks": claims.giveBack,
     "POST /api/subscriptions/:name/extensions": claims.extend,
+    "GET /api/live/:id": live.open,
+    "DELETE /api/live/:id": live.remove,
+    "PUT /api/live/:id/streams/:name": live.putStream,
+    "DELETE /api/live/:id/streams/:name": live.removeStream,
+    "PUT /api/live/:id/subscriptions/:name": live.putSubscription,
+    "DELETE /api/live/:id/subscriptions/:name": live.removeSubscription,
+    "POST /api/live/:id/subscriptions/:name/catch-up": live.catchUp,
     "GET /livez": operations.live,
     "GET /readyz": operations.ready,
     "GET /metrics": operations.metrics,

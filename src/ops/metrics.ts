@@ -13,6 +13,7 @@ export type MetricsSources = {
   };
   eventStreams: () => { connections: number; live: number; catchingUp: number; opened: number };
   subscriptionStreams: () => { connections: number; opened: number };
+  liveConnections: () => { connections: number; opened: number };
   tail: () => { head: number; lag: number };
   forgetting: () => {
     trimmedEvents: number;
@@ -99,7 +100,9 @@ export function createMetrics(sources: MetricsSources): Metrics {
     "Event streams that read history or fell behind.",
     () => eventStreams().catchingUp,
   );
-  const { subscriptionStreams } = sources;
+  const { subscriptionStreams, liveConnections } = sources;
+  counter("sluice_live_connections_opened_total", "Live connections opened.", () => liveConnections().opened);
+  gauge("sluice_live_connections", "Open live connections.", () => liveConnections().connections);
   counter(
     "sluice_subscription_streams_opened_total",
     "Event streams of subscriptions opened.",

@@ -9,6 +9,8 @@ export type Wake = {
   send: (position: number) => void;
   /** Tells the others that something can be handed out under these cursors, or that their consumers have credit again. */
   sendCursors: (cursors: Iterable<number>) => void;
+  /** Tells the others that what flows on these live connections has changed. */
+  sendLive: (ids: Iterable<string>) => void;
   stop: () => Promise<void>;
 };
 
@@ -20,21 +22,25 @@ export type WakeOptions = {
   onWake: (position: number) => void;
   /** Cursors that another process announced; null after a (re)connect, or when there were too many to name. */
   onCursors: (cursors: readonly number[] | null) => void;
+  /** Live connections that another process announced; null as for cursors. */
+  onLive: (ids: readonly string[] | null) => void;
   log: Log;
 };
 
 const coalesceMs = 10;
 // A notification has less than 8,000 bytes.
-const maxNamedCursors = 400;
+const maxNamedCursors = 250;
+const maxNamedLive = 80;
 // A half-open connection says nothing: without hearing itself for this long, the listener connects anew.
 const pingMs = 5_000;
 const deafMs = 12_000;
 
-export function createWake({ connect, channel, onWake, onCursors, log }: WakeOptions): Wake {
+export function createWake({ connect, channel, onWake, onCursors, onLive, log }: WakeOptions): Wake {
   const self = randomUUID();
   let sql: Sql | null = null;
   let pending: number | null = null;
   let cursors = new Set<number>();
+  let live = new Set<string>();
   let timer: ReturnType<typeof setTimeout> | null = null;
   let sending: Promise<unknown> = Promise.resolve();
   let heardAt = Date.now();
@@ -43,10 +49,11 @@ export function createWake({ connect, channel, onWake, onCursors, log }: WakeOpt
 
   function onNotification(payload: string): void {
     heardAt = Date.now();
-    const [sender, position, named] = payload.split(" ");
+    const [sender, position, cursorList = "-", liveList = "-"] = payload.split(" ");
     if (sender === self) return;
     if (position !== undefined && position !== "-1") onWake(Number(position));
-    if (named !== undefined) onCursors(named === "*" ? null : named.split(",").map(Number));
+    if (cursorList !== "-") onCursors(cursorList === "*" ? null : cursorList.split(",").map(Number));
+    if (liveList !== "-") onLive(liveList === "*" ? null : liveList.split(","));
   }
 
   async function listen(): Promise<void> {
@@ -57,6 +64,7 @@ export function createWake({ connect, channel, onWake, onCursors, log }: WakeOpt
       // What was announced while nobody listened is lost: the head has to be looked at.
       onWake(Number.POSITIVE_INFINITY);
       onCursors(null);
+      onLive(null);
     });
   }
 
@@ -76,13 +84,13 @@ export function createWake({ connect, channel, onWake, onCursors, log }: WakeOpt
 
   function flush(): void {
     timer = null;
-    if (pending === null && cursors.size === 0) return;
-    const named = cursors.size === 0 ? "" : ` ${cursors.size > maxNamedCursors ? "*" : [...cursors].join(",")}`;
-    const payload = `${self} ${pending ?? -1}${named}`;
+    if (pending === null && cursors.size === 0 && live.size === 0) return;
+    const payload = [self, pending ?? -1, listOf(cursors, maxNamedCursors), listOf(live, maxNamedLive)].join(" ");
     pending = null;
     cursors = new Set();
+    live = new Set();
     sending = notify(payload).then(() => {
-      if (pending !== null || cursors.size > 0) schedule();
+      if (pending !== null || cursors.size > 0 || live.size > 0) schedule();
     });
   }
 
@@ -108,6 +116,10 @@ export function createWake({ connect, channel, onWake, onCursors, log }: WakeOpt
       for (const cursor of announced) cursors.add(cursor);
       schedule();
     },
+    sendLive(ids) {
+      for (const id of ids) live.add(id);
+      schedule();
+    },
     async stop() {
       stopped = true;
       if (timer) clearTimeout(timer);
@@ -117,4 +129,9 @@ export function createWake({ connect, channel, onWake, onCursors, log }: WakeOpt
       await Promise.all([sending, ended]);
     },
   };
+}
+
+function listOf(names: ReadonlySet<number | string>, max: number): string {
+  if (names.size === 0) return "-";
+  return names.size > max ? "*" : [...names].join(",");
 }

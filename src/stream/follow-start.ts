@@ -7,7 +7,7 @@ import type { Place } from "./place.ts";
 import { cursorBehind, type LogReader, lastPosition, requireRead } from "./range.ts";
 import { type Cursor, cursorBefore, cursorBeforeOffset, positionOf, readHead, unknownEvent } from "./resolve.ts";
 import type { Selection } from "./selection.ts";
-import { readLogId, readStreamHeads, type StreamHead } from "./stream-head.ts";
+import { readLastOffsetUpTo, readLogId, readStreamHeads, type StreamHead } from "./stream-head.ts";
 
 export type FollowQuery = {
   selection: Selection;
@@ -143,4 +143,23 @@ async function historyEnd(sql: Sql, streams: StreamHead[] | null, head: number):
     { some: boolean }[]
   >`select exists (select from streams where not replay and not ephemeral) as some`;
   return rows[0]?.some === true ? head : -1;
+}
+
+/** Where one stream stands at a position of the log, and the head of the log. A stream that is not there yet stands before its first event. */
+export async function locateStream(
+  sql: Sql,
+  name: string,
+  position: number,
+  knownHead: number,
+): Promise<{ cursor: Cursor; head: number }> {
+  const head = await readHead(sql, knownHead);
+  const [stream] = await readStreamHeads(sql, [name]);
+  // Of a stream that stands at its end, the last rows may be gone already.
+  const offset =
+    stream === undefined
+      ? -1
+      : position >= stream.lastPosition
+        ? stream.lastOffset
+        : await readLastOffsetUpTo(sql, stream.id, position);
+  return { cursor: { position, offset }, head };
 }

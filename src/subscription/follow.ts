@@ -68,7 +68,7 @@ export function createFollowers({ tail, pool, catchUps, streamStarts, log }: Fol
     heartbeat(frameOf) {
       const shared = new Map<Group, Uint8Array>();
       for (const member of live.members()) {
-        if (member.waiting) continue;
+        if (member.waiting || member.request.outlet.silent) continue;
         const { group } = member;
         const cursor = standsAt(member);
         let frame = cursor === group.cursor ? shared.get(group) : undefined;

@@ -14,6 +14,8 @@ export type Encoder = { key: string; encode: (events: readonly StoredEvent[]) =>
 /** What a follower is told; the delivery turns it into frames. */
 export type Outlet = {
   encoder: Encoder;
+  /** It is kept alive by other means: it gets no heartbeats. */
+  silent?: true;
   /** False when the reader has to be waited for: the follower then leaves the live set. */
   write: (chunk: Uint8Array) => boolean;
   /** Resolves when there is room to write; rejects when the signal fires. */

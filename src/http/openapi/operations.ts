@@ -4,6 +4,7 @@ import type { Edge, Handler } from "../context.ts";
 import { appendEvents } from "./append.ts";
 import * as claims from "./claims.ts";
 import { consumeSubscription } from "./consume.ts";
+import * as live from "./live.ts";
 import type { Operation } from "./operation.ts";
 import { readEvent, readLog, readStream } from "./read.ts";
 import { docs, docsAsset, livez, metrics, openApi, problemIndex, problemPage, readyz } from "./service.ts";
@@ -37,6 +38,13 @@ export const operations = {
   "POST /api/subscriptions/:name/acks": claims.acknowledge,
   "POST /api/subscriptions/:name/nacks": claims.giveBack,
   "POST /api/subscriptions/:name/extensions": claims.extend,
+  "GET /api/live/:id": live.openLive,
+  "DELETE /api/live/:id": live.removeLive,
+  "PUT /api/live/:id/streams/:name": live.putLiveStream,
+  "DELETE /api/live/:id/streams/:name": live.removeLiveStream,
+  "PUT /api/live/:id/subscriptions/:name": live.putLiveSubscription,
+  "DELETE /api/live/:id/subscriptions/:name": live.removeLiveSubscription,
+  "POST /api/live/:id/subscriptions/:name/catch-up": live.catchUpLive,
   "GET /livez": livez,
   "GET /readyz": readyz,
   "GET /metrics": metrics,

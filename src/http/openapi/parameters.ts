@@ -140,6 +140,17 @@ export const parameters = {
       default: "explicit",
     },
   ),
+  LiveId: {
+    name: "id",
+    in: "path",
+    required: true,
+    description: "The live connection: a UUID of the client's choice",
+    schema: { type: "string", format: "uuid" },
+  },
+  LiveConsumer: query("consumer", "Who consumes. Default: the live connection's id", {
+    type: "string",
+    pattern: consumerName.source,
+  }),
   SubscriptionAfter: query(
     "after",
     "Only names behind this one. What `next` links use",

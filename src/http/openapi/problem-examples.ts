@@ -20,6 +20,7 @@ import {
   invalidRequest,
   invalidStreamName,
   invalidSubscriptionName,
+  liveConnectionNotFound,
   malformedBody,
   notAQueue,
   outcomeUnknown,
@@ -65,6 +66,7 @@ const made: Record<ProblemCode, Problem> = {
   "not-a-queue": notAQueue("orders"),
   "subscription-in-use": subscriptionInUse("billing"),
   "too-many-consumers": tooManyConsumers("billing", 8),
+  "live-connection-not-found": liveConnectionNotFound("0b9d4c1e-5a0e-4d3c-9a7e-2f1b3c4d5e6f"),
   "method-not-allowed": new Problem("method-not-allowed", "The resource has POST, GET, HEAD", {
     allow: "POST, GET, HEAD",
   }),

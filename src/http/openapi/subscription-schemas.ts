@@ -69,6 +69,38 @@ export const subscriptionSchemas: Record<string, Schema> = {
     },
     required: ["subscriptions", "next"],
   },
+  LiveConnection: {
+    type: "object",
+    properties: {
+      live: { type: "string", format: "uuid" },
+      streams: {
+        type: "array",
+        items: {
+          type: "object",
+          properties: {
+            stream: component("schemas", "StreamName"),
+            types: names("Only events of these types"),
+            key: orNull(text("Only events with this partitionkey")),
+            where: orNull(text("Only events whose data satisfies this predicate")),
+          },
+          required: ["stream", "types", "key", "where"],
+        },
+      },
+      subscriptions: {
+        type: "array",
+        items: {
+          type: "object",
+          properties: {
+            subscription: component("schemas", "SubscriptionName"),
+            consumer: text("Who consumes"),
+            ack: { enum: ["auto", "explicit"] },
+          },
+          required: ["subscription", "consumer", "ack"],
+        },
+      },
+    },
+    required: ["live", "streams", "subscriptions"],
+  },
   Delivery: {
     type: "object",
     properties: {

@@ -32,6 +32,8 @@ export type Ledger = Settlements & {
   putBack: (cursor: number, leases: Handout["leases"]) => Promise<void>;
   /** Takes leases back of a consumer that has gone; they are handed out anew at once. */
   release: (cursor: number, leases: Handout["leases"], reason: string) => Promise<void>;
+  /** The same of everything that a consumer holds. */
+  releaseConsumer: (cursor: number, consumer: string, reason: string) => Promise<void>;
   /** Something of these cursors has changed, here or in another process; null: of any. */
   wake: (cursors: readonly number[] | null) => void;
   /** Ends all waiting: the service drains. */
@@ -210,6 +212,10 @@ export function createLedger(options: LedgerOptions): Ledger {
         (sql) =>
           sql`select delivery_expire(${cursor}, null, ${steps}::bigint[], ${parts}::smallint[], ${reason}, '-infinity')`,
       );
+      onReturned(cursor);
+    },
+    async releaseConsumer(cursor, consumer, reason) {
+      await pool.run((sql) => sql`select delivery_expire(${cursor}, ${consumer}, null, null, ${reason}, '-infinity')`);
       onReturned(cursor);
     },
     wake(cursors) {

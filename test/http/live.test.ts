@@ -1,0 +1,217 @@
+// Live connections: many streams and subscriptions on one event stream, added and removed while it is open.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { append, expectProblem, send } from "../support/client.ts";
+import { ack, claim, offsets, put, subscription } from "../support/consume.ts";
+import { type Service, startService } from "../support/service.ts";
+import { type EventStream, openEventStream } from "../support/sse.ts";
+import { until } from "../support/until.ts";
+
+let service: Service;
+let other: Service;
+// Two processes on one database.
+beforeAll(async () => {
+  service = await startService({ HEARTBEAT: "200ms" });
+  other = await startService({ HEARTBEAT: "200ms", DATABASE_URL: service.databaseUrl });
+});
+afterAll(async () => {
+  await other.stop();
+  await service.stop();
+});
+
+let names = 0;
+const newName = () => `flow-${++names}`;
+const fill = (stream: string, count: number, type = "A") =>
+  append(
+    service.url,
+    stream,
+    Array.from({ length: count }, (_, n) => ({ type, data: { n } })),
+  );
+const open = (id: string, headers: Record<string, string> = {}, base = service.url) =>
+  openEventStream(`${base}/api/live/${id}`, headers);
+const add = (id: string, path: string, base = service.url) => put(`${base}/api/live/${id}/${path}`);
+const remove = (id: string, path: string, base = service.url) =>
+  send(`${base}/api/live/${id}/${path}`, { method: "DELETE" });
+const seen = (live: EventStream, stream: string) =>
+  live
+    .events()
+    .filter((event) => event.stream === stream)
+    .map((event) => Number(event.offset));
+const dataOf = (live: EventStream, event: string) =>
+  live.frames.filter((frame) => frame.event === event).map((frame) => JSON.parse(frame.data as string));
+
+test("streams are added and removed while it is open, from any process", async () => {
+  const [a, b] = [newName(), newName()];
+  await fill(a, 2);
+  const id = crypto.randomUUID();
+  const live = await open(id);
+  expect((await add(id, `streams/${a}?from=beginning`)).status).toBe(201);
+  await live.until("history has come", () => seen(live, a).length === 2);
+  expect((await add(id, `streams/${b}`, other.url)).status).toBe(201);
+  await live.until("b flows", () => dataOf(live, "sluice.caught-up").some((data) => data.stream === b));
+  await fill(b, 1);
+  await fill(a, 1);
+  await live.until("both have come", () => seen(live, a).length === 3 && seen(live, b).length === 1);
+  expect((await remove(id, `streams/${a}`, other.url)).status).toBe(204);
+  await until("a flows no more", async () => {
+    await fill(a, 1);
+    const before = seen(live, a).length;
+    const { lastOffset } = (await fill(b, 1)).body;
+    await live.until("b goes on", () => seen(live, b).includes(Number(lastOffset)));
+    return seen(live, a).length === before;
+  });
+  live.close();
+});
+
+test("filters decide what flows, and changing them begins the stream anew", async () => {
+  const stream = newName();
+  await append(service.url, stream, [
+    { type: "A", data: { n: 1 } },
+    { type: "B", data: { n: 5 }, partitionkey: "k" },
+    { type: "B", data: { n: 9 } },
+  ]);
+  const id = crypto.randomUUID();
+  await add(id, `streams/${stream}?from=beginning&types=B&where=${encodeURIComponent("$.n > 6")}`);
+  const live = await open(id);
+  await live.until("it has come", () => seen(live, stream).length === 1);
+  expect((await add(id, `streams/${stream}?from=beginning&key=k`)).status).toBe(200);
+  await live.until("the other has come", () => seen(live, stream).length === 2);
+  expect(seen(live, stream)).toEqual([2, 1]);
+  live.close();
+});
+
+test("a reconnect to the same URL resumes all of it, on another process too, without gap or repetition", async () => {
+  const [a, b] = [newName(), newName()];
+  await Promise.all([fill(a, 1), fill(b, 1)]);
+  const id = crypto.randomUUID();
+  await add(id, `streams/${a}`);
+  await add(id, `streams/${b}`);
+  const first = await open(id);
+  await first.until("both flow", () => dataOf(first, "sluice.caught-up").length === 2);
+  await fill(a, 1);
+  const { lastPosition } = (await fill(b, 1)).body;
+  await first.until("they have come", () => Number(first.lastEventId()) >= Number(lastPosition));
+  first.close();
+  await fill(b, 2);
+  await fill(a, 1);
+  const second = await open(id, { "last-event-id": first.lastEventId() }, other.url);
+  await second.until("the rest has come", () => second.events().length >= 3);
+  expect([seen(first, a), seen(first, b), seen(second, a), seen(second, b)]).toEqual([[1], [1], [2], [2, 3]]);
+  second.close();
+});
+
+test("history that was cut off goes on after a reconnect, and what had caught up is not repeated", async () => {
+  const [a, b] = [newName(), newName()];
+  await fill(a, 1);
+  const id = crypto.randomUUID();
+  await add(id, `streams/${a}`);
+  const first = await open(id);
+  await first.until("it flows", () => dataOf(first, "sluice.caught-up").length === 1);
+  await fill(b, 300);
+  await fill(a, 1);
+  await add(id, `streams/${b}?from=beginning`);
+  await first.until("some history has come", () => seen(first, b).length > 0 && seen(first, a).length === 1);
+  first.close();
+  const second = await open(id, { "last-event-id": first.lastEventId() });
+  await second.until("all has come", () => seen(second, b).at(-1) === 299);
+  expect(new Set([...seen(first, b), ...seen(second, b)]).size).toBe(300);
+  expect([...seen(first, a), ...seen(second, a)]).toEqual([1]);
+  second.close();
+});
+
+test("subscriptions flow on it with their tokens, and what is held goes to others when it closes", async () => {
+  const stream = newName();
+  await fill(stream, 2);
+  await put(`${service.url}/api/subscriptions/${stream}`, { stream, mode: "exclusive", from: "beginning" });
+  const source = subscription(service.url, stream);
+  const id = crypto.randomUUID();
+  const live = await open(id);
+  expect((await add(id, `subscriptions/${stream}`, other.url)).status).toBe(201);
+  await live.until("they have come", () => live.events().length === 2);
+  const [one, two] = live.events();
+  expect(one).toMatchObject({ deliverysubscription: stream, deliveryattempt: 1, offset: "0" });
+  expect(await ack(source, [String(one?.deliverytoken)])).toEqual(["settled"]);
+  live.close();
+  expect(offsets(await claim(source, { consumer: "x", max: 5, wait: "20s" }))).toEqual([1]);
+  expect(await ack(source, [String(two?.deliverytoken)])).toEqual(["stale"]);
+});
+
+test("what was missed is handed out anew when that is asked for", async () => {
+  const stream = newName();
+  await fill(stream, 2);
+  await put(`${service.url}/api/subscriptions/${stream}`, { stream, mode: "exclusive", from: "beginning" });
+  const id = crypto.randomUUID();
+  await add(id, `subscriptions/${stream}?consumer=me`);
+  const live = await open(id);
+  await live.until("they have come", () => live.events().length === 2);
+  const caughtUp = await send(`${other.url}/api/live/${id}/subscriptions/${stream}/catch-up`, { method: "POST" });
+  expect(caughtUp.status).toBe(202);
+  await live.until("they have come again", () => live.events().length === 4);
+  expect(live.events().map((event) => event.deliveryattempt)).toEqual([1, 1, 2, 2]);
+  live.close();
+});
+
+test("a second connection of the same id replaces the first, on whichever process it is", async () => {
+  const id = crypto.randomUUID();
+  const first = await open(id);
+  await first.until("it is ready", () => first.frames.length > 0);
+  const second = await open(id, {}, other.url);
+  await second.until("it is ready", () => second.frames.length > 0);
+  await first.until("it is ended", () => first.ended());
+  expect(dataOf(first, "sluice.end")).toEqual([{ reason: "replaced" }]);
+  expect((await open(id, { "last-event-id": first.lastEventId() })).status).toBe(204);
+  second.close();
+});
+
+test("a problem of one part is a frame, and the others go on", async () => {
+  const [stream, gone] = [newName(), newName()];
+  await fill(stream, 1);
+  await put(`${service.url}/api/subscriptions/${gone}`, { stream, mode: "exclusive" });
+  const id = crypto.randomUUID();
+  await add(id, `streams/${stream}?from=beginning`);
+  await add(id, `subscriptions/${gone}`);
+  const live = await open(id);
+  await live.until("it flows", () => seen(live, stream).length === 1);
+  await send(`${service.url}/api/subscriptions/${gone}`, { method: "DELETE" });
+  await live.until("the problem is told", () => dataOf(live, "sluice.problem").length === 1);
+  expect(dataOf(live, "sluice.problem")[0]).toMatchObject({
+    type: "/problems/subscription-not-found",
+    subscription: gone,
+  });
+  await fill(stream, 1);
+  await live.until("the stream goes on", () => seen(live, stream).length === 2);
+  live.close();
+});
+
+test("what flows is described, and removed for good", async () => {
+  const stream = newName();
+  const id = crypto.randomUUID();
+  await add(id, `streams/${stream}?types=B,A`);
+  const described = await send<Record<string, unknown>>(`${service.url}/api/live/${id}`, {
+    headers: { accept: "application/json" },
+  });
+  expect(described.body).toEqual({
+    live: id,
+    streams: [{ stream, types: ["A", "B"], key: null, where: null }],
+    subscriptions: [],
+  });
+  const live = await open(id);
+  await live.until("it is ready", () => live.frames.length > 0);
+  expect((await send(`${other.url}/api/live/${id}`, { method: "DELETE" })).status).toBe(204);
+  await live.until("it is ended", () => live.ended());
+  expectProblem(
+    await send(`${service.url}/api/live/${id}`, { headers: { accept: "application/json" } }),
+    404,
+    "live-connection-not-found",
+  );
+});
+
+test("bad requests say why", async () => {
+  const id = crypto.randomUUID();
+  expectProblem(await send(`${service.url}/api/live/mine`), 400, "invalid-parameter");
+  expectProblem(await add(id, "streams/a%20b"), 400, "invalid-stream-name");
+  expectProblem(await add(id, "streams/a?from=soon"), 400, "invalid-place");
+  expectProblem(await add(id, "streams/a?where=$."), 400, "invalid-filter");
+  expectProblem(await add(id, "subscriptions/nowhere"), 404, "subscription-not-found");
+  expectProblem(await remove(id, "streams/a"), 404, "live-connection-not-found");
+  expect((await openEventStream(`${service.url}/api/live/${id}`, { "last-event-id": "999999999" })).status).toBe(200);
+});
