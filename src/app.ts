@@ -24,6 +24,7 @@ import { readHead } from "./stream/resolve.ts";
 import { readStreamStarts } from "./stream/stream-head.ts";
 import { createTail } from "./stream/tail.ts";
 import { createUpkeep } from "./stream/upkeep.ts";
+import { createLocks } from "./subscription/exactly-once/locks.ts";
 import { createFollowers } from "./subscription/follow.ts";
 import { type Subscriptions, startSubscriptions } from "./subscription/subscriptions.ts";
 
@@ -182,6 +183,9 @@ async function startParts(
   stops.push(subscriptions.stop);
   const { catalog, consumption, ledger } = subscriptions;
 
+  const locks = createLocks({ pool: claims, log });
+  stops.push(locks.stop);
+
   const followers = createFollowers({
     tail,
     pool: reads,
@@ -218,6 +222,7 @@ async function startParts(
     tail: tailState,
     forgetting: forgetting.counters,
     ledger: () => ({ ...ledger.counts(), ...ledger.counters() }),
+    locks: () => ({ ...locks.counters(), waiting: locks.waiting() }),
     eventLoopLagSeconds: loopLag.seconds,
   });
   const body = createBodyReader({ maxBytes: config.maxBodyBytes, timeoutMs: config.bodyTimeoutMs });
@@ -246,6 +251,7 @@ async function startParts(
     subscriptions: { catalog, reads, body, log },
     claims: { consumption, catalog, settlements: ledger, body },
     consume: { catalog, streams: subscriptionStreams, isDraining, isFull, log },
+    locks: { locks, body },
     operations: {
       checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),
       metrics: async () => renderMetrics(place === null ? [await metrics.measure()] : await place.collect()),
@@ -266,6 +272,7 @@ async function startParts(
     hub.stop();
     const ended = subscriptionStreams.stop();
     ledger.drain();
+    locks.drain();
     const late = setTimeout(() => void listening.stop(true), config.shutdownMs);
     await listening.stop(false);
     await ended;

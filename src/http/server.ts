@@ -10,6 +10,7 @@ import { answerProblem, createEdge } from "./context.ts";
 import { createCors } from "./cors.ts";
 import { docsHandlers } from "./docs.ts";
 import { type EventsDependencies, eventHandler, eventsHandler } from "./events.ts";
+import { type LocksDependencies, locksHandlers } from "./locks.ts";
 import { openApiDocument, printDocument } from "./openapi/document.ts";
 import { type Handlers, registerOperations } from "./openapi/operations.ts";
 import { type OperationsDependencies, operationsHandlers } from "./operations.ts";
@@ -24,6 +25,7 @@ export type ServerDependencies = {
   subscriptions: SubscriptionsDependencies;
   claims: ClaimsDependencies;
   consume: ConsumeDependencies;
+  locks: LocksDependencies;
   operations: OperationsDependencies;
   /** Origins whose pages may use the service from a browser. */
   corsOrigins: readonly string[];
@@ -37,6 +39,7 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
   const subscriptions = subscriptionsHandlers(dependencies.subscriptions);
   const claims = claimsHandlers(dependencies.claims, "subscription");
   const queues = claimsHandlers(dependencies.claims, "queue");
+  const locks = locksHandlers(dependencies.locks);
   const operations = operationsHandlers(dependencies.operations);
   const docs = docsHandlers(document, dependencies.development);
   const problems = problemPageHandlers();
@@ -66,6 +69,10 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
     "POST /api/subscriptions/:name/acks": claims.acknowledge,
     "POST /api/subscriptions/:name/nacks": claims.giveBack,
     "POST /api/subscriptions/:name/extensions": claims.extend,
+    "POST /api/locks": locks.acquire,
+    "GET /api/locks/:key": locks.get,
+    "PUT /api/locks/:key": locks.renew,
+    "DELETE /api/locks/:key": locks.release,
     "GET /livez": operations.live,
     "GET /readyz": operations.ready,
     "GET /metrics": operations.metrics,

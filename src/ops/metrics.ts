@@ -31,6 +31,7 @@ export type MetricsSources = {
     stale: number;
     statements: number;
   };
+  locks: () => { acquired: number; refused: number; waiting: number };
   eventLoopLagSeconds: () => number;
 };
 
@@ -149,6 +150,10 @@ export function createMetrics(sources: MetricsSources): Metrics {
   counter("sluice_settlement_statements_total", "Statements that settled events.", () => ledger().statements);
   gauge("sluice_claims_waiting", "Claims that wait for events.", () => ledger().waiting);
   gauge("sluice_cursors_active", "Cursors at which consumers asked lately.", () => ledger().desks);
+  const { locks } = sources;
+  counter("sluice_locks_acquired_total", "Named locks taken.", () => locks().acquired);
+  counter("sluice_locks_refused_total", "Requests for named locks that were held.", () => locks().refused);
+  gauge("sluice_locks_waiting", "Requests that wait for a named lock.", () => locks().waiting);
   gauge("sluice_event_loop_lag_seconds", "How late the last timer came.", sources.eventLoopLagSeconds, "max");
   gauge("sluice_process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage().rss);
   gauge("sluice_workers", "Processes that serve.", () => 1);

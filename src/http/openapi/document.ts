@@ -21,6 +21,7 @@ const tags: Record<Tag, string> = {
   Streams: "List, describe, configure and delete streams.",
   Subscriptions:
     "Share events among consumers, with acknowledgements: subscriptions, and the built-in queues of ephemeral streams.",
+  Locks: "Named locks with a time to live and a fencing token.",
   Operations: "Health, metrics and documentation of the service.",
 };
 

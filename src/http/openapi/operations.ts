@@ -4,6 +4,7 @@ import type { Edge, Handler } from "../context.ts";
 import { appendEvents } from "./append.ts";
 import * as claims from "./claims.ts";
 import { consumeSubscription } from "./consume.ts";
+import * as locks from "./locks.ts";
 import type { Operation } from "./operation.ts";
 import { readEvent, readLog, readStream } from "./read.ts";
 import { docs, docsAsset, livez, metrics, openApi, problemIndex, problemPage, readyz } from "./service.ts";
@@ -37,6 +38,10 @@ export const operations = {
   "POST /api/subscriptions/:name/acks": claims.acknowledge,
   "POST /api/subscriptions/:name/nacks": claims.giveBack,
   "POST /api/subscriptions/:name/extensions": claims.extend,
+  "POST /api/locks": locks.acquireLock,
+  "GET /api/locks/:key": locks.getLock,
+  "PUT /api/locks/:key": locks.renewLock,
+  "DELETE /api/locks/:key": locks.releaseLock,
   "GET /livez": livez,
   "GET /readyz": readyz,
   "GET /metrics": metrics,

@@ -140,6 +140,14 @@ export const parameters = {
       default: "explicit",
     },
   ),
+  LockKey: {
+    name: "key",
+    in: "path",
+    required: true,
+    description: "The key of the lock",
+    schema: component("schemas", "LockKey"),
+  },
+  LockTokenQuery: query("token", "The fencing token, instead of a body", { type: "string", pattern: "^[0-9]{1,18}$" }),
   SubscriptionAfter: query(
     "after",
     "Only names behind this one. What `next` links use",

@@ -4,6 +4,7 @@ import { streamName } from "../../stream/event.ts";
 import { deliveries, type StreamSettings } from "../../stream/stream-configuration.ts";
 import type { StreamDescription } from "../../stream/streams.ts";
 import { cursor, decimal, eventSchemas } from "./event-schemas.ts";
+import { lockSchemas } from "./locks.ts";
 import { component, problemType, type Schema } from "./operation.ts";
 import { subscriptionSchemas } from "./subscription-schemas.ts";
 
@@ -189,6 +190,7 @@ const Check: Schema = {
 export const schemas: Record<string, Schema> = {
   ...eventSchemas,
   ...subscriptionSchemas,
+  ...lockSchemas,
   StreamName,
   StreamConfiguration: StreamConfigurationSchema,
   StreamDescription: {
