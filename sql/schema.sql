@@ -318,7 +318,7 @@ create view cursor_states as
     c.subscription_id,
     c.consumer,
     COALESCE(s."position", c.start_position) AS place,
-    LEAST(d.first_position, COALESCE(s."position", c.start_position) + 1) AS floor,
+    LEAST(d.first_position, r.first_position, COALESCE(s."position", c.start_position) + 1) AS floor,
     COALESCE(d.leased, 0::bigint) AS leased,
     COALESCE(d.waiting, 0::bigint) AS waiting,
     COALESCE(d.parked, 0::bigint) AS parked
@@ -333,7 +333,12 @@ create view cursor_states as
             sum(cardinality(v.positions)) FILTER (WHERE v.state = 'ready'::text) AS waiting,
             sum(cardinality(v.positions)) FILTER (WHERE v.state = 'parked'::text) AS parked
            FROM deliveries v
-          WHERE v.cursor_id = c.id AND v.positions[1] > '-1'::integer) d ON true;
+          WHERE v.cursor_id = c.id AND v.positions[1] > '-1'::integer) d ON true
+     LEFT JOIN LATERAL ( SELECT v.positions[1] AS first_position
+           FROM receipts v
+          WHERE v.cursor_id = c.id AND v.positions[1] > '-1'::integer
+          ORDER BY (v.positions[1])
+         LIMIT 1) r ON true;
 
 create view stream_heads as
  SELECT s.id,
@@ -451,7 +456,16 @@ CREATE OR REPLACE FUNCTION cursor_floor(p_cursor bigint)
 AS $function$
   select least(
     (select d.positions[1] from deliveries d where d.cursor_id = p_cursor and d.positions[1] > -1 order by d.positions[1] limit 1),
+    (select r.positions[1] from receipts r where r.cursor_id = p_cursor and r.positions[1] > -1 order by r.positions[1] limit 1),
     (select n.place + 1 from cursor_next(p_cursor, clock_timestamp()) n))
+$function$;
+
+CREATE OR REPLACE FUNCTION cursor_keeps_receipts(p_cursor bigint)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select s.mode = 'read-receipt' from subscription_cursors c join subscriptions s on s.id = c.subscription_id where c.id = p_cursor
 $function$;
 
 CREATE OR REPLACE FUNCTION cursor_next(p_cursor bigint, p_now timestamp with time zone, OUT step bigint, OUT place bigint)
@@ -497,14 +511,16 @@ declare
   share int;
   extra int;
   at int := 0;
+  keeps_receipts boolean;
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
   if p_look and found then perform delivery_expire(p_cursor, null, null, null, 'not settled in time', p_first_due); end if;
   now_at := clock_timestamp();
   select case when sub.revision <> p_revision then 'changed' when sub.completed_at is not null then 'completed'
               when sub.paused then 'paused' else 'ok' end,
-         greatest(coalesce(s.step, 0) + 1, (extract(epoch from now_at) * 1000000)::bigint), coalesce(s.position, c.start_position)
-    into status, step, place
+         greatest(coalesce(s.step, 0) + 1, (extract(epoch from now_at) * 1000000)::bigint), coalesce(s.position, c.start_position),
+         sub.mode = 'read-receipt'
+    into status, step, place, keeps_receipts
     from subscription_cursors c join subscriptions sub on sub.id = c.subscription_id
     left join lateral (
       select n.step, n.position from cursor_steps n where n.cursor_id = c.id order by n.step desc limit 1
@@ -513,6 +529,13 @@ begin
   if not found then status := 'gone'; end if;
   if status <> 'ok' then return; end if;
   old_place := place;
+  -- What was read before it was handed out never is.
+  if keeps_receipts then
+    p_candidates := array(
+      select c.position from unnest(p_candidates) c(position)
+      where not exists (select from early_reads e where e.cursor_id = p_cursor and e.position = c.position)
+      order by c.position);
+  end if;
 
   select array_agg(coalesce((
       select sum(cardinality(d.positions)) from deliveries d
@@ -594,13 +617,19 @@ begin
              u.first <= cardinality(retries)
       from unnest(claimants, counts, firsts) with ordinality u(claimant, count, first, n)
       where p_leased[u.claimant];
-    if retries <> '{}' and false = any(p_leased) then
+    if keeps_receipts then
+      perform receipt_deliver(p_cursor, positions[u.first : u.first + u.count - 1])
+        from unnest(claimants, counts, firsts) u(claimant, count, first) where not p_leased[u.claimant];
+    elsif retries <> '{}' and false = any(p_leased) then
       delete from delivery_failures f using unnest(claimants, counts, firsts) u(claimant, count, first)
         where not p_leased[u.claimant] and f.cursor_id = p_cursor and f.position = any(positions[u.first : u.first + u.count - 1]);
     end if;
   end if;
   if available > 0 or place <> old_place then
     insert into cursor_steps (cursor_id, step, position) values (p_cursor, delivery_claim.step, place);
+    if keeps_receipts then
+      delete from early_reads e where e.cursor_id = p_cursor and e.position <= delivery_claim.place;
+    end if;
   end if;
   if p_look then
     select array_agg(coalesce((select d.step from deliveries d
@@ -986,6 +1015,10 @@ declare
   results smallint[] := array_fill(0::smallint, array[cardinality(p_positions)]);
   whole int[];
   again record;
+  now_at constant timestamptz := clock_timestamp();
+  keeps_receipts boolean;
+  given bigint[];
+  codes smallint[];
 begin
   -- Most leases are settled as a whole.
   with gone as (
@@ -995,9 +1028,15 @@ begin
         and (g.consumer is null or d.consumer = g.consumer)
         and d.positions = p_positions[g.first : g.first + g.count - 1]
       returning g.n::int as n, d.cursor_id, d.positions, d.retried
+  ), delivered as (
+    insert into receipts (cursor_id, positions, delivered_at, due)
+      select gone.cursor_id, gone.positions, now_at, now_at + s.unread_timeout_ms * interval '1 millisecond'
+      from gone join subscription_cursors c on c.id = gone.cursor_id join subscriptions s on s.id = c.subscription_id
+      where s.mode = 'read-receipt'
   ), forgotten as (
     delete from delivery_failures f using gone
       where gone.retried and f.cursor_id = gone.cursor_id and f.position = any(gone.positions)
+        and not cursor_keeps_receipts(gone.cursor_id)
   )
   select array_agg(gone.n) into whole from gone;
   for again in
@@ -1005,8 +1044,14 @@ begin
     where whole is null or g.n <> all(whole)
     order by g.cursor_id, g.step, g.part
   loop
-    results[again.first : again.first + again.count - 1] := delivery_settle_some(
-      again.cursor_id, again.step, again.part, again.consumer, p_positions[again.first : again.first + again.count - 1], true);
+    given := p_positions[again.first : again.first + again.count - 1];
+    keeps_receipts := coalesce(cursor_keeps_receipts(again.cursor_id), false);
+    codes := delivery_settle_some(again.cursor_id, again.step, again.part, again.consumer, given, not keeps_receipts);
+    results[again.first : again.first + again.count - 1] := codes;
+    if keeps_receipts then
+      perform receipt_deliver(again.cursor_id, array(
+        select u.position from unnest(given, codes) u(position, code) where u.code = 0 order by u.position));
+    end if;
   end loop;
   return results;
 end $function$;
@@ -1656,6 +1701,167 @@ begin
   $q$, p_partition) into stream_id, "offset" using p_records_before;
 end $function$;
 
+CREATE OR REPLACE FUNCTION receipt_deliver(p_cursor bigint, p_positions bigint[])
+ RETURNS void
+ LANGUAGE sql
+AS $function$
+  insert into receipts (cursor_id, positions, delivered_at, due)
+    select p_cursor, p_positions, n.now_at, n.now_at + s.unread_timeout_ms * interval '1 millisecond'
+    from subscription_cursors c join subscriptions s on s.id = c.subscription_id, (select clock_timestamp() as now_at) n
+    where c.id = p_cursor and cardinality(p_positions) > 0
+$function$;
+
+CREATE OR REPLACE FUNCTION receipt_read(p_cursor bigint, p_positions bigint[])
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  last constant bigint := (select max(u.position) from unnest(p_positions) u(position));
+  cursor_place bigint;
+  held record;
+  here bigint[];
+  rest bigint[];
+  read bigint[] := '{}';
+  early int;
+begin
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
+  if not found then return 0; end if;
+  select n.place into cursor_place from cursor_next(p_cursor, clock_timestamp()) n;
+  -- First what is handed out, then what is delivered: an acknowledgement, which does not lock the cursor, moves events from
+  -- there to here, and one that has not committed yet is waited for.
+  for held in
+    select d.step, d.part, d.piece, d.positions from deliveries d
+    where d.cursor_id = p_cursor and d.positions[1] > -1 and d.positions[1] <= last and d.positions && p_positions
+    order by d.step, d.part, d.piece for update
+  loop
+    select array_agg(u.position order by u.position) filter (where u.position = any(p_positions)),
+           array_agg(u.position order by u.position) filter (where u.position <> all(p_positions))
+      into here, rest from unnest(held.positions) u(position);
+    read := read || here;
+    if rest is null then
+      delete from deliveries d where d.step = held.step and d.cursor_id = p_cursor and d.part = held.part and d.piece = held.piece;
+    else
+      update deliveries d set positions = rest
+        where d.step = held.step and d.cursor_id = p_cursor and d.part = held.part and d.piece = held.piece;
+    end if;
+  end loop;
+  for held in
+    select r.id, r.positions from receipts r
+    where r.cursor_id = p_cursor and r.positions[1] > -1 and r.positions[1] <= last and r.positions && p_positions
+    order by r.id for update
+  loop
+    select array_agg(u.position order by u.position) filter (where u.position = any(p_positions)),
+           array_agg(u.position order by u.position) filter (where u.position <> all(p_positions))
+      into here, rest from unnest(held.positions) u(position);
+    read := read || here;
+    if rest is null then delete from receipts r where r.id = held.id;
+    else update receipts r set positions = rest where r.id = held.id;
+    end if;
+  end loop;
+  delete from delivery_failures f where f.cursor_id = p_cursor and f.position = any(read);
+  insert into early_reads (cursor_id, position)
+    select p_cursor, u.position from unnest(p_positions) u(position) where u.position > cursor_place
+    on conflict (cursor_id, position) do nothing;
+  get diagnostics early = row_count;
+  return cardinality(read) + early;
+end $function$;
+
+CREATE OR REPLACE FUNCTION receipt_read_up_to(p_cursor bigint, p_upto bigint, p_after bigint, p_scanned bigint, p_candidates bigint[], OUT read bigint, OUT place bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  next_step bigint;
+  target constant bigint := least(p_upto, p_scanned);
+  more bigint;
+begin
+  read := 0;
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
+  if not found then return; end if;
+  select n.step, n.place into next_step, place from cursor_next(p_cursor, clock_timestamp()) n;
+  if place >= p_after and place < target then
+    select count(*) into read from unnest(p_candidates) c(position)
+      where c.position > place and c.position <= target
+        and not exists (select from early_reads e where e.cursor_id = p_cursor and e.position = c.position);
+    place := target;
+    insert into cursor_steps (cursor_id, step, position) values (p_cursor, next_step, place);
+    delete from early_reads e where e.cursor_id = p_cursor and e.position <= place;
+  end if;
+
+  -- In this order: see receipt_read.
+  with gone as (
+    delete from deliveries d
+      where d.cursor_id = p_cursor and d.positions[1] > -1 and d.positions[1] <= p_upto
+        and d.positions[cardinality(d.positions)] <= p_upto
+      returning cardinality(d.positions) as events
+  )
+  select coalesce(sum(gone.events), 0) into more from gone;
+  read := read + more;
+  with cut as (
+    update deliveries d set positions = array(select u.position from unnest(d.positions) u(position) where u.position > p_upto)
+      from (select v.step, v.part, v.piece, cardinality(v.positions) as events from deliveries v
+            where v.cursor_id = p_cursor and v.positions[1] > -1 and v.positions[1] <= p_upto for update) before
+      where d.step = before.step and d.cursor_id = p_cursor and d.part = before.part and d.piece = before.piece
+      returning before.events - cardinality(d.positions) as events
+  )
+  select coalesce(sum(cut.events), 0) into more from cut;
+  read := read + more;
+
+  with gone as (
+    delete from receipts r
+      where r.cursor_id = p_cursor and r.positions[1] > -1 and r.positions[1] <= p_upto
+        and r.positions[cardinality(r.positions)] <= p_upto
+      returning cardinality(r.positions) as events
+  )
+  select coalesce(sum(gone.events), 0) into more from gone;
+  read := read + more;
+  with cut as (
+    update receipts r set positions = array(select u.position from unnest(r.positions) u(position) where u.position > p_upto)
+      from (select v.id, cardinality(v.positions) as events from receipts v
+            where v.cursor_id = p_cursor and v.positions[1] > -1 and v.positions[1] <= p_upto for update) before
+      where r.id = before.id
+      returning before.events - cardinality(r.positions) as events
+  )
+  select coalesce(sum(cut.events), 0) into more from cut;
+  read := read + more;
+  delete from delivery_failures f where f.cursor_id = p_cursor and f.position <= p_upto;
+end $function$;
+
+CREATE OR REPLACE FUNCTION receipts_expire(p_limit integer)
+ RETURNS TABLE(cursor_id bigint, action text, events integer)
+ LANGUAGE plpgsql
+AS $function$
+declare
+  late record;
+  next_step bigint;
+  place bigint;
+  expired bigint[];
+begin
+  for late in
+    select c.id, c.consumer, s.on_unread_expired from subscription_cursors c join subscriptions s on s.id = c.subscription_id
+    where c.id in (select r.cursor_id from receipts r where r.due > '-infinity' and r.due <= clock_timestamp() order by r.due limit p_limit)
+    order by c.id for no key update of c skip locked
+  loop
+    with gone as (
+      delete from receipts r
+        where r.cursor_id = late.id and r.positions[1] > -1 and r.due <= clock_timestamp() returning r.positions
+    )
+    select array_agg(u.position order by u.position) into expired from gone, unnest(gone.positions) u(position);
+    continue when expired is null;
+    if late.on_unread_expired = 'drop' then
+      delete from delivery_failures f where f.cursor_id = late.id and f.position = any(expired);
+    else
+      select n.step, n.place into next_step, place from cursor_next(late.id, clock_timestamp()) n;
+      insert into cursor_steps (cursor_id, step, position) values (late.id, next_step, place);
+      perform delivery_fail(late.id, next_step, late.consumer, expired, 'not read in time', 0, late.on_unread_expired = 'dead-letter');
+    end if;
+    cursor_id := late.id;
+    action := late.on_unread_expired;
+    events := cardinality(expired);
+    return next;
+  end loop;
+end $function$;
+
 CREATE OR REPLACE FUNCTION stream_configure(p_name text, p_ephemeral boolean, p_delivery text, p_replay boolean, p_max_age_ms bigint, p_max_bytes bigint, p_max_events bigint, p_visibility_timeout_ms integer, p_max_attempts integer, p_backoff_initial_ms integer, p_backoff_factor double precision, p_backoff_max_ms integer)
  RETURNS text
  LANGUAGE plpgsql
@@ -2019,4 +2225,33 @@ begin
     insert into subscription_cursors (subscription_id, consumer, start_position) values (before.id, '', before.start_position)
       on conflict (subscription_id, consumer) do nothing;
   end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION unread_held(p_cursor bigint, p_after bigint, p_limit integer, OUT positions bigint[], OUT place bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+  held record;
+begin
+  positions := '{}';
+  select n.place into place from cursor_next(p_cursor, clock_timestamp()) n;
+  for held in
+    select d.positions[1] as first, d.positions as events from deliveries d where d.cursor_id = p_cursor and d.positions[1] > -1
+    union all
+    select r.positions[1], r.positions from receipts r where r.cursor_id = p_cursor and r.positions[1] > -1
+    order by first
+  loop
+    -- Batches come in the order of their first events: beyond the last one wanted nothing more can belong here.
+    exit when cardinality(positions) >= p_limit and held.first > positions[p_limit];
+    continue when held.events[cardinality(held.events)] <= p_after;
+    if held.first > p_after and (positions = '{}' or held.first > positions[cardinality(positions)]) then
+      positions := positions || held.events;
+    else
+      positions := array(
+        select u.position from unnest(positions || held.events) u(position) where u.position > p_after order by u.position limit p_limit);
+    end if;
+  end loop;
+  positions := positions[1:p_limit];
 end $function$;

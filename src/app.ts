@@ -26,6 +26,7 @@ import { createTail } from "./stream/tail.ts";
 import { createUpkeep } from "./stream/upkeep.ts";
 import { createLocks } from "./subscription/exactly-once/locks.ts";
 import { createFollowers } from "./subscription/follow.ts";
+import { createUnreadGauge } from "./subscription/receipts/unread-gauge.ts";
 import { type Subscriptions, startSubscriptions } from "./subscription/subscriptions.ts";
 
 export type App = {
@@ -181,7 +182,7 @@ async function startParts(
 
   subscriptions = await startSubscriptions({ reads, claims, tail, announce: wake.sendCursors, log });
   stops.push(subscriptions.stop);
-  const { catalog, consumption, ledger } = subscriptions;
+  const { catalog, consumption, ledger, receipts, expiry } = subscriptions;
 
   const locks = createLocks({ pool: claims, log });
   stops.push(locks.stop);
@@ -222,6 +223,8 @@ async function startParts(
     tail: tailState,
     forgetting: forgetting.counters,
     ledger: () => ({ ...ledger.counts(), ...ledger.counters() }),
+    receipts: () => ({ ...receipts.counters(), ...expiry.counters() }),
+    unread: createUnreadGauge(reads),
     locks: () => ({ ...locks.counters(), waiting: locks.waiting() }),
     eventLoopLagSeconds: loopLag.seconds,
   });
@@ -251,6 +254,7 @@ async function startParts(
     subscriptions: { catalog, reads, body, log },
     claims: { consumption, catalog, settlements: ledger, body },
     consume: { catalog, streams: subscriptionStreams, isDraining, isFull, log },
+    receipts: { receipts, catalog, body },
     locks: { locks, body },
     operations: {
       checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),

@@ -25,6 +25,7 @@ export const catalogue = {
   "not-a-queue": { status: 409, title: "The stream is not a queue", retryable: false },
   "subscription-in-use": { status: 409, title: "The subscription has consumers", retryable: true },
   "too-many-consumers": { status: 409, title: "The subscription has as many consumers as it allows", retryable: true },
+  "no-receipts": { status: 409, title: "The subscription keeps no read receipts", retryable: false },
   "lock-held": { status: 409, title: "The lock is held", retryable: true },
   "stale-token": { status: 409, title: "The token does not hold any more", retryable: false },
   "event-removed": { status: 410, title: "The event has been removed", retryable: false },
@@ -146,6 +147,11 @@ export const tooManyConsumers = (subscription: string, maxConsumers: number) =>
   new Problem("too-many-consumers", `Subscription ${subscription} allows ${maxConsumers} consumers at the same time`, {
     subscription,
     maxConsumers,
+  });
+export const noReceipts = (subscription: string, mode: string) =>
+  new Problem("no-receipts", `Subscription ${subscription} is ${mode}: only read-receipt knows what was read`, {
+    subscription,
+    mode,
   });
 export const lockNotFound = (key: string) => new Problem("lock-not-found", `Nobody holds the lock ${key}`, { key });
 /** `leftMs`: until it runs out, in milliseconds. */

@@ -62,6 +62,10 @@ export const guide: Record<ProblemCode, Guidance> = {
     meaning: "Nobody holds a lock of this key: it was never taken, was released, or ran out.",
     remedy: "Take it with POST /api/locks.",
   },
+  "no-receipts": {
+    meaning: "Only a subscription of mode read-receipt knows what was read; the member mode says what this one is.",
+    remedy: "Create a subscription of the stream with mode read-receipt.",
+  },
   "lock-held": {
     meaning:
       "Somebody holds the lock; a second request of the same owner is another one, which does not get it either.",

@@ -15,6 +15,7 @@ import { openApiDocument, printDocument } from "./openapi/document.ts";
 import { type Handlers, registerOperations } from "./openapi/operations.ts";
 import { type OperationsDependencies, operationsHandlers } from "./operations.ts";
 import { problemPageHandlers } from "./problem-pages.ts";
+import { type ReceiptsDependencies, receiptsHandlers } from "./receipts.ts";
 import { type StreamsDependencies, streamsHandlers } from "./streams.ts";
 import { type SubscriptionsDependencies, subscriptionsHandlers } from "./subscriptions.ts";
 
@@ -25,6 +26,7 @@ export type ServerDependencies = {
   subscriptions: SubscriptionsDependencies;
   claims: ClaimsDependencies;
   consume: ConsumeDependencies;
+  receipts: ReceiptsDependencies;
   locks: LocksDependencies;
   operations: OperationsDependencies;
   /** Origins whose pages may use the service from a browser. */
@@ -39,6 +41,7 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
   const subscriptions = subscriptionsHandlers(dependencies.subscriptions);
   const claims = claimsHandlers(dependencies.claims, "subscription");
   const queues = claimsHandlers(dependencies.claims, "queue");
+  const receipts = receiptsHandlers(dependencies.receipts);
   const locks = locksHandlers(dependencies.locks);
   const operations = operationsHandlers(dependencies.operations);
   const docs = docsHandlers(document, dependencies.development);
@@ -69,6 +72,8 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
     "POST /api/subscriptions/:name/acks": claims.acknowledge,
     "POST /api/subscriptions/:name/nacks": claims.giveBack,
     "POST /api/subscriptions/:name/extensions": claims.extend,
+    "GET /api/subscriptions/:name/consumers/:consumer/unread": receipts.unread,
+    "POST /api/subscriptions/:name/consumers/:consumer/read": receipts.read,
     "POST /api/locks": locks.acquire,
     "GET /api/locks/:key": locks.get,
     "PUT /api/locks/:key": locks.renew,

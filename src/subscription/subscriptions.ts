@@ -9,6 +9,8 @@ import { type Consumption, createConsumption } from "./consumption.ts";
 import { createCandidateReader } from "./ledger/candidates.ts";
 import { createLedger, type Ledger } from "./ledger/ledger.ts";
 import { createTokens } from "./ledger/token.ts";
+import { type ReceiptExpiry, startReceiptExpiry } from "./receipts/expiry.ts";
+import { createReceipts, type Receipts } from "./receipts/receipts.ts";
 import { type Catalog, createCatalog } from "./registry/catalog.ts";
 import { createMembership, type Membership } from "./registry/membership.ts";
 import { findSubscriptionById } from "./registry/subscriptions.ts";
@@ -18,6 +20,8 @@ export type Subscriptions = {
   membership: Membership;
   ledger: Ledger;
   consumption: Consumption;
+  receipts: Receipts;
+  expiry: ReceiptExpiry;
   stop: () => Promise<void>;
 };
 
@@ -44,6 +48,7 @@ export async function startSubscriptions({
     const rows = await sql<{ token_key: string }[]>`select token_key from log`;
     return rows[0]?.token_key as string;
   });
+  const readHeadNow = () => reads.run((sql) => readHead(sql, tail.head()));
   const ledger = createLedger({
     pool: claims,
     tail,
@@ -55,7 +60,7 @@ export async function startSubscriptions({
     }),
     tokens: createTokens(key),
     findById: (id) => reads.run((sql) => findSubscriptionById(sql, id)),
-    readHead: () => reads.run((sql) => readHead(sql, tail.head())),
+    readHead: readHeadNow,
     announce,
     log,
   });
@@ -63,6 +68,7 @@ export async function startSubscriptions({
     ledger.wake(cursors);
     announce(cursors);
   };
+  const expiry = startReceiptExpiry({ pool: claims, onReturned: changed, log });
   const catalog = createCatalog({
     reader: { pool: reads, knownHead: tail.head },
     writes: claims,
@@ -72,7 +78,11 @@ export async function startSubscriptions({
       );
       return rows.map((row) => Number(row.id));
     },
-    onChanged: changed,
+    onChanged(cursors) {
+      changed(cursors);
+      // Times for reading may be shorter now.
+      expiry.wake();
+    },
   });
   const membership = createMembership({ pool: claims, onReturned: (cursor) => changed([cursor]), log });
   return {
@@ -80,7 +90,10 @@ export async function startSubscriptions({
     membership,
     ledger,
     consumption: createConsumption({ catalog, membership, ledger, reads }),
+    receipts: createReceipts({ reads, claims, readHead: readHeadNow, onRead: (cursor) => changed([cursor]) }),
+    expiry,
     async stop() {
+      await expiry.stop();
       await membership.stop();
       await ledger.stop();
     },

@@ -7,6 +7,7 @@ import { consumeSubscription } from "./consume.ts";
 import * as locks from "./locks.ts";
 import type { Operation } from "./operation.ts";
 import { readEvent, readLog, readStream } from "./read.ts";
+import * as receipts from "./receipts.ts";
 import { docs, docsAsset, livez, metrics, openApi, problemIndex, problemPage, readyz } from "./service.ts";
 import { deleteStream, getStream, headStream, listStreams, putStream } from "./streams.ts";
 import * as subscriptions from "./subscriptions.ts";
@@ -38,6 +39,8 @@ export const operations = {
   "POST /api/subscriptions/:name/acks": claims.acknowledge,
   "POST /api/subscriptions/:name/nacks": claims.giveBack,
   "POST /api/subscriptions/:name/extensions": claims.extend,
+  "GET /api/subscriptions/:name/consumers/:consumer/unread": receipts.listUnread,
+  "POST /api/subscriptions/:name/consumers/:consumer/read": receipts.markRead,
   "POST /api/locks": locks.acquireLock,
   "GET /api/locks/:key": locks.getLock,
   "PUT /api/locks/:key": locks.renewLock,

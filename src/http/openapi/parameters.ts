@@ -140,6 +140,19 @@ export const parameters = {
       default: "explicit",
     },
   ),
+  ConsumerName: {
+    name: "consumer",
+    in: "path",
+    required: true,
+    description: "The consumer",
+    schema: component("schemas", "ConsumerName"),
+  },
+  UnreadAfter: query("after", "Only events behind this position. What `next` links use", {
+    type: "string",
+    pattern: "^(-1|[0-9]{1,19})$",
+  }),
+  UnreadLimit: query("limit", "Most events of a page", { type: "integer", minimum: 1, maximum: 1_000, default: 100 }),
+  CountOnly: query("count", "True: the count alone", { type: "boolean", default: false }),
   LockKey: {
     name: "key",
     in: "path",

@@ -6,6 +6,7 @@ import type { StreamDescription } from "../../stream/streams.ts";
 import { cursor, decimal, eventSchemas } from "./event-schemas.ts";
 import { lockSchemas } from "./locks.ts";
 import { component, problemType, type Schema } from "./operation.ts";
+import { receiptSchemas } from "./receipts.ts";
 import { subscriptionSchemas } from "./subscription-schemas.ts";
 
 const StreamName: Schema = {
@@ -190,6 +191,7 @@ const Check: Schema = {
 export const schemas: Record<string, Schema> = {
   ...eventSchemas,
   ...subscriptionSchemas,
+  ...receiptSchemas,
   ...lockSchemas,
   StreamName,
   StreamConfiguration: StreamConfigurationSchema,
