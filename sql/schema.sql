@@ -1,5 +1,7 @@
 -- Generated from a migrated database; do not edit.
 
+create sequence lock_tokens as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1;
+
 create table consumers (
   subscription_id bigint not null,
   name            text collate "C" not null,
@@ -89,6 +91,13 @@ create table duties (
   constraint duties_pkey PRIMARY KEY (name)
 );
 
+create table early_reads (
+  cursor_id  bigint not null,
+  "position" bigint not null,
+  constraint early_reads_pkey PRIMARY KEY (cursor_id, "position"),
+  constraint early_reads_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE
+);
+
 create table event_id_horizons (
   trimmed_before timestamp with time zone not null,
   stream_id      bigint not null,
@@ -168,6 +177,18 @@ create table idempotency_keys (
 );
 CREATE INDEX idempotency_keys_recorded_at ON idempotency_keys USING btree (recorded_at);
 
+create table locks (
+  principal   text collate "C" not null,
+  key         text collate "C" not null,
+  token       bigint not null,
+  owner       text collate "C",
+  acquired_at timestamp with time zone not null,
+  expires_at  timestamp with time zone not null,
+  released    boolean not null default false,
+  constraint locks_pkey PRIMARY KEY (principal, key)
+) with (fillfactor=70);
+CREATE INDEX locks_expired ON locks USING btree (expires_at) WHERE expires_at > '-infinity'::timestamp with time zone;
+
 create table log (
   singleton           boolean not null default true,
   log_id              uuid not null default gen_random_uuid(),
@@ -200,6 +221,32 @@ create table paused_keys (
   constraint paused_keys_pkey PRIMARY KEY (cursor_id, key),
   constraint paused_keys_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE
 );
+
+create table processed_events (
+  cursor_id    bigint not null,
+  "position"   bigint not null,
+  event_id     text collate "C" not null,
+  consumer     text collate "C" not null,
+  step         bigint not null,
+  part         smallint not null,
+  processed_at timestamp with time zone not null,
+  constraint processed_events_pkey PRIMARY KEY (cursor_id, "position"),
+  constraint processed_events_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE
+);
+CREATE INDEX processed_events_at ON processed_events USING btree (processed_at) WHERE processed_at > '-infinity'::timestamp with time zone;
+CREATE INDEX processed_events_id ON processed_events USING btree (cursor_id, event_id) WHERE event_id > ''::text;
+
+create table receipts (
+  id           bigint not null generated always as identity,
+  cursor_id    bigint not null,
+  positions    bigint[] not null,
+  delivered_at timestamp with time zone not null,
+  due          timestamp with time zone,
+  constraint receipts_pkey PRIMARY KEY (id),
+  constraint receipts_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE
+);
+CREATE INDEX receipts_due ON receipts USING btree (due) WHERE due > '-infinity'::timestamp with time zone;
+CREATE INDEX receipts_first ON receipts USING btree (cursor_id, (positions[1])) WHERE positions[1] > '-1'::integer;
 
 create table revoked_deliveries (
   cursor_id  bigint not null,
@@ -905,8 +952,17 @@ declare
   s subscriptions;
   now_at constant timestamptz := clock_timestamp();
   dead bigint[];
+  marked bigint[];
   again record;
 begin
+  if not p_dead then
+    marked := processed_settle(p_cursor, p_positions);
+    if marked <> '{}' then
+      select array_agg(u.position order by u.position), case when p_keys is not null then array_agg(u.key order by u.position) end
+        into p_positions, p_keys from unnest(p_positions, p_keys) u(position, key) where u.position <> all(marked);
+      if p_positions is null then return; end if;
+    end if;
+  end if;
   select sub.* into s from subscriptions sub join subscription_cursors c on c.subscription_id = sub.id where c.id = p_cursor;
   insert into delivery_failures as f (cursor_id, position, attempts, first_error, first_at, last_error, last_at)
     select p_cursor, u.position, 1, p_error, now_at, p_error, now_at from unnest(p_positions) u(position)
@@ -1296,6 +1352,7 @@ AS $function$
 declare
   held record;
   late record;
+  marked bigint[];
 begin
   if p_poisoned is not null then
     insert into paused_keys (cursor_id, key, position)
@@ -1315,7 +1372,15 @@ begin
                  else exists (select from paused_keys k where k.cursor_id = p_cursor and k.key = u.key) end;
     continue when late.positions is null;
     perform delivery_take_out(held.step, p_cursor, held.part, held.piece, late.positions);
-    if held.state = 'leased' then perform delivery_revoke(p_cursor, held.step, held.part, late.positions); end if;
+    if held.state = 'leased' then
+      perform delivery_revoke(p_cursor, held.step, held.part, late.positions);
+      marked := processed_settle(p_cursor, late.positions);
+      if marked <> '{}' then
+        select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into late
+          from unnest(late.positions, late.keys) u(position, key) where u.position <> all(marked);
+        continue when late.positions is null;
+      end if;
+    end if;
     perform delivery_wait(p_cursor, late.positions, late.keys, clock_timestamp());
   end loop;
 end $function$;
@@ -1339,6 +1404,39 @@ begin
     perform delivery_take_out(held.step, p_cursor, held.part, held.piece, freed.positions);
     perform delivery_wait(p_cursor, freed.positions, freed.keys, clock_timestamp());
   end loop;
+end $function$;
+
+CREATE OR REPLACE FUNCTION lock_acquire(p_principal text, p_key text, p_owner text, p_ttl_ms bigint, OUT acquired boolean, OUT token bigint, OUT owner text, OUT expires_at timestamp with time zone, OUT left_ms bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  l locks;
+  now_at timestamptz := clock_timestamp();
+begin
+  -- Whoever finds it held has locked no row.
+  select * into l from locks k where k.principal = p_principal and k.key = p_key;
+  if not found or l.expires_at <= now_at then
+    loop
+      insert into locks (principal, key, token, acquired_at, expires_at)
+        values (p_principal, p_key, 0, '-infinity', '-infinity') on conflict (principal, key) do nothing;
+      select * into l from locks k where k.principal = p_principal and k.key = p_key for no key update;
+      exit when found;
+    end loop;
+    now_at := clock_timestamp();
+  end if;
+  acquired := l.expires_at <= now_at;
+  if acquired then
+    -- Drawn behind the row's lock: drawn before it, an earlier number could come behind a later one.
+    update locks k
+      set token = nextval('lock_tokens'), owner = p_owner, acquired_at = now_at,
+          expires_at = now_at + p_ttl_ms * interval '1 millisecond', released = false
+      where k.principal = p_principal and k.key = p_key returning * into l;
+  end if;
+  token := l.token;
+  owner := l.owner;
+  expires_at := l.expires_at;
+  left_ms := ceil(extract(epoch from l.expires_at - now_at) * 1000);
 end $function$;
 
 CREATE OR REPLACE FUNCTION log_append(p_streams text, r_stream integer[], r_expected bigint[], r_count integer[], r_key text, r_request_hash uuid[], e_known integer[], e_hash uuid[], e_bytes integer[], e_version integer[], e_id text, e_type text, e_correlation text, e_partition_key text, e_attributes text, e_data text, e_binary bytea[], k_stream integer[], k_id text, k_source text, OUT status integer[], OUT actual bigint[], OUT offsets bigint[], OUT relative integer[], OUT positions bigint[], OUT duplicates boolean[], OUT base bigint, OUT recorded timestamp with time zone)
@@ -1701,6 +1799,78 @@ begin
   $q$, p_partition) into stream_id, "offset" using p_records_before;
 end $function$;
 
+CREATE OR REPLACE FUNCTION processed_forget(p_before timestamp with time zone, p_after timestamp with time zone, p_limit integer, OUT gone integer, OUT reached timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  looked int;
+begin
+  perform set_config('synchronous_commit', 'off', true);
+  with old as (
+    select p.cursor_id, p.position, p.processed_at from processed_events p
+    where p.processed_at > '-infinity' and p.processed_at > p_after and p.processed_at < p_before
+    order by p.processed_at limit p_limit for update skip locked
+  ), forgotten as (
+    delete from processed_events p using old
+      where p.cursor_id = old.cursor_id and p.position = old.position
+        and not exists (select from deliveries d where d.cursor_id = old.cursor_id and d.positions[1] > -1
+                          and d.positions[1] <= old.position and old.position = any(d.positions))
+      returning p.position
+  )
+  select count(*), max(old.processed_at), (select count(*) from forgotten) into looked, reached, gone from old;
+  if looked < p_limit then reached := null; end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION processed_mark(p_cursor bigint, p_step bigint, p_part smallint, p_position bigint, p_consumer text, p_event_id text, OUT outcome text, OUT processed_at timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  mark processed_events;
+  holder text;
+begin
+  -- The lease stays locked until the commit: whoever takes it back afterwards sees the mark.
+  select d.consumer into holder from deliveries d
+    where d.step = p_step and d.cursor_id = p_cursor and d.part = p_part and d.state = 'leased' and d.due > clock_timestamp()
+      and p_position = any(d.positions)
+    for update;
+  select * into mark from processed_events p where p.cursor_id = p_cursor and p.position = p_position;
+  if found then
+    processed_at := mark.processed_at;
+    outcome := case when mark.event_id <> p_event_id then 'stale'
+                    when mark.step <> p_step or mark.part <> p_part then 'already'
+                    when mark.consumer <> p_consumer then 'stale'
+                    else 'repeated' end;
+    return;
+  end if;
+  -- An event that is gone from the log cannot be compared: its token names it all the same.
+  if holder is distinct from p_consumer
+    or exists (select from events e where e.position = p_position and e.id <> p_event_id) then
+    outcome := 'stale';
+    return;
+  end if;
+  insert into processed_events (cursor_id, position, event_id, consumer, step, part, processed_at)
+    values (p_cursor, p_position, p_event_id, p_consumer, p_step, p_part, clock_timestamp())
+    returning processed_events.processed_at into processed_at;
+  outcome := 'marked';
+end $function$;
+
+CREATE OR REPLACE FUNCTION processed_settle(p_cursor bigint, p_positions bigint[])
+ RETURNS bigint[]
+ LANGUAGE plpgsql
+AS $function$
+declare
+  marked constant bigint[] := array(
+    select p.position from processed_events p where p.cursor_id = p_cursor and p.position = any(p_positions) order by p.position);
+begin
+  if marked = '{}' then return marked; end if;
+  if cursor_keeps_receipts(p_cursor) then perform receipt_deliver(p_cursor, marked);
+  else delete from delivery_failures f where f.cursor_id = p_cursor and f.position = any(marked);
+  end if;
+  return marked;
+end $function$;
+
 CREATE OR REPLACE FUNCTION receipt_deliver(p_cursor bigint, p_positions bigint[])
  RETURNS void
  LANGUAGE sql
@@ -1734,16 +1904,9 @@ begin
     where d.cursor_id = p_cursor and d.positions[1] > -1 and d.positions[1] <= last and d.positions && p_positions
     order by d.step, d.part, d.piece for update
   loop
-    select array_agg(u.position order by u.position) filter (where u.position = any(p_positions)),
-           array_agg(u.position order by u.position) filter (where u.position <> all(p_positions))
-      into here, rest from unnest(held.positions) u(position);
+    here := array(select u.position from unnest(held.positions) u(position) where u.position = any(p_positions));
     read := read || here;
-    if rest is null then
-      delete from deliveries d where d.step = held.step and d.cursor_id = p_cursor and d.part = held.part and d.piece = held.piece;
-    else
-      update deliveries d set positions = rest
-        where d.step = held.step and d.cursor_id = p_cursor and d.part = held.part and d.piece = held.piece;
-    end if;
+    perform delivery_take_out(held.step, p_cursor, held.part, held.piece, here);
   end loop;
   for held in
     select r.id, r.positions from receipts r
@@ -1833,8 +1996,6 @@ CREATE OR REPLACE FUNCTION receipts_expire(p_limit integer)
 AS $function$
 declare
   late record;
-  next_step bigint;
-  place bigint;
   expired bigint[];
 begin
   for late in
@@ -1851,9 +2012,7 @@ begin
     if late.on_unread_expired = 'drop' then
       delete from delivery_failures f where f.cursor_id = late.id and f.position = any(expired);
     else
-      select n.step, n.place into next_step, place from cursor_next(late.id, clock_timestamp()) n;
-      insert into cursor_steps (cursor_id, step, position) values (late.id, next_step, place);
-      perform delivery_fail(late.id, next_step, late.consumer, expired, 'not read in time', 0, late.on_unread_expired = 'dead-letter');
+      perform delivery_fail(late.id, late.consumer, expired, null, 'not read in time', 0, late.on_unread_expired = 'dead-letter');
     end if;
     cursor_id := late.id;
     action := late.on_unread_expired;

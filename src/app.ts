@@ -180,9 +180,10 @@ async function startParts(
   stops.push(forgetting.stop);
   forgetting.start();
 
-  subscriptions = await startSubscriptions({ reads, claims, tail, announce: wake.sendCursors, log });
+  const { processedMs } = config;
+  subscriptions = await startSubscriptions({ reads, claims, tail, announce: wake.sendCursors, processedMs, log });
   stops.push(subscriptions.stop);
-  const { catalog, consumption, ledger, receipts, expiry } = subscriptions;
+  const { catalog, consumption, ledger, processed, receipts, expiry } = subscriptions;
 
   const locks = createLocks({ pool: claims, log });
   stops.push(locks.stop);
@@ -225,6 +226,7 @@ async function startParts(
     ledger: () => ({ ...ledger.counts(), ...ledger.counters() }),
     receipts: () => ({ ...receipts.counters(), ...expiry.counters() }),
     unread: createUnreadGauge(reads),
+    processed: processed.counters,
     locks: () => ({ ...locks.counters(), waiting: locks.waiting() }),
     eventLoopLagSeconds: loopLag.seconds,
   });
@@ -255,6 +257,7 @@ async function startParts(
     claims: { consumption, catalog, settlements: ledger, body },
     consume: { catalog, streams: subscriptionStreams, isDraining, isFull, log },
     receipts: { receipts, catalog, body },
+    processed: { processed, catalog, body },
     locks: { locks, body },
     operations: {
       checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),

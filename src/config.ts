@@ -33,6 +33,7 @@ export type Config = {
   partitionSize: number;
   idempotencyKeysMs: number;
   deduplicationMs: number;
+  processedMs: number;
   trimIntervalMs: number;
   shutdownMs: number;
   ginIndex: boolean;
@@ -123,6 +124,7 @@ export function readConfig(env: Environment): Config {
     partitionSize: number("PARTITION_SIZE", 4_000_000, 100, 1_000_000_000),
     idempotencyKeysMs: duration("IDEMPOTENCY_WINDOW", "24h", 1_000, 2_592_000_000),
     deduplicationMs: duration("DEDUPLICATION_WINDOW", "24h", 1_000, 31_536_000_000),
+    processedMs: duration("PROCESSED_WINDOW", "7d", 1_000, 31_536_000_000),
     trimIntervalMs: duration("TRIM_INTERVAL", "5s", 50, 3_600_000),
     shutdownMs: duration("SHUTDOWN_TIMEOUT", "20s", 100, 600_000),
     ginIndex: flag("GIN_INDEX", false),

@@ -21,16 +21,9 @@ begin
     where d.cursor_id = p_cursor and d.positions[1] > -1 and d.positions[1] <= last and d.positions && p_positions
     order by d.step, d.part, d.piece for update
   loop
-    select array_agg(u.position order by u.position) filter (where u.position = any(p_positions)),
-           array_agg(u.position order by u.position) filter (where u.position <> all(p_positions))
-      into here, rest from unnest(held.positions) u(position);
+    here := array(select u.position from unnest(held.positions) u(position) where u.position = any(p_positions));
     read := read || here;
-    if rest is null then
-      delete from deliveries d where d.step = held.step and d.cursor_id = p_cursor and d.part = held.part and d.piece = held.piece;
-    else
-      update deliveries d set positions = rest
-        where d.step = held.step and d.cursor_id = p_cursor and d.part = held.part and d.piece = held.piece;
-    end if;
+    perform delivery_take_out(held.step, p_cursor, held.part, held.piece, here);
   end loop;
   for held in
     select r.id, r.positions from receipts r

@@ -5,8 +5,6 @@ create or replace function receipts_expire(p_limit int) returns table (cursor_id
 language plpgsql as $$
 declare
   late record;
-  next_step bigint;
-  place bigint;
   expired bigint[];
 begin
   for late in
@@ -23,9 +21,7 @@ begin
     if late.on_unread_expired = 'drop' then
       delete from delivery_failures f where f.cursor_id = late.id and f.position = any(expired);
     else
-      select n.step, n.place into next_step, place from cursor_next(late.id, clock_timestamp()) n;
-      insert into cursor_steps (cursor_id, step, position) values (late.id, next_step, place);
-      perform delivery_fail(late.id, next_step, late.consumer, expired, 'not read in time', 0, late.on_unread_expired = 'dead-letter');
+      perform delivery_fail(late.id, late.consumer, expired, null, 'not read in time', 0, late.on_unread_expired = 'dead-letter');
     end if;
     cursor_id := late.id;
     action := late.on_unread_expired;

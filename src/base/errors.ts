@@ -14,6 +14,7 @@ export const catalogue = {
   "event-not-found": { status: 404, title: "The event does not exist", retryable: false },
   "subscription-not-found": { status: 404, title: "The subscription does not exist", retryable: false },
   "consumer-not-found": { status: 404, title: "The subscription has no such consumer", retryable: false },
+  "not-processed": { status: 404, title: "The event is not processed", retryable: true },
   "lock-not-found": { status: 404, title: "Nobody holds the lock", retryable: false },
   "method-not-allowed": { status: 405, title: "The resource has no such method", retryable: false },
   "not-acceptable": { status: 406, title: "None of the accepted media types can be served", retryable: false },
@@ -28,6 +29,7 @@ export const catalogue = {
   "no-receipts": { status: 409, title: "The subscription keeps no read receipts", retryable: false },
   "lock-held": { status: 409, title: "The lock is held", retryable: true },
   "stale-token": { status: 409, title: "The token does not hold any more", retryable: false },
+  "already-processed": { status: 409, title: "The event is processed already", retryable: false },
   "event-removed": { status: 410, title: "The event has been removed", retryable: false },
   "wrong-expected-version": { status: 412, title: "Wrong expected version", retryable: false },
   "body-too-large": { status: 413, title: "The body is too large", retryable: false },
@@ -152,6 +154,17 @@ export const noReceipts = (subscription: string, mode: string) =>
   new Problem("no-receipts", `Subscription ${subscription} is ${mode}: only read-receipt knows what was read`, {
     subscription,
     mode,
+  });
+export const notProcessed = (subscription: string, eventId: string) =>
+  new Problem("not-processed", `Nobody has marked event ${eventId} of subscription ${subscription} as processed`, {
+    subscription,
+    eventId,
+  });
+export const alreadyProcessed = (subscription: string, eventId: string, at: string) =>
+  new Problem("already-processed", `Another delivery of event ${eventId} was marked as processed at ${at}`, {
+    subscription,
+    eventId,
+    at,
   });
 export const lockNotFound = (key: string) => new Problem("lock-not-found", `Nobody holds the lock ${key}`, { key });
 /** `leftMs`: until it runs out, in milliseconds. */

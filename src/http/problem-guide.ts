@@ -58,6 +58,15 @@ export const guide: Record<ProblemCode, Guidance> = {
     meaning: "The subscription has no member of this name: it never asked, was removed, or fell silent.",
     remedy: "A consumer becomes a member by consuming, or by PUT …/consumers/{consumer}.",
   },
+  "not-processed": {
+    meaning: "Nobody has marked the event as processed, or that is longer ago than PROCESSED_WINDOW.",
+    remedy: "Whoever holds the event marks it with PUT and its token.",
+  },
+  "already-processed": {
+    meaning:
+      "An earlier delivery of the same event was marked as processed: its effect is there. The member at says since when.",
+    remedy: "Do nothing for this one, undo what was begun, and acknowledge it.",
+  },
   "lock-not-found": {
     meaning: "Nobody holds a lock of this key: it was never taken, was released, or ran out.",
     remedy: "Take it with POST /api/locks.",

@@ -15,6 +15,7 @@ import { openApiDocument, printDocument } from "./openapi/document.ts";
 import { type Handlers, registerOperations } from "./openapi/operations.ts";
 import { type OperationsDependencies, operationsHandlers } from "./operations.ts";
 import { problemPageHandlers } from "./problem-pages.ts";
+import { type ProcessedDependencies, processedHandlers } from "./processed.ts";
 import { type ReceiptsDependencies, receiptsHandlers } from "./receipts.ts";
 import { type StreamsDependencies, streamsHandlers } from "./streams.ts";
 import { type SubscriptionsDependencies, subscriptionsHandlers } from "./subscriptions.ts";
@@ -27,6 +28,7 @@ export type ServerDependencies = {
   claims: ClaimsDependencies;
   consume: ConsumeDependencies;
   receipts: ReceiptsDependencies;
+  processed: ProcessedDependencies;
   locks: LocksDependencies;
   operations: OperationsDependencies;
   /** Origins whose pages may use the service from a browser. */
@@ -42,6 +44,7 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
   const claims = claimsHandlers(dependencies.claims, "subscription");
   const queues = claimsHandlers(dependencies.claims, "queue");
   const receipts = receiptsHandlers(dependencies.receipts);
+  const processed = processedHandlers(dependencies.processed);
   const locks = locksHandlers(dependencies.locks);
   const operations = operationsHandlers(dependencies.operations);
   const docs = docsHandlers(document, dependencies.development);
@@ -74,6 +77,8 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
     "POST /api/subscriptions/:name/extensions": claims.extend,
     "GET /api/subscriptions/:name/consumers/:consumer/unread": receipts.unread,
     "POST /api/subscriptions/:name/consumers/:consumer/read": receipts.read,
+    "GET /api/subscriptions/:name/consumers/:consumer/processed/:event": processed.get,
+    "PUT /api/subscriptions/:name/consumers/:consumer/processed/:event": processed.put,
     "POST /api/locks": locks.acquire,
     "GET /api/locks/:key": locks.get,
     "PUT /api/locks/:key": locks.renew,

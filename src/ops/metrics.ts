@@ -34,6 +34,7 @@ export type MetricsSources = {
   receipts: () => { read: number; requeued: number; dead: number; dropped: number };
   /** Events delivered and not read, by subscription. */
   unread: () => Promise<ReadonlyMap<string, number>>;
+  processed: () => { marked: number; forgotten: number };
   locks: () => { acquired: number; refused: number; waiting: number };
   eventLoopLagSeconds: () => number;
 };
@@ -178,6 +179,13 @@ export function createMetrics(sources: MetricsSources): Metrics {
       for (const [subscription, count] of await sources.unread()) this.set({ subscription }, count);
     },
   });
+  const { processed } = sources;
+  counter("sluice_processed_marked_total", "Events marked as processed.", () => processed().marked);
+  counter(
+    "sluice_processed_forgotten_total",
+    "Marks that were older than PROCESSED_WINDOW.",
+    () => processed().forgotten,
+  );
   const { locks } = sources;
   counter("sluice_locks_acquired_total", "Named locks taken.", () => locks().acquired);
   counter("sluice_locks_refused_total", "Requests for named locks that were held.", () => locks().refused);

@@ -6,6 +6,7 @@ import { readPositions } from "../stream/page.ts";
 import { readHead } from "../stream/resolve.ts";
 import type { Tail } from "../stream/tail.ts";
 import { type Consumption, createConsumption } from "./consumption.ts";
+import { createProcessedEvents, type ProcessedEvents } from "./exactly-once/processed.ts";
 import { createCandidateReader } from "./ledger/candidates.ts";
 import { createLedger, type Ledger } from "./ledger/ledger.ts";
 import { createTokens } from "./ledger/token.ts";
@@ -20,6 +21,7 @@ export type Subscriptions = {
   membership: Membership;
   ledger: Ledger;
   consumption: Consumption;
+  processed: ProcessedEvents;
   receipts: Receipts;
   expiry: ReceiptExpiry;
   stop: () => Promise<void>;
@@ -31,6 +33,8 @@ export type SubscriptionsOptions = {
   tail: Pick<Tail, "since" | "head" | "subscribe">;
   /** Tells the other processes of cursors under which something has changed. */
   announce: (cursors: Iterable<number>) => void;
+  /** How long it is remembered that an event was processed, in milliseconds. */
+  processedMs: number;
   log: Log;
 };
 
@@ -42,12 +46,14 @@ export async function startSubscriptions({
   claims,
   tail,
   announce,
+  processedMs,
   log,
 }: SubscriptionsOptions): Promise<Subscriptions> {
   const key = await reads.run(async (sql) => {
     const rows = await sql<{ token_key: string }[]>`select token_key from log`;
     return rows[0]?.token_key as string;
   });
+  const tokens = createTokens(key);
   const readHeadNow = () => reads.run((sql) => readHead(sql, tail.head()));
   const ledger = createLedger({
     pool: claims,
@@ -58,7 +64,7 @@ export async function startSubscriptions({
       reads: createSemaphore(pagesReading),
       readEvents: (positions) => readPositions(reads, positions),
     }),
-    tokens: createTokens(key),
+    tokens,
     findById: (id) => reads.run((sql) => findSubscriptionById(sql, id)),
     readHead: readHeadNow,
     announce,
@@ -84,16 +90,19 @@ export async function startSubscriptions({
       expiry.wake();
     },
   });
+  const processed = createProcessedEvents({ reads, claims, tokens, windowMs: processedMs, log });
   const membership = createMembership({ pool: claims, onReturned: (cursor) => changed([cursor]), log });
   return {
     catalog,
     membership,
     ledger,
     consumption: createConsumption({ catalog, membership, ledger, reads }),
+    processed,
     receipts: createReceipts({ reads, claims, readHead: readHeadNow, onRead: (cursor) => changed([cursor]) }),
     expiry,
     async stop() {
       await expiry.stop();
+      await processed.stop();
       await membership.stop();
       await ledger.stop();
     },

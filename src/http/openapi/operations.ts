@@ -6,6 +6,7 @@ import * as claims from "./claims.ts";
 import { consumeSubscription } from "./consume.ts";
 import * as locks from "./locks.ts";
 import type { Operation } from "./operation.ts";
+import * as processed from "./processed.ts";
 import { readEvent, readLog, readStream } from "./read.ts";
 import * as receipts from "./receipts.ts";
 import { docs, docsAsset, livez, metrics, openApi, problemIndex, problemPage, readyz } from "./service.ts";
@@ -41,6 +42,8 @@ export const operations = {
   "POST /api/subscriptions/:name/extensions": claims.extend,
   "GET /api/subscriptions/:name/consumers/:consumer/unread": receipts.listUnread,
   "POST /api/subscriptions/:name/consumers/:consumer/read": receipts.markRead,
+  "GET /api/subscriptions/:name/consumers/:consumer/processed/:event": processed.getProcessed,
+  "PUT /api/subscriptions/:name/consumers/:consumer/processed/:event": processed.putProcessed,
   "POST /api/locks": locks.acquireLock,
   "GET /api/locks/:key": locks.getLock,
   "PUT /api/locks/:key": locks.renewLock,

@@ -147,6 +147,13 @@ export const parameters = {
     description: "The consumer",
     schema: component("schemas", "ConsumerName"),
   },
+  EventId: {
+    name: "event",
+    in: "path",
+    required: true,
+    description: "The id of the event, percent-encoded",
+    schema: { type: "string", minLength: 1, maxLength: 1_000, examples: ["order-1-placed"] },
+  },
   UnreadAfter: query("after", "Only events behind this position. What `next` links use", {
     type: "string",
     pattern: "^(-1|[0-9]{1,19})$",

@@ -1,5 +1,6 @@
 // One example of each problem, made by the same functions that make the service's answers.
 import {
+  alreadyProcessed,
   bodyTooLarge,
   catalogue,
   consumerNotFound,
@@ -25,6 +26,7 @@ import {
   malformedBody,
   noReceipts,
   notAQueue,
+  notProcessed,
   outcomeUnknown,
   overloaded,
   Problem,
@@ -66,6 +68,8 @@ const made: Record<ProblemCode, Problem> = {
   "event-not-found": eventNotFound("orders", "99"),
   "subscription-not-found": subscriptionNotFound("billing"),
   "consumer-not-found": consumerNotFound("billing", "worker-1"),
+  "not-processed": notProcessed("billing", "order-1-placed"),
+  "already-processed": alreadyProcessed("billing", "order-1-placed", "2026-11-21T10:00:01.004Z"),
   "lock-not-found": lockNotFound("invoice-7"),
   "no-receipts": noReceipts("billing", "exclusive"),
   "lock-held": lockHeld("invoice-7", "worker-1", "2026-11-21T10:00:30.010Z", 12_345),

@@ -6,6 +6,7 @@ import type { StreamDescription } from "../../stream/streams.ts";
 import { cursor, decimal, eventSchemas } from "./event-schemas.ts";
 import { lockSchemas } from "./locks.ts";
 import { component, problemType, type Schema } from "./operation.ts";
+import { processedSchemas } from "./processed.ts";
 import { receiptSchemas } from "./receipts.ts";
 import { subscriptionSchemas } from "./subscription-schemas.ts";
 
@@ -192,6 +193,7 @@ export const schemas: Record<string, Schema> = {
   ...eventSchemas,
   ...subscriptionSchemas,
   ...receiptSchemas,
+  ...processedSchemas,
   ...lockSchemas,
   StreamName,
   StreamConfiguration: StreamConfigurationSchema,

@@ -34,6 +34,7 @@ const description = {
   onFailure: {
     enum: ["pause", "skip", null],
     description: "Consumer group: what becomes of a key when an event of it is given up",
+  },
   unreadTimeout: orNull(text("How long a delivered event may stay unread; null: for ever")),
   onUnreadExpired: {
     enum: ["requeue", "dead-letter", "drop", null],

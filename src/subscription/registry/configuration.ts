@@ -92,6 +92,8 @@ export const SubscriptionInput = Type.Object(
         default: "pause",
         description:
           "Consumer group: what becomes of a key when an event of it is given up. pause: its later events wait until the dead letter is replayed or discarded; skip: they go on",
+      }),
+    ),
     unreadTimeout: Type.Optional(
       duration("Read-receipt: how long a delivered event may stay unread, 100ms to 365d. Default: for ever"),
     ),
@@ -99,7 +101,7 @@ export const SubscriptionInput = Type.Object(
       oneOf(["requeue", "dead-letter", "drop"], {
         default: "requeue",
         description:
-          "Read-receipt: what becomes of it then: requeue: another attempt, or a dead letter when there were as many as are allowed; dead-letter: at once; drop: it is read no more",
+          "Read-receipt: what becomes of it then: requeue: another attempt, or a dead letter when there were as many as are allowed; dead-letter: at once; drop: it is unread no more",
       }),
     ),
     metadata: Type.Optional(
@@ -178,10 +180,6 @@ export function parseSubscription(body: unknown): ParsedSubscription {
     consumerTimeoutMs: ms("/consumerTimeout", input.consumerTimeout, "1m", 1_000, 7 * 24 * hour),
     slots: input.slots ?? 64,
     onFailure: input.onFailure ?? "pause",
-    unreadTimeoutMs: null,
-    onUnreadExpired: "requeue",
-    slots: 64,
-    onFailure: "pause",
     unreadTimeoutMs:
       input.unreadTimeout === undefined ? null : ms("/unreadTimeout", input.unreadTimeout, "", 100, 365 * 24 * hour),
     onUnreadExpired: input.onUnreadExpired ?? "requeue",
