@@ -1254,6 +1254,15 @@ begin
   return gone;
 end $function$;
 
+CREATE OR REPLACE FUNCTION event_is_there(p_position bigint)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select exists (
+    select from events e join streams s on s.id = e.stream_id where e.position = p_position and e."offset" >= s.first_offset)
+$function$;
+
 CREATE OR REPLACE FUNCTION group_drain(p_cursor bigint, p_slots integer)
  RETURNS void
  LANGUAGE plpgsql
@@ -2018,6 +2027,38 @@ begin
     action := late.on_unread_expired;
     events := cardinality(expired);
     return next;
+  end loop;
+end $function$;
+
+CREATE OR REPLACE FUNCTION receipts_sweep(p_after bigint, p_limit integer, OUT reached bigint, OUT dropped integer)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  held record;
+  at bigint := p_after;
+  gone bigint[];
+begin
+  dropped := 0;
+  for n in 1 .. p_limit loop
+    select r.cursor_id, r.positions[1] as position into held from receipts r
+      where r.cursor_id > at and r.positions[1] > -1 order by r.cursor_id, r.positions[1] limit 1;
+    if not found then
+      reached := null;
+      return;
+    end if;
+    at := held.cursor_id;
+    reached := at;
+    continue when event_is_there(held.position);
+    perform from subscription_cursors c where c.id = at for no key update skip locked;
+    continue when not found;
+    for held in
+      select r.positions from receipts r where r.cursor_id = at and r.positions[1] > -1 order by r.positions[1]
+    loop
+      gone := array(select u.position from unnest(held.positions) u(position) where not event_is_there(u.position));
+      exit when gone = '{}';
+      dropped := dropped + receipt_read(at, gone);
+    end loop;
   end loop;
 end $function$;
 

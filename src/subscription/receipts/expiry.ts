@@ -2,6 +2,7 @@
 import type { Log } from "../../base/log.ts";
 import { type Loop, startLoop } from "../../base/loop.ts";
 import type { Pool, Sql } from "../../storage/pool.ts";
+import { beginDuty } from "../../stream/duty.ts";
 
 export type ReceiptExpiry = {
   /** Something was configured: its deadlines may come sooner than any that were known. */
@@ -19,6 +20,8 @@ export type ReceiptExpiryOptions = {
 
 /** Also the time after which a shorter unread timeout is noticed that another process has configured before it went away. */
 const everyMs = 5_000;
+const sweepEveryMs = 30_000;
+const sweptAtOnce = 200;
 const cursorsAtOnce = 100;
 /** A cursor that was busy is tried again after this time. */
 const busyMs = 20;
@@ -47,13 +50,23 @@ export function startReceiptExpiry({ pool, onReturned, log }: ReceiptExpiryOptio
   }
   const loop: Loop = startLoop("receipts", everyMs, expire, log);
 
+  /** What retention has removed is not unread any more, also of those who never ask. */
+  async function sweep(signal: AbortSignal): Promise<void> {
+    if (!(await beginDuty(pool, "receipts", sweepEveryMs))) return;
+    for (let after: number | null = -1; after !== null && !signal.aborted; ) {
+      const from: number = after;
+      after = await pool.run((sql) => callReceiptsSweep(sql, from, sweptAtOnce));
+    }
+  }
+  const sweeper: Loop = startLoop("removed receipts", sweepEveryMs, sweep, log);
+
   return {
     wake: () => loop.wake(),
     counters: () => counters,
     async stop() {
       stopped = true;
       if (timer !== null) clearTimeout(timer);
-      await loop.stop();
+      await Promise.all([loop.stop(), sweeper.stop()]);
     },
   };
 }
@@ -61,6 +74,13 @@ export function startReceiptExpiry({ pool, onReturned, log }: ReceiptExpiryOptio
 function callReceiptsExpire(sql: Sql, limit: number) {
   return sql<{ cursor_id: string; action: "requeue" | "dead-letter" | "drop"; events: number }[]>`
     select cursor_id, action, events from receipts_expire(${limit})`;
+}
+
+/** Returns the last cursor that was looked at; null when there are no more. */
+async function callReceiptsSweep(sql: Sql, after: number, limit: number): Promise<number | null> {
+  const rows = await sql<{ reached: string | null }[]>`select reached from receipts_sweep(${after}, ${limit})`;
+  const reached = rows[0]?.reached ?? null;
+  return reached === null ? null : Number(reached);
 }
 
 /** In how many milliseconds the next receipt is due, and the shortest timeout that is configured; null where there is none. */
