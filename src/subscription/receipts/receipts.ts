@@ -1,6 +1,7 @@
 // What the consumers of a read-receipt subscription have not read: listed, counted, and read.
 import { consumerNotFound, noReceipts } from "../../base/errors.ts";
 import { everyone } from "../../base/principal.ts";
+import { classify } from "../../storage/pg-errors.ts";
 import type { Pool, Sql } from "../../storage/pool.ts";
 import { type StoredEvent, sizeOf } from "../../stream/event.ts";
 import { findIds, keepIds, keepVisible, scanMatches } from "../../stream/matches.ts";
@@ -45,6 +46,7 @@ export type ReceiptsOptions = {
 
 const countedAtMost = 10_000;
 const budgetMs = 1_000;
+const maxAttempts = 4;
 /** Events that are read from the log at once, and bytes of a page, unless one event alone is larger. */
 const pieceEvents = 50;
 const pageBytes = 2_000_000;
@@ -70,7 +72,18 @@ export function createReceipts({ reads, claims, readHead, onRead }: ReceiptsOpti
   const held = (cursor: number, after: number, limit: number) =>
     reads.run((sql) => callUnreadHeld(sql, cursor, after, limit));
   const read = (cursor: number, positions: readonly number[]) =>
-    claims.run((sql: Sql) => callReceiptRead(sql, cursor, positions));
+    change((sql) => callReceiptRead(sql, cursor, positions));
+
+  /** Tries a few times what was rolled back for a passing reason: acknowledgements lock the same rows in another order. */
+  async function change<T>(task: (sql: Sql) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await claims.run(task);
+      } catch (error) {
+        if (classify(error).kind !== "retry" || attempt === maxAttempts) throw error;
+      }
+    }
+  }
 
   /** What is gone from the log cannot be read any more, and holds nothing up. */
   async function dropGone(cursor: number, before: readonly number[], visible: readonly number[]): Promise<void> {
@@ -82,7 +95,7 @@ export function createReceipts({ reads, claims, readHead, onRead }: ReceiptsOpti
     );
   }
 
-  async function positionsOf(
+  async function findUnread(
     subscription: Subscription,
     cursor: number,
     ids: readonly string[],
@@ -118,7 +131,7 @@ export function createReceipts({ reads, claims, readHead, onRead }: ReceiptsOpti
         budgetMs,
         signal,
       });
-      const outcome = await claims.run((sql) => callReceiptReadUpTo(sql, cursor, upTo, place, matches));
+      const outcome = await change((sql) => callReceiptReadUpTo(sql, cursor, upTo, place, matches));
       count += outcome.read;
       if (outcome.place === null || outcome.place >= upTo) return count;
       place = outcome.place;
@@ -128,54 +141,35 @@ export function createReceipts({ reads, claims, readHead, onRead }: ReceiptsOpti
   return {
     async unread(subscription, consumer, { after, limit, signal }) {
       const cursor = await cursorOf(subscription, consumer);
-      const events: StoredEvent[] = [];
-      let bytes = 0;
-      let at = after;
-      const isFull = () => events.length >= limit || bytes >= pageBytes;
-      const add = (event: StoredEvent) => {
-        events.push(event);
-        bytes += sizeOf(event);
-        at = event.position;
-      };
-      while (!isFull()) {
-        const { positions, place } = await held(cursor, at, pieceEvents);
-        const visible = await readPositions(reads, positions);
-        await dropGone(
-          cursor,
-          positions,
-          visible.map((event) => event.position),
-        );
-        for (const event of visible) if (!isFull()) add(event);
-        if (isFull()) break;
-        at = Math.max(at, positions.at(-1) ?? at);
-        if (positions.length === pieceEvents) continue;
-        at = Math.max(at, place);
-        const page = await readPage(reads, {
-          selection: selectionOf(subscription),
-          streamIds: await streamIdsOf(subscription),
-          principal: everyone,
-          direction: "forward",
-          cursor: at,
-          bound: Math.max(at, await readHead()),
-          limit: limit - events.length,
-          maxBytes: pageBytes - bytes,
-          historyEnd: -1,
-          budgetMs,
-          signal,
-        });
-        const early = new Set(
-          await reads.run((sql) =>
-            keepEarlyReads(
-              sql,
-              cursor,
-              page.events.map((event) => event.position),
-            ),
-          ),
-        );
-        for (const event of page.events) if (!early.has(event.position)) add(event);
-        return { events, next: page.done ? null : page.reached };
+      const page: Page = { events: [], bytes: 0, limit };
+      const { positions, place } = await held(cursor, after, limit + 1);
+      for (let n = 0; n < positions.length; n += pieceEvents) {
+        const piece = positions.slice(n, n + pieceEvents);
+        const visible = await readPositions(reads, piece);
+        await dropGone(cursor, piece, positionsOf(visible));
+        for (const event of visible) if (!add(page, event)) return { events: page.events, next: lastOf(page) };
       }
-      return { events, next: at };
+      // There may be more that is handed out or delivered, behind what is gone.
+      if (positions.length > limit) return { events: page.events, next: positions.at(-1) as number };
+      if (isFull(page)) return { events: page.events, next: lastOf(page) };
+      const from = Math.max(after, place);
+      const beyond = await readPage(reads, {
+        selection: selectionOf(subscription),
+        streamIds: await streamIdsOf(subscription),
+        principal: everyone,
+        direction: "forward",
+        cursor: from,
+        bound: Math.max(from, await readHead()),
+        limit: limit - page.events.length,
+        maxBytes: pageBytes - page.bytes,
+        historyEnd: -1,
+        budgetMs,
+        signal,
+      });
+      const found = positionsOf(beyond.events);
+      const early = new Set(await reads.run((sql) => keepEarlyReads(sql, cursor, found)));
+      page.events.push(...beyond.events.filter((event) => !early.has(event.position)));
+      return { events: page.events, next: beyond.done ? null : beyond.reached };
     },
     async count(subscription, consumer, signal) {
       const cursor = await cursorOf(subscription, consumer);
@@ -200,8 +194,7 @@ export function createReceipts({ reads, claims, readHead, onRead }: ReceiptsOpti
     async read(subscription, consumer, what, signal) {
       const cursor = await cursorOf(subscription, consumer);
       let count: number;
-      if (what !== "all" && "ids" in what)
-        count = await read(cursor, await positionsOf(subscription, cursor, what.ids));
+      if (what !== "all" && "ids" in what) count = await read(cursor, await findUnread(subscription, cursor, what.ids));
       else {
         const head = await readHead();
         count = await readUpTo(subscription, cursor, what === "all" ? head : Math.min(what.upTo, head), signal);
@@ -212,4 +205,19 @@ export function createReceipts({ reads, claims, readHead, onRead }: ReceiptsOpti
     },
     counters: () => counters,
   };
+}
+
+/** What has been gathered for one answer. */
+type Page = { events: StoredEvent[]; bytes: number; limit: number };
+
+const isFull = ({ events, bytes, limit }: Page) => events.length >= limit || bytes >= pageBytes;
+const lastOf = ({ events }: Page) => events.at(-1)?.position ?? null;
+const positionsOf = (events: readonly StoredEvent[]) => events.map((event) => event.position);
+
+/** False when the page is full already. */
+function add(page: Page, event: StoredEvent): boolean {
+  if (isFull(page)) return false;
+  page.events.push(event);
+  page.bytes += sizeOf(event);
+  return true;
 }
