@@ -1,5 +1,7 @@
 -- Generated from a migrated database; do not edit.
 
+create sequence lock_tokens as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1;
+
 create table consumers (
   subscription_id bigint not null,
   name            text collate "C" not null,
@@ -87,6 +89,13 @@ create table duties (
   name     text not null,
   begun_at timestamp with time zone not null,
   constraint duties_pkey PRIMARY KEY (name)
+);
+
+create table early_reads (
+  cursor_id  bigint not null,
+  "position" bigint not null,
+  constraint early_reads_pkey PRIMARY KEY (cursor_id, "position"),
+  constraint early_reads_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE
 );
 
 create table event_id_horizons (
@@ -201,6 +210,18 @@ create table live_subscriptions (
   constraint live_subscriptions_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES live_connections(id) ON DELETE CASCADE
 );
 
+create table locks (
+  principal   text collate "C" not null,
+  key         text collate "C" not null,
+  token       bigint not null,
+  owner       text collate "C",
+  acquired_at timestamp with time zone not null,
+  expires_at  timestamp with time zone not null,
+  released    boolean not null default false,
+  constraint locks_pkey PRIMARY KEY (principal, key)
+) with (fillfactor=70);
+CREATE INDEX locks_expired ON locks USING btree (expires_at) WHERE expires_at > '-infinity'::timestamp with time zone;
+
 create table log (
   singleton           boolean not null default true,
   log_id              uuid not null default gen_random_uuid(),
@@ -233,6 +254,32 @@ create table paused_keys (
   constraint paused_keys_pkey PRIMARY KEY (cursor_id, key),
   constraint paused_keys_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE
 );
+
+create table processed_events (
+  cursor_id    bigint not null,
+  "position"   bigint not null,
+  event_id     text collate "C" not null,
+  consumer     text collate "C" not null,
+  step         bigint not null,
+  part         smallint not null,
+  processed_at timestamp with time zone not null,
+  constraint processed_events_pkey PRIMARY KEY (cursor_id, "position"),
+  constraint processed_events_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE
+);
+CREATE INDEX processed_events_at ON processed_events USING btree (processed_at) WHERE processed_at > '-infinity'::timestamp with time zone;
+CREATE INDEX processed_events_id ON processed_events USING btree (cursor_id, event_id) WHERE event_id > ''::text;
+
+create table receipts (
+  id           bigint not null generated always as identity,
+  cursor_id    bigint not null,
+  positions    bigint[] not null,
+  delivered_at timestamp with time zone not null,
+  due          timestamp with time zone,
+  constraint receipts_pkey PRIMARY KEY (id),
+  constraint receipts_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE
+);
+CREATE INDEX receipts_due ON receipts USING btree (due) WHERE due > '-infinity'::timestamp with time zone;
+CREATE INDEX receipts_first ON receipts USING btree (cursor_id, (positions[1])) WHERE positions[1] > '-1'::integer;
 
 create table revoked_deliveries (
   cursor_id  bigint not null,
@@ -351,7 +398,7 @@ create view cursor_states as
     c.subscription_id,
     c.consumer,
     COALESCE(s."position", c.start_position) AS place,
-    LEAST(d.first_position, COALESCE(s."position", c.start_position) + 1) AS floor,
+    LEAST(d.first_position, r.first_position, COALESCE(s."position", c.start_position) + 1) AS floor,
     COALESCE(d.leased, 0::bigint) AS leased,
     COALESCE(d.waiting, 0::bigint) AS waiting,
     COALESCE(d.parked, 0::bigint) AS parked
@@ -366,7 +413,12 @@ create view cursor_states as
             sum(cardinality(v.positions)) FILTER (WHERE v.state = 'ready'::text) AS waiting,
             sum(cardinality(v.positions)) FILTER (WHERE v.state = 'parked'::text) AS parked
            FROM deliveries v
-          WHERE v.cursor_id = c.id AND v.positions[1] > '-1'::integer) d ON true;
+          WHERE v.cursor_id = c.id AND v.positions[1] > '-1'::integer) d ON true
+     LEFT JOIN LATERAL ( SELECT v.positions[1] AS first_position
+           FROM receipts v
+          WHERE v.cursor_id = c.id AND v.positions[1] > '-1'::integer
+          ORDER BY (v.positions[1])
+         LIMIT 1) r ON true;
 
 create view stream_heads as
  SELECT s.id,
@@ -484,7 +536,16 @@ CREATE OR REPLACE FUNCTION cursor_floor(p_cursor bigint)
 AS $function$
   select least(
     (select d.positions[1] from deliveries d where d.cursor_id = p_cursor and d.positions[1] > -1 order by d.positions[1] limit 1),
+    (select r.positions[1] from receipts r where r.cursor_id = p_cursor and r.positions[1] > -1 order by r.positions[1] limit 1),
     (select n.place + 1 from cursor_next(p_cursor, clock_timestamp()) n))
+$function$;
+
+CREATE OR REPLACE FUNCTION cursor_keeps_receipts(p_cursor bigint)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select s.mode = 'read-receipt' from subscription_cursors c join subscriptions s on s.id = c.subscription_id where c.id = p_cursor
 $function$;
 
 CREATE OR REPLACE FUNCTION cursor_next(p_cursor bigint, p_now timestamp with time zone, OUT step bigint, OUT place bigint)
@@ -530,14 +591,16 @@ declare
   share int;
   extra int;
   at int := 0;
+  keeps_receipts boolean;
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
   if p_look and found then perform delivery_expire(p_cursor, null, null, null, 'not settled in time', p_first_due); end if;
   now_at := clock_timestamp();
   select case when sub.revision <> p_revision then 'changed' when sub.completed_at is not null then 'completed'
               when sub.paused then 'paused' else 'ok' end,
-         greatest(coalesce(s.step, 0) + 1, (extract(epoch from now_at) * 1000000)::bigint), coalesce(s.position, c.start_position)
-    into status, step, place
+         greatest(coalesce(s.step, 0) + 1, (extract(epoch from now_at) * 1000000)::bigint), coalesce(s.position, c.start_position),
+         sub.mode = 'read-receipt'
+    into status, step, place, keeps_receipts
     from subscription_cursors c join subscriptions sub on sub.id = c.subscription_id
     left join lateral (
       select n.step, n.position from cursor_steps n where n.cursor_id = c.id order by n.step desc limit 1
@@ -546,6 +609,13 @@ begin
   if not found then status := 'gone'; end if;
   if status <> 'ok' then return; end if;
   old_place := place;
+  -- What was read before it was handed out never is.
+  if keeps_receipts then
+    p_candidates := array(
+      select c.position from unnest(p_candidates) c(position)
+      where not exists (select from early_reads e where e.cursor_id = p_cursor and e.position = c.position)
+      order by c.position);
+  end if;
 
   select array_agg(coalesce((
       select sum(cardinality(d.positions)) from deliveries d
@@ -627,13 +697,19 @@ begin
              u.first <= cardinality(retries)
       from unnest(claimants, counts, firsts) with ordinality u(claimant, count, first, n)
       where p_leased[u.claimant];
-    if retries <> '{}' and false = any(p_leased) then
+    if keeps_receipts then
+      perform receipt_deliver(p_cursor, positions[u.first : u.first + u.count - 1])
+        from unnest(claimants, counts, firsts) u(claimant, count, first) where not p_leased[u.claimant];
+    elsif retries <> '{}' and false = any(p_leased) then
       delete from delivery_failures f using unnest(claimants, counts, firsts) u(claimant, count, first)
         where not p_leased[u.claimant] and f.cursor_id = p_cursor and f.position = any(positions[u.first : u.first + u.count - 1]);
     end if;
   end if;
   if available > 0 or place <> old_place then
     insert into cursor_steps (cursor_id, step, position) values (p_cursor, delivery_claim.step, place);
+    if keeps_receipts then
+      delete from early_reads e where e.cursor_id = p_cursor and e.position <= delivery_claim.place;
+    end if;
   end if;
   if p_look then
     select array_agg(coalesce((select d.step from deliveries d
@@ -909,8 +985,17 @@ declare
   s subscriptions;
   now_at constant timestamptz := clock_timestamp();
   dead bigint[];
+  marked bigint[];
   again record;
 begin
+  if not p_dead then
+    marked := processed_settle(p_cursor, p_positions);
+    if marked <> '{}' then
+      select array_agg(u.position order by u.position), case when p_keys is not null then array_agg(u.key order by u.position) end
+        into p_positions, p_keys from unnest(p_positions, p_keys) u(position, key) where u.position <> all(marked);
+      if p_positions is null then return; end if;
+    end if;
+  end if;
   select sub.* into s from subscriptions sub join subscription_cursors c on c.subscription_id = sub.id where c.id = p_cursor;
   insert into delivery_failures as f (cursor_id, position, attempts, first_error, first_at, last_error, last_at)
     select p_cursor, u.position, 1, p_error, now_at, p_error, now_at from unnest(p_positions) u(position)
@@ -1019,6 +1104,10 @@ declare
   results smallint[] := array_fill(0::smallint, array[cardinality(p_positions)]);
   whole int[];
   again record;
+  now_at constant timestamptz := clock_timestamp();
+  keeps_receipts boolean;
+  given bigint[];
+  codes smallint[];
 begin
   -- Most leases are settled as a whole.
   with gone as (
@@ -1028,9 +1117,15 @@ begin
         and (g.consumer is null or d.consumer = g.consumer)
         and d.positions = p_positions[g.first : g.first + g.count - 1]
       returning g.n::int as n, d.cursor_id, d.positions, d.retried
+  ), delivered as (
+    insert into receipts (cursor_id, positions, delivered_at, due)
+      select gone.cursor_id, gone.positions, now_at, now_at + s.unread_timeout_ms * interval '1 millisecond'
+      from gone join subscription_cursors c on c.id = gone.cursor_id join subscriptions s on s.id = c.subscription_id
+      where s.mode = 'read-receipt'
   ), forgotten as (
     delete from delivery_failures f using gone
       where gone.retried and f.cursor_id = gone.cursor_id and f.position = any(gone.positions)
+        and not cursor_keeps_receipts(gone.cursor_id)
   )
   select array_agg(gone.n) into whole from gone;
   for again in
@@ -1038,8 +1133,14 @@ begin
     where whole is null or g.n <> all(whole)
     order by g.cursor_id, g.step, g.part
   loop
-    results[again.first : again.first + again.count - 1] := delivery_settle_some(
-      again.cursor_id, again.step, again.part, again.consumer, p_positions[again.first : again.first + again.count - 1], true);
+    given := p_positions[again.first : again.first + again.count - 1];
+    keeps_receipts := coalesce(cursor_keeps_receipts(again.cursor_id), false);
+    codes := delivery_settle_some(again.cursor_id, again.step, again.part, again.consumer, given, not keeps_receipts);
+    results[again.first : again.first + again.count - 1] := codes;
+    if keeps_receipts then
+      perform receipt_deliver(again.cursor_id, array(
+        select u.position from unnest(given, codes) u(position, code) where u.code = 0 order by u.position));
+    end if;
   end loop;
   return results;
 end $function$;
@@ -1186,6 +1287,15 @@ begin
   return gone;
 end $function$;
 
+CREATE OR REPLACE FUNCTION event_is_there(p_position bigint)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select exists (
+    select from events e join streams s on s.id = e.stream_id where e.position = p_position and e."offset" >= s.first_offset)
+$function$;
+
 CREATE OR REPLACE FUNCTION group_drain(p_cursor bigint, p_slots integer)
  RETURNS void
  LANGUAGE plpgsql
@@ -1284,6 +1394,7 @@ AS $function$
 declare
   held record;
   late record;
+  marked bigint[];
 begin
   if p_poisoned is not null then
     insert into paused_keys (cursor_id, key, position)
@@ -1303,7 +1414,15 @@ begin
                  else exists (select from paused_keys k where k.cursor_id = p_cursor and k.key = u.key) end;
     continue when late.positions is null;
     perform delivery_take_out(held.step, p_cursor, held.part, held.piece, late.positions);
-    if held.state = 'leased' then perform delivery_revoke(p_cursor, held.step, held.part, late.positions); end if;
+    if held.state = 'leased' then
+      perform delivery_revoke(p_cursor, held.step, held.part, late.positions);
+      marked := processed_settle(p_cursor, late.positions);
+      if marked <> '{}' then
+        select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into late
+          from unnest(late.positions, late.keys) u(position, key) where u.position <> all(marked);
+        continue when late.positions is null;
+      end if;
+    end if;
     perform delivery_wait(p_cursor, late.positions, late.keys, clock_timestamp());
   end loop;
 end $function$;
@@ -1327,6 +1446,39 @@ begin
     perform delivery_take_out(held.step, p_cursor, held.part, held.piece, freed.positions);
     perform delivery_wait(p_cursor, freed.positions, freed.keys, clock_timestamp());
   end loop;
+end $function$;
+
+CREATE OR REPLACE FUNCTION lock_acquire(p_principal text, p_key text, p_owner text, p_ttl_ms bigint, OUT acquired boolean, OUT token bigint, OUT owner text, OUT expires_at timestamp with time zone, OUT left_ms bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  l locks;
+  now_at timestamptz := clock_timestamp();
+begin
+  -- Whoever finds it held has locked no row.
+  select * into l from locks k where k.principal = p_principal and k.key = p_key;
+  if not found or l.expires_at <= now_at then
+    loop
+      insert into locks (principal, key, token, acquired_at, expires_at)
+        values (p_principal, p_key, 0, '-infinity', '-infinity') on conflict (principal, key) do nothing;
+      select * into l from locks k where k.principal = p_principal and k.key = p_key for no key update;
+      exit when found;
+    end loop;
+    now_at := clock_timestamp();
+  end if;
+  acquired := l.expires_at <= now_at;
+  if acquired then
+    -- Drawn behind the row's lock: drawn before it, an earlier number could come behind a later one.
+    update locks k
+      set token = nextval('lock_tokens'), owner = p_owner, acquired_at = now_at,
+          expires_at = now_at + p_ttl_ms * interval '1 millisecond', released = false
+      where k.principal = p_principal and k.key = p_key returning * into l;
+  end if;
+  token := l.token;
+  owner := l.owner;
+  expires_at := l.expires_at;
+  left_ms := ceil(extract(epoch from l.expires_at - now_at) * 1000);
 end $function$;
 
 CREATE OR REPLACE FUNCTION log_append(p_streams text, r_stream integer[], r_expected bigint[], r_count integer[], r_key text, r_request_hash uuid[], e_known integer[], e_hash uuid[], e_bytes integer[], e_version integer[], e_id text, e_type text, e_correlation text, e_partition_key text, e_attributes text, e_data text, e_binary bytea[], k_stream integer[], k_id text, k_source text, OUT status integer[], OUT actual bigint[], OUT offsets bigint[], OUT relative integer[], OUT positions bigint[], OUT duplicates boolean[], OUT base bigint, OUT recorded timestamp with time zone)
@@ -1687,6 +1839,260 @@ begin
     where l."offset" >= s.first_offset and (not s.internal or l.recorded_at >= $1)
     limit 1
   $q$, p_partition) into stream_id, "offset" using p_records_before;
+end $function$;
+
+CREATE OR REPLACE FUNCTION processed_forget(p_before timestamp with time zone, p_after timestamp with time zone, p_limit integer, OUT gone integer, OUT reached timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  looked int;
+begin
+  perform set_config('synchronous_commit', 'off', true);
+  with old as (
+    select p.cursor_id, p.position, p.processed_at from processed_events p
+    where p.processed_at > '-infinity' and p.processed_at > p_after and p.processed_at < p_before
+    order by p.processed_at limit p_limit for update skip locked
+  ), forgotten as (
+    delete from processed_events p using old
+      where p.cursor_id = old.cursor_id and p.position = old.position
+        and not exists (select from deliveries d where d.cursor_id = old.cursor_id and d.positions[1] > -1
+                          and d.positions[1] <= old.position and old.position = any(d.positions))
+      returning p.position
+  )
+  select count(*), max(old.processed_at), (select count(*) from forgotten) into looked, reached, gone from old;
+  if looked < p_limit then reached := null; end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION processed_mark(p_cursor bigint, p_step bigint, p_part smallint, p_position bigint, p_consumer text, p_event_id text, OUT outcome text, OUT processed_at timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  mark processed_events;
+  holder text;
+begin
+  -- The lease stays locked until the commit: whoever takes it back afterwards sees the mark.
+  select d.consumer into holder from deliveries d
+    where d.step = p_step and d.cursor_id = p_cursor and d.part = p_part and d.state = 'leased' and d.due > clock_timestamp()
+      and p_position = any(d.positions)
+    for update;
+  select * into mark from processed_events p where p.cursor_id = p_cursor and p.position = p_position;
+  if found then
+    processed_at := mark.processed_at;
+    outcome := case when mark.event_id <> p_event_id then 'stale'
+                    when mark.step <> p_step or mark.part <> p_part then 'already'
+                    when mark.consumer <> p_consumer then 'stale'
+                    else 'repeated' end;
+    return;
+  end if;
+  -- An event that is gone from the log cannot be compared: its token names it all the same.
+  if holder is distinct from p_consumer
+    or exists (select from events e where e.position = p_position and e.id <> p_event_id) then
+    outcome := 'stale';
+    return;
+  end if;
+  insert into processed_events (cursor_id, position, event_id, consumer, step, part, processed_at)
+    values (p_cursor, p_position, p_event_id, p_consumer, p_step, p_part, clock_timestamp())
+    returning processed_events.processed_at into processed_at;
+  outcome := 'marked';
+end $function$;
+
+CREATE OR REPLACE FUNCTION processed_settle(p_cursor bigint, p_positions bigint[])
+ RETURNS bigint[]
+ LANGUAGE plpgsql
+AS $function$
+declare
+  marked constant bigint[] := array(
+    select p.position from processed_events p where p.cursor_id = p_cursor and p.position = any(p_positions) order by p.position);
+begin
+  if marked = '{}' then return marked; end if;
+  if cursor_keeps_receipts(p_cursor) then perform receipt_deliver(p_cursor, marked);
+  else delete from delivery_failures f where f.cursor_id = p_cursor and f.position = any(marked);
+  end if;
+  return marked;
+end $function$;
+
+CREATE OR REPLACE FUNCTION receipt_deliver(p_cursor bigint, p_positions bigint[])
+ RETURNS void
+ LANGUAGE sql
+AS $function$
+  insert into receipts (cursor_id, positions, delivered_at, due)
+    select p_cursor, p_positions, n.now_at, n.now_at + s.unread_timeout_ms * interval '1 millisecond'
+    from subscription_cursors c join subscriptions s on s.id = c.subscription_id, (select clock_timestamp() as now_at) n
+    where c.id = p_cursor and cardinality(p_positions) > 0
+$function$;
+
+CREATE OR REPLACE FUNCTION receipt_read(p_cursor bigint, p_positions bigint[])
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  last constant bigint := (select max(u.position) from unnest(p_positions) u(position));
+  cursor_place bigint;
+  held record;
+  here bigint[];
+  rest bigint[];
+  read bigint[] := '{}';
+  early int;
+begin
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
+  if not found then return 0; end if;
+  select n.place into cursor_place from cursor_next(p_cursor, clock_timestamp()) n;
+  -- First what is handed out, then what is delivered: an acknowledgement, which does not lock the cursor, moves events from
+  -- there to here, and one that has not committed yet is waited for.
+  for held in
+    select d.step, d.part, d.piece, d.positions from deliveries d
+    where d.cursor_id = p_cursor and d.positions[1] > -1 and d.positions[1] <= last and d.positions && p_positions
+    order by d.step, d.part, d.piece for update
+  loop
+    here := array(select u.position from unnest(held.positions) u(position) where u.position = any(p_positions));
+    read := read || here;
+    perform delivery_take_out(held.step, p_cursor, held.part, held.piece, here);
+  end loop;
+  for held in
+    select r.id, r.positions from receipts r
+    where r.cursor_id = p_cursor and r.positions[1] > -1 and r.positions[1] <= last and r.positions && p_positions
+    order by r.id for update
+  loop
+    select array_agg(u.position order by u.position) filter (where u.position = any(p_positions)),
+           array_agg(u.position order by u.position) filter (where u.position <> all(p_positions))
+      into here, rest from unnest(held.positions) u(position);
+    read := read || here;
+    if rest is null then delete from receipts r where r.id = held.id;
+    else update receipts r set positions = rest where r.id = held.id;
+    end if;
+  end loop;
+  delete from delivery_failures f where f.cursor_id = p_cursor and f.position = any(read);
+  insert into early_reads (cursor_id, position)
+    select p_cursor, u.position from unnest(p_positions) u(position) where u.position > cursor_place
+    on conflict (cursor_id, position) do nothing;
+  get diagnostics early = row_count;
+  return cardinality(read) + early;
+end $function$;
+
+CREATE OR REPLACE FUNCTION receipt_read_up_to(p_cursor bigint, p_upto bigint, p_after bigint, p_scanned bigint, p_candidates bigint[], OUT read bigint, OUT place bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  next_step bigint;
+  target constant bigint := least(p_upto, p_scanned);
+  more bigint;
+begin
+  read := 0;
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
+  if not found then return; end if;
+  select n.step, n.place into next_step, place from cursor_next(p_cursor, clock_timestamp()) n;
+  if place >= p_after and place < target then
+    select count(*) into read from unnest(p_candidates) c(position)
+      where c.position > place and c.position <= target
+        and not exists (select from early_reads e where e.cursor_id = p_cursor and e.position = c.position);
+    place := target;
+    insert into cursor_steps (cursor_id, step, position) values (p_cursor, next_step, place);
+    delete from early_reads e where e.cursor_id = p_cursor and e.position <= place;
+  end if;
+
+  -- In this order: see receipt_read.
+  with gone as (
+    delete from deliveries d
+      where d.cursor_id = p_cursor and d.positions[1] > -1 and d.positions[1] <= p_upto
+        and d.positions[cardinality(d.positions)] <= p_upto
+      returning cardinality(d.positions) as events
+  )
+  select coalesce(sum(gone.events), 0) into more from gone;
+  read := read + more;
+  with cut as (
+    update deliveries d set positions = array(select u.position from unnest(d.positions) u(position) where u.position > p_upto)
+      from (select v.step, v.part, v.piece, cardinality(v.positions) as events from deliveries v
+            where v.cursor_id = p_cursor and v.positions[1] > -1 and v.positions[1] <= p_upto for update) before
+      where d.step = before.step and d.cursor_id = p_cursor and d.part = before.part and d.piece = before.piece
+      returning before.events - cardinality(d.positions) as events
+  )
+  select coalesce(sum(cut.events), 0) into more from cut;
+  read := read + more;
+
+  with gone as (
+    delete from receipts r
+      where r.cursor_id = p_cursor and r.positions[1] > -1 and r.positions[1] <= p_upto
+        and r.positions[cardinality(r.positions)] <= p_upto
+      returning cardinality(r.positions) as events
+  )
+  select coalesce(sum(gone.events), 0) into more from gone;
+  read := read + more;
+  with cut as (
+    update receipts r set positions = array(select u.position from unnest(r.positions) u(position) where u.position > p_upto)
+      from (select v.id, cardinality(v.positions) as events from receipts v
+            where v.cursor_id = p_cursor and v.positions[1] > -1 and v.positions[1] <= p_upto for update) before
+      where r.id = before.id
+      returning before.events - cardinality(r.positions) as events
+  )
+  select coalesce(sum(cut.events), 0) into more from cut;
+  read := read + more;
+  delete from delivery_failures f where f.cursor_id = p_cursor and f.position <= p_upto;
+end $function$;
+
+CREATE OR REPLACE FUNCTION receipts_expire(p_limit integer)
+ RETURNS TABLE(cursor_id bigint, action text, events integer)
+ LANGUAGE plpgsql
+AS $function$
+declare
+  late record;
+  expired bigint[];
+begin
+  for late in
+    select c.id, c.consumer, s.on_unread_expired from subscription_cursors c join subscriptions s on s.id = c.subscription_id
+    where c.id in (select r.cursor_id from receipts r where r.due > '-infinity' and r.due <= clock_timestamp() order by r.due limit p_limit)
+    order by c.id for no key update of c skip locked
+  loop
+    with gone as (
+      delete from receipts r
+        where r.cursor_id = late.id and r.positions[1] > -1 and r.due <= clock_timestamp() returning r.positions
+    )
+    select array_agg(u.position order by u.position) into expired from gone, unnest(gone.positions) u(position);
+    continue when expired is null;
+    if late.on_unread_expired = 'drop' then
+      delete from delivery_failures f where f.cursor_id = late.id and f.position = any(expired);
+    else
+      perform delivery_fail(late.id, late.consumer, expired, null, 'not read in time', 0, late.on_unread_expired = 'dead-letter');
+    end if;
+    cursor_id := late.id;
+    action := late.on_unread_expired;
+    events := cardinality(expired);
+    return next;
+  end loop;
+end $function$;
+
+CREATE OR REPLACE FUNCTION receipts_sweep(p_after bigint, p_limit integer, OUT reached bigint, OUT dropped integer)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  held record;
+  at bigint := p_after;
+  gone bigint[];
+begin
+  dropped := 0;
+  for n in 1 .. p_limit loop
+    select r.cursor_id, r.positions[1] as position into held from receipts r
+      where r.cursor_id > at and r.positions[1] > -1 order by r.cursor_id, r.positions[1] limit 1;
+    if not found then
+      reached := null;
+      return;
+    end if;
+    at := held.cursor_id;
+    reached := at;
+    continue when event_is_there(held.position);
+    perform from subscription_cursors c where c.id = at for no key update skip locked;
+    continue when not found;
+    for held in
+      select r.positions from receipts r where r.cursor_id = at and r.positions[1] > -1 order by r.positions[1]
+    loop
+      gone := array(select u.position from unnest(held.positions) u(position) where not event_is_there(u.position));
+      exit when gone = '{}';
+      dropped := dropped + receipt_read(at, gone);
+    end loop;
+  end loop;
 end $function$;
 
 CREATE OR REPLACE FUNCTION stream_configure(p_name text, p_ephemeral boolean, p_delivery text, p_replay boolean, p_max_age_ms bigint, p_max_bytes bigint, p_max_events bigint, p_visibility_timeout_ms integer, p_max_attempts integer, p_backoff_initial_ms integer, p_backoff_factor double precision, p_backoff_max_ms integer)
@@ -2052,4 +2458,33 @@ begin
     insert into subscription_cursors (subscription_id, consumer, start_position) values (before.id, '', before.start_position)
       on conflict (subscription_id, consumer) do nothing;
   end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION unread_held(p_cursor bigint, p_after bigint, p_limit integer, OUT positions bigint[], OUT place bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+  held record;
+begin
+  positions := '{}';
+  select n.place into place from cursor_next(p_cursor, clock_timestamp()) n;
+  for held in
+    select d.positions[1] as first, d.positions as events from deliveries d where d.cursor_id = p_cursor and d.positions[1] > -1
+    union all
+    select r.positions[1], r.positions from receipts r where r.cursor_id = p_cursor and r.positions[1] > -1
+    order by first
+  loop
+    -- Batches come in the order of their first events: beyond the last one wanted nothing more can belong here.
+    exit when cardinality(positions) >= p_limit and held.first > positions[p_limit];
+    continue when held.events[cardinality(held.events)] <= p_after;
+    if held.first > p_after and (positions = '{}' or held.first > positions[cardinality(positions)]) then
+      positions := positions || held.events;
+    else
+      positions := array(
+        select u.position from unnest(positions || held.events) u(position) where u.position > p_after order by u.position limit p_limit);
+    end if;
+  end loop;
+  positions := positions[1:p_limit];
 end $function$;

@@ -27,7 +27,9 @@ import { readHead } from "./stream/resolve.ts";
 import { readStreamStarts } from "./stream/stream-head.ts";
 import { createTail } from "./stream/tail.ts";
 import { createUpkeep } from "./stream/upkeep.ts";
+import { createLocks } from "./subscription/exactly-once/locks.ts";
 import { createFollowers } from "./subscription/follow.ts";
+import { createUnreadGauge } from "./subscription/receipts/unread-gauge.ts";
 import { type Subscriptions, startSubscriptions } from "./subscription/subscriptions.ts";
 
 export type App = {
@@ -183,9 +185,13 @@ async function startParts(
   stops.push(forgetting.stop);
   forgetting.start();
 
-  subscriptions = await startSubscriptions({ reads, claims, tail, announce: wake.sendCursors, log });
+  const { processedMs } = config;
+  subscriptions = await startSubscriptions({ reads, claims, tail, announce: wake.sendCursors, processedMs, log });
   stops.push(subscriptions.stop);
-  const { catalog, consumption, ledger } = subscriptions;
+  const { catalog, consumption, ledger, processed, receipts, expiry } = subscriptions;
+
+  const locks = createLocks({ pool: claims, log });
+  stops.push(locks.stop);
 
   const followers = createFollowers({
     tail,
@@ -241,6 +247,10 @@ async function startParts(
     tail: tailState,
     forgetting: forgetting.counters,
     ledger: () => ({ ...ledger.counts(), ...ledger.counters() }),
+    receipts: () => ({ ...receipts.counters(), ...expiry.counters() }),
+    unread: createUnreadGauge(reads),
+    processed: processed.counters,
+    locks: () => ({ ...locks.counters(), waiting: locks.waiting() }),
     eventLoopLagSeconds: loopLag.seconds,
   });
   const body = createBodyReader({ maxBytes: config.maxBodyBytes, timeoutMs: config.bodyTimeoutMs });
@@ -281,6 +291,9 @@ async function startParts(
       log,
     },
     consume: { catalog, streams: subscriptionStreams, isDraining, isFull, log },
+    receipts: { receipts, catalog, body },
+    processed: { processed, catalog, body },
+    locks: { locks, body },
     operations: {
       checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),
       metrics: async () => renderMetrics(place === null ? [await metrics.measure()] : await place.collect()),
@@ -301,6 +314,7 @@ async function startParts(
     hub.stop();
     const ended = Promise.all([subscriptionStreams.stop(), live.stop()]);
     ledger.drain();
+    locks.drain();
     const late = setTimeout(() => void listening.stop(true), config.shutdownMs);
     await listening.stop(false);
     await ended;

@@ -36,14 +36,16 @@ declare
   share int;
   extra int;
   at int := 0;
+  keeps_receipts boolean;
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
   if p_look and found then perform delivery_expire(p_cursor, null, null, null, 'not settled in time', p_first_due); end if;
   now_at := clock_timestamp();
   select case when sub.revision <> p_revision then 'changed' when sub.completed_at is not null then 'completed'
               when sub.paused then 'paused' else 'ok' end,
-         greatest(coalesce(s.step, 0) + 1, (extract(epoch from now_at) * 1000000)::bigint), coalesce(s.position, c.start_position)
-    into status, step, place
+         greatest(coalesce(s.step, 0) + 1, (extract(epoch from now_at) * 1000000)::bigint), coalesce(s.position, c.start_position),
+         sub.mode = 'read-receipt'
+    into status, step, place, keeps_receipts
     from subscription_cursors c join subscriptions sub on sub.id = c.subscription_id
     left join lateral (
       select n.step, n.position from cursor_steps n where n.cursor_id = c.id order by n.step desc limit 1
@@ -52,6 +54,13 @@ begin
   if not found then status := 'gone'; end if;
   if status <> 'ok' then return; end if;
   old_place := place;
+  -- What was read before it was handed out never is.
+  if keeps_receipts then
+    p_candidates := array(
+      select c.position from unnest(p_candidates) c(position)
+      where not exists (select from early_reads e where e.cursor_id = p_cursor and e.position = c.position)
+      order by c.position);
+  end if;
 
   select array_agg(coalesce((
       select sum(cardinality(d.positions)) from deliveries d
@@ -133,13 +142,19 @@ begin
              u.first <= cardinality(retries)
       from unnest(claimants, counts, firsts) with ordinality u(claimant, count, first, n)
       where p_leased[u.claimant];
-    if retries <> '{}' and false = any(p_leased) then
+    if keeps_receipts then
+      perform receipt_deliver(p_cursor, positions[u.first : u.first + u.count - 1])
+        from unnest(claimants, counts, firsts) u(claimant, count, first) where not p_leased[u.claimant];
+    elsif retries <> '{}' and false = any(p_leased) then
       delete from delivery_failures f using unnest(claimants, counts, firsts) u(claimant, count, first)
         where not p_leased[u.claimant] and f.cursor_id = p_cursor and f.position = any(positions[u.first : u.first + u.count - 1]);
     end if;
   end if;
   if available > 0 or place <> old_place then
     insert into cursor_steps (cursor_id, step, position) values (p_cursor, delivery_claim.step, place);
+    if keeps_receipts then
+      delete from early_reads e where e.cursor_id = p_cursor and e.position <= delivery_claim.place;
+    end if;
   end if;
   if p_look then
     select array_agg(coalesce((select d.step from deliveries d

@@ -1,7 +1,7 @@
 -- Notes that events of a cursor were handed out in vain, and decides what becomes of them: another try after a delay, or
 -- the dead letters. The caller has locked the cursor and taken the events out of their leases. p_keys: of a consumer group,
 -- where later events of the same keys are taken back too and come again behind them. p_delay_ms: null = the subscription's
--- backoff. p_dead: give them up at once. An event that is gone from the log is gone here.
+-- backoff. What is marked as processed is settled instead. p_dead: give all of them up at once. An event that is gone from the log is gone here.
 create or replace function delivery_fail(
   p_cursor bigint, p_consumer text, p_positions bigint[], p_keys bigint[], p_error text, p_delay_ms bigint, p_dead boolean
 ) returns void
@@ -10,8 +10,17 @@ declare
   s subscriptions;
   now_at constant timestamptz := clock_timestamp();
   dead bigint[];
+  marked bigint[];
   again record;
 begin
+  if not p_dead then
+    marked := processed_settle(p_cursor, p_positions);
+    if marked <> '{}' then
+      select array_agg(u.position order by u.position), case when p_keys is not null then array_agg(u.key order by u.position) end
+        into p_positions, p_keys from unnest(p_positions, p_keys) u(position, key) where u.position <> all(marked);
+      if p_positions is null then return; end if;
+    end if;
+  end if;
   select sub.* into s from subscriptions sub join subscription_cursors c on c.subscription_id = sub.id where c.id = p_cursor;
   insert into delivery_failures as f (cursor_id, position, attempts, first_error, first_at, last_error, last_at)
     select p_cursor, u.position, 1, p_error, now_at, p_error, now_at from unnest(p_positions) u(position)

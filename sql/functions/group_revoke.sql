@@ -6,6 +6,7 @@ language plpgsql as $$
 declare
   held record;
   late record;
+  marked bigint[];
 begin
   if p_poisoned is not null then
     insert into paused_keys (cursor_id, key, position)
@@ -25,7 +26,15 @@ begin
                  else exists (select from paused_keys k where k.cursor_id = p_cursor and k.key = u.key) end;
     continue when late.positions is null;
     perform delivery_take_out(held.step, p_cursor, held.part, held.piece, late.positions);
-    if held.state = 'leased' then perform delivery_revoke(p_cursor, held.step, held.part, late.positions); end if;
+    if held.state = 'leased' then
+      perform delivery_revoke(p_cursor, held.step, held.part, late.positions);
+      marked := processed_settle(p_cursor, late.positions);
+      if marked <> '{}' then
+        select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into late
+          from unnest(late.positions, late.keys) u(position, key) where u.position <> all(marked);
+        continue when late.positions is null;
+      end if;
+    end if;
     perform delivery_wait(p_cursor, late.positions, late.keys, clock_timestamp());
   end loop;
 end $$;

@@ -2,7 +2,7 @@
 create or replace view cursor_states as
 select c.id, c.subscription_id, c.consumer,
        coalesce(s.position, c.start_position) as place,
-       least(d.first_position, coalesce(s.position, c.start_position) + 1) as floor,
+       least(d.first_position, r.first_position, coalesce(s.position, c.start_position) + 1) as floor,
        coalesce(d.leased, 0)::bigint as leased, coalesce(d.waiting, 0)::bigint as waiting, coalesce(d.parked, 0)::bigint as parked
 from subscription_cursors c
 left join lateral (
@@ -14,4 +14,7 @@ left join lateral (
          sum(cardinality(v.positions)) filter (where v.state = 'ready') as waiting,
          sum(cardinality(v.positions)) filter (where v.state = 'parked') as parked
   from deliveries v where v.cursor_id = c.id and v.positions[1] > -1
-) d on true;
+) d on true
+left join lateral (
+  select v.positions[1] as first_position from receipts v where v.cursor_id = c.id and v.positions[1] > -1 order by v.positions[1] limit 1
+) r on true;

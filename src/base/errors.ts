@@ -15,6 +15,8 @@ export const catalogue = {
   "subscription-not-found": { status: 404, title: "The subscription does not exist", retryable: false },
   "consumer-not-found": { status: 404, title: "The subscription has no such consumer", retryable: false },
   "live-connection-not-found": { status: 404, title: "The live connection does not exist", retryable: false },
+  "not-processed": { status: 404, title: "The event is not processed", retryable: true },
+  "lock-not-found": { status: 404, title: "Nobody holds the lock", retryable: false },
   "method-not-allowed": { status: 405, title: "The resource has no such method", retryable: false },
   "not-acceptable": { status: 406, title: "None of the accepted media types can be served", retryable: false },
   "request-timeout": { status: 408, title: "The body did not arrive in time", retryable: true },
@@ -25,6 +27,10 @@ export const catalogue = {
   "not-a-queue": { status: 409, title: "The stream is not a queue", retryable: false },
   "subscription-in-use": { status: 409, title: "The subscription has consumers", retryable: true },
   "too-many-consumers": { status: 409, title: "The subscription has as many consumers as it allows", retryable: true },
+  "no-receipts": { status: 409, title: "The subscription keeps no read receipts", retryable: false },
+  "lock-held": { status: 409, title: "The lock is held", retryable: true },
+  "stale-token": { status: 409, title: "The token does not hold any more", retryable: false },
+  "already-processed": { status: 409, title: "The event is processed already", retryable: false },
   "event-removed": { status: 410, title: "The event has been removed", retryable: false },
   "wrong-expected-version": { status: 412, title: "Wrong expected version", retryable: false },
   "body-too-large": { status: 413, title: "The body is too large", retryable: false },
@@ -149,6 +155,32 @@ export const tooManyConsumers = (subscription: string, maxConsumers: number) =>
     subscription,
     maxConsumers,
   });
+export const noReceipts = (subscription: string, mode: string) =>
+  new Problem("no-receipts", `Subscription ${subscription} is ${mode}: only read-receipt knows what was read`, {
+    subscription,
+    mode,
+  });
+export const notProcessed = (subscription: string, eventId: string) =>
+  new Problem("not-processed", `Nobody has marked event ${eventId} of subscription ${subscription} as processed`, {
+    subscription,
+    eventId,
+  });
+export const alreadyProcessed = (subscription: string, eventId: string, at: string) =>
+  new Problem("already-processed", `Another delivery of event ${eventId} was marked as processed at ${at}`, {
+    subscription,
+    eventId,
+    at,
+  });
+export const lockNotFound = (key: string) => new Problem("lock-not-found", `Nobody holds the lock ${key}`, { key });
+/** `leftMs`: until it runs out, in milliseconds. */
+export const lockHeld = (key: string, owner: string | null, expiresAt: string, leftMs: number) =>
+  new Problem("lock-held", `The lock ${key} is held${owner === null ? "" : ` by ${owner}`} until ${expiresAt}`, {
+    key,
+    owner,
+    expiresAt,
+    retryAfter: Math.max(1, Math.ceil(leftMs / 1_000)),
+  });
+export const staleToken = (detail: string) => new Problem("stale-token", detail);
 export const eventNotFound = (stream: string, offset: string) =>
   new Problem("event-not-found", `Stream ${stream} has no event at offset ${offset}`, { stream, offset });
 export const eventRemoved = (stream: string, offset: string, firstOffset: string) =>

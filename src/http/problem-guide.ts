@@ -58,6 +58,34 @@ export const guide: Record<ProblemCode, Guidance> = {
     meaning: "The subscription has no member of this name: it never asked, was removed, or fell silent.",
     remedy: "A consumer becomes a member by consuming, or by PUT …/consumers/{consumer}.",
   },
+  "not-processed": {
+    meaning: "Nobody has marked the event as processed, or that is longer ago than PROCESSED_WINDOW.",
+    remedy: "Whoever holds the event marks it with PUT and its token.",
+  },
+  "already-processed": {
+    meaning:
+      "An earlier delivery of the same event was marked as processed: its effect is there. The member at says since when.",
+    remedy: "Do nothing for this one, undo what was begun, and acknowledge it.",
+  },
+  "lock-not-found": {
+    meaning: "Nobody holds a lock of this key: it was never taken, was released, or ran out.",
+    remedy: "Take it with POST /api/locks.",
+  },
+  "no-receipts": {
+    meaning: "Only a subscription of mode read-receipt knows what was read; the member mode says what this one is.",
+    remedy: "Create a subscription of the stream with mode read-receipt.",
+  },
+  "lock-held": {
+    meaning:
+      "Somebody holds the lock; a second request of the same owner is another one, which does not get it either.",
+    remedy:
+      "Come back after the time in Retry-After, or send wait to be answered as soon as it is free. The member owner says who holds it and the member expiresAt until when. Its holder goes on with PUT /api/locks/{key} and the token.",
+  },
+  "stale-token": {
+    meaning:
+      "The token was good once, or never: what it names has run out, was settled, given back or taken away, or belongs to somebody else.",
+    remedy: "Stop what was done under it: somebody else may be at it by now. Ask for a new one.",
+  },
   "not-a-queue": {
     meaning: "Only ephemeral streams have a built-in queue; this stream is persistent.",
     remedy: "Create a subscription of the stream with PUT /api/subscriptions/{name}, and claim from that.",

@@ -30,6 +30,7 @@ export function problemResponse(problem: Problem, instance: string, headers: Rec
       "content-type": problemType,
       "cache-control": "no-store",
       ...(status === 503 ? { "retry-after": "1" } : {}),
+      ...(problem.code === "lock-held" ? { "retry-after": String(problem.fields.retryAfter) } : {}),
       // What is left of the body is not read: the connection cannot serve another request.
       ...(status === 408 || status === 413 ? { connection: "close" } : {}),
       ...(problem.code === "method-not-allowed" ? { allow: String(problem.fields.allow) } : {}),

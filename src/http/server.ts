@@ -11,10 +11,13 @@ import { createCors } from "./cors.ts";
 import { docsHandlers } from "./docs.ts";
 import { type EventsDependencies, eventHandler, eventsHandler } from "./events.ts";
 import { type LiveDependencies, liveHandlers } from "./live.ts";
+import { type LocksDependencies, locksHandlers } from "./locks.ts";
 import { openApiDocument, printDocument } from "./openapi/document.ts";
 import { type Handlers, registerOperations } from "./openapi/operations.ts";
 import { type OperationsDependencies, operationsHandlers } from "./operations.ts";
 import { problemPageHandlers } from "./problem-pages.ts";
+import { type ProcessedDependencies, processedHandlers } from "./processed.ts";
+import { type ReceiptsDependencies, receiptsHandlers } from "./receipts.ts";
 import { type StreamsDependencies, streamsHandlers } from "./streams.ts";
 import { type SubscriptionsDependencies, subscriptionsHandlers } from "./subscriptions.ts";
 
@@ -26,6 +29,9 @@ export type ServerDependencies = {
   claims: ClaimsDependencies;
   consume: ConsumeDependencies;
   live: LiveDependencies;
+  receipts: ReceiptsDependencies;
+  processed: ProcessedDependencies;
+  locks: LocksDependencies;
   operations: OperationsDependencies;
   /** Origins whose pages may use the service from a browser. */
   corsOrigins: readonly string[];
@@ -40,6 +46,9 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
   const claims = claimsHandlers(dependencies.claims, "subscription");
   const queues = claimsHandlers(dependencies.claims, "queue");
   const live = liveHandlers(dependencies.live);
+  const receipts = receiptsHandlers(dependencies.receipts);
+  const processed = processedHandlers(dependencies.processed);
+  const locks = locksHandlers(dependencies.locks);
   const operations = operationsHandlers(dependencies.operations);
   const docs = docsHandlers(document, dependencies.development);
   const problems = problemPageHandlers();
@@ -76,6 +85,14 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
     "PUT /api/live/:id/subscriptions/:name": live.putSubscription,
     "DELETE /api/live/:id/subscriptions/:name": live.removeSubscription,
     "POST /api/live/:id/subscriptions/:name/catch-up": live.catchUp,
+    "GET /api/subscriptions/:name/consumers/:consumer/unread": receipts.unread,
+    "POST /api/subscriptions/:name/consumers/:consumer/read": receipts.read,
+    "GET /api/subscriptions/:name/consumers/:consumer/processed/:event": processed.get,
+    "PUT /api/subscriptions/:name/consumers/:consumer/processed/:event": processed.put,
+    "POST /api/locks": locks.acquire,
+    "GET /api/locks/:key": locks.get,
+    "PUT /api/locks/:key": locks.renew,
+    "DELETE /api/locks/:key": locks.release,
     "GET /livez": operations.live,
     "GET /readyz": operations.ready,
     "GET /metrics": operations.metrics,

@@ -32,6 +32,11 @@ export type MetricsSources = {
     stale: number;
     statements: number;
   };
+  receipts: () => { read: number; requeued: number; dead: number; dropped: number };
+  /** Events delivered and not read, by subscription. */
+  unread: () => Promise<ReadonlyMap<string, number>>;
+  processed: () => { marked: number; forgotten: number };
+  locks: () => { acquired: number; refused: number; waiting: number };
   eventLoopLagSeconds: () => number;
 };
 
@@ -152,6 +157,42 @@ export function createMetrics(sources: MetricsSources): Metrics {
   counter("sluice_settlement_statements_total", "Statements that settled events.", () => ledger().statements);
   gauge("sluice_claims_waiting", "Claims that wait for events.", () => ledger().waiting);
   gauge("sluice_cursors_active", "Cursors at which consumers asked lately.", () => ledger().desks);
+  const { receipts } = sources;
+  counter(
+    "sluice_receipts_read_total",
+    "Events that consumers of read-receipt subscriptions have read.",
+    () => receipts().read,
+  );
+  counter(
+    "sluice_receipts_requeued_total",
+    "Events not read in time that are handed out anew.",
+    () => receipts().requeued,
+  );
+  counter("sluice_receipts_dead_total", "Events not read in time that were given up at once.", () => receipts().dead);
+  counter("sluice_receipts_dropped_total", "Events not read in time that were dropped.", () => receipts().dropped);
+  new Gauge({
+    name: "sluice_unread_events",
+    help: "Events delivered to consumers and not read, of the read-receipt subscriptions that have most.",
+    labelNames: ["subscription"],
+    // Each process counts in the same database.
+    aggregator: "max",
+    registers: [registry],
+    async collect() {
+      this.reset();
+      for (const [subscription, count] of await sources.unread()) this.set({ subscription }, count);
+    },
+  });
+  const { processed } = sources;
+  counter("sluice_processed_marked_total", "Events marked as processed.", () => processed().marked);
+  counter(
+    "sluice_processed_forgotten_total",
+    "Marks that were older than PROCESSED_WINDOW.",
+    () => processed().forgotten,
+  );
+  const { locks } = sources;
+  counter("sluice_locks_acquired_total", "Named locks taken.", () => locks().acquired);
+  counter("sluice_locks_refused_total", "Requests for named locks that were held.", () => locks().refused);
+  gauge("sluice_locks_waiting", "Requests that wait for a named lock.", () => locks().waiting);
   gauge("sluice_event_loop_lag_seconds", "How late the last timer came.", sources.eventLoopLagSeconds, "max");
   gauge("sluice_process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage().rss);
   gauge("sluice_workers", "Processes that serve.", () => 1);

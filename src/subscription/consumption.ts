@@ -71,7 +71,11 @@ export function createConsumption({ catalog, membership, ledger, reads }: Consum
       if (!head.configuration.ephemeral) throw notAQueue(stream);
       // Counts from its first use on, beginning with what is still there.
       const configuration = queueConfiguration(stream, head.configuration);
-      await catalog.configure(queueName(stream), { configuration, from: "beginning" }, stream);
+      await catalog.configure(
+        queueName(stream),
+        { configuration, from: "beginning", delivery: configuration.delivery },
+        stream,
+      );
       return catalog.require(queueName(stream));
     },
   };

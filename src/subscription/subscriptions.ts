@@ -6,9 +6,12 @@ import { readPositions } from "../stream/page.ts";
 import { readHead } from "../stream/resolve.ts";
 import type { Tail } from "../stream/tail.ts";
 import { type Consumption, createConsumption } from "./consumption.ts";
+import { createProcessedEvents, type ProcessedEvents } from "./exactly-once/processed.ts";
 import { createCandidateReader } from "./ledger/candidates.ts";
 import { createLedger, type Ledger } from "./ledger/ledger.ts";
 import { createTokens } from "./ledger/token.ts";
+import { type ReceiptExpiry, startReceiptExpiry } from "./receipts/expiry.ts";
+import { createReceipts, type Receipts } from "./receipts/receipts.ts";
 import { type Catalog, createCatalog } from "./registry/catalog.ts";
 import { createMembership, type Membership } from "./registry/membership.ts";
 import { findSubscriptionById } from "./registry/subscriptions.ts";
@@ -18,6 +21,9 @@ export type Subscriptions = {
   membership: Membership;
   ledger: Ledger;
   consumption: Consumption;
+  processed: ProcessedEvents;
+  receipts: Receipts;
+  expiry: ReceiptExpiry;
   stop: () => Promise<void>;
 };
 
@@ -27,6 +33,8 @@ export type SubscriptionsOptions = {
   tail: Pick<Tail, "since" | "head" | "subscribe">;
   /** Tells the other processes of cursors under which something has changed. */
   announce: (cursors: Iterable<number>) => void;
+  /** How long it is remembered that an event was processed, in milliseconds. */
+  processedMs: number;
   log: Log;
 };
 
@@ -38,12 +46,15 @@ export async function startSubscriptions({
   claims,
   tail,
   announce,
+  processedMs,
   log,
 }: SubscriptionsOptions): Promise<Subscriptions> {
   const key = await reads.run(async (sql) => {
     const rows = await sql<{ token_key: string }[]>`select token_key from log`;
     return rows[0]?.token_key as string;
   });
+  const tokens = createTokens(key);
+  const readHeadNow = () => reads.run((sql) => readHead(sql, tail.head()));
   const ledger = createLedger({
     pool: claims,
     tail,
@@ -53,9 +64,9 @@ export async function startSubscriptions({
       reads: createSemaphore(pagesReading),
       readEvents: (positions) => readPositions(reads, positions),
     }),
-    tokens: createTokens(key),
+    tokens,
     findById: (id) => reads.run((sql) => findSubscriptionById(sql, id)),
-    readHead: () => reads.run((sql) => readHead(sql, tail.head())),
+    readHead: readHeadNow,
     announce,
     log,
   });
@@ -63,6 +74,7 @@ export async function startSubscriptions({
     ledger.wake(cursors);
     announce(cursors);
   };
+  const expiry = startReceiptExpiry({ pool: claims, onReturned: changed, log });
   const catalog = createCatalog({
     reader: { pool: reads, knownHead: tail.head },
     writes: claims,
@@ -72,15 +84,25 @@ export async function startSubscriptions({
       );
       return rows.map((row) => Number(row.id));
     },
-    onChanged: changed,
+    onChanged(cursors) {
+      changed(cursors);
+      // Times for reading may be shorter now.
+      expiry.wake();
+    },
   });
+  const processed = createProcessedEvents({ reads, claims, tokens, windowMs: processedMs, log });
   const membership = createMembership({ pool: claims, onReturned: (cursor) => changed([cursor]), log });
   return {
     catalog,
     membership,
     ledger,
     consumption: createConsumption({ catalog, membership, ledger, reads }),
+    processed,
+    receipts: createReceipts({ reads, claims, readHead: readHeadNow, onRead: (cursor) => changed([cursor]) }),
+    expiry,
     async stop() {
+      await expiry.stop();
+      await processed.stop();
       await membership.stop();
       await ledger.stop();
     },

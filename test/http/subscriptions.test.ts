@@ -47,6 +47,8 @@ test("a subscription is created with its defaults, described, and configured ane
     consumerTimeout: "1m",
     slots: null,
     onFailure: null,
+    unreadTimeout: null,
+    onUnreadExpired: null,
     metadata: {},
     createdAt: expect.any(String),
     state: "active",
@@ -197,6 +199,10 @@ test("a configuration that is not valid says where and why", async () => {
     [{ stream: "a", maxInFlight: 0 }, ["/maxInFlight"]],
     [{ stream: "a", backoff: { initial: "2m", max: "1m" } }, ["/backoff/max"]],
     [{ stream: "a", types: [] }, ["/types"]],
+    [{ stream: "a", unreadTimeout: "1h" }, ["/unreadTimeout"]],
+    [{ stream: "a", mode: "exclusive", onUnreadExpired: "drop" }, ["/onUnreadExpired"]],
+    [{ stream: "a", mode: "read-receipt", unreadTimeout: "1ms" }, ["/unreadTimeout"]],
+    [{ stream: "a", mode: "read-receipt", onUnreadExpired: "burn" }, ["/onUnreadExpired"]],
     [{ stream: "a", colour: "red" }, ["/colour"]],
     [{ stream: "a", metadata: { text: "x".repeat(20_000) } }, ["/metadata"]],
   ];
@@ -208,4 +214,43 @@ test("a configuration that is not valid says where and why", async () => {
   expectProblem(await put(`${url}/bad`, { stream: "a", from: "soon" }), 400, "invalid-place");
   expectProblem(await put(`${url}/a%20b`, { stream: "a" }), 400, "invalid-subscription-name");
   expectProblem(await send(`${url}/bad`, { method: "PUT", body: "{" }), 400, "malformed-body");
+});
+
+test("a subscription may promise less than its streams, not more, and by default what they do", async () => {
+  const streams = Object.fromEntries(
+    ["at-most-once", "at-least-once", "exactly-once"].map((delivery) => [delivery, `${delivery}-${++names}`]),
+  ) as Record<string, string>;
+  for (const [delivery, stream] of Object.entries(streams))
+    await put(`${service.url}/api/streams/${stream}`, { delivery });
+  const most = streams["at-most-once"] as string;
+  const least = streams["at-least-once"] as string;
+  const exactly = streams["exactly-once"] as string;
+  const cases: [Record<string, unknown>, string | undefined, string][] = [
+    [{ stream: most }, undefined, "at-most-once"],
+    [{ stream: least }, undefined, "at-least-once"],
+    [{ stream: exactly }, undefined, "at-least-once"],
+    [{ stream: "not-there-yet" }, undefined, "at-least-once"],
+    [{ streams: [exactly, most] }, undefined, "at-most-once"],
+    [{ stream: exactly }, "exactly-once", "exactly-once"],
+    [{ stream: exactly }, "at-most-once", "at-most-once"],
+    [{ stream: least }, "at-most-once", "at-most-once"],
+    [{ correlation: "c" }, undefined, "at-least-once"],
+  ];
+  for (const [source, delivery, expected] of cases) {
+    const answer = await put<{ delivery: string }>(`${url}/bound-${++names}`, { ...source, delivery });
+    expect([answer.status, answer.body.delivery]).toEqual([201, expected]);
+  }
+  const refused: [Record<string, unknown>, string, string][] = [
+    [{ stream: most }, "at-least-once", `${most}, which is at-most-once`],
+    [{ stream: least }, "exactly-once", `${least}, which is at-least-once`],
+    [{ streams: [exactly, least] }, "exactly-once", `${least}, which is at-least-once`],
+    [{ stream: "not-there-yet" }, "exactly-once", "not-there-yet, which is at-least-once"],
+    [{ correlation: "c" }, "exactly-once", "at-least-once"],
+  ];
+  for (const [source, delivery, words] of refused) {
+    const problem = expectProblem(await put(`${url}/bound-0`, { ...source, delivery }), 422, "invalid-configuration");
+    const [error] = problem.errors as { path: string; message: string }[];
+    expect(error?.path).toBe("/delivery");
+    expect(error?.message).toContain(words);
+  }
 });

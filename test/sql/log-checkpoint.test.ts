@@ -87,7 +87,7 @@ test("a checkpoint that waits for streams which are deleted and used anew meanwh
     await until("it waits for a stream", async () => (await tx`select from pg_locks where not granted`).length > 0);
     await tx`select stream_delete('deleted')`;
     await tx`select stream_delete('purged'), stream_delete('used-anew')`;
-    await tx`select stream_purge(100) from generate_series(1, 2)`;
+    await tx`select stream_purge(0, 100) from generate_series(1, 2)`;
     await store(tx as unknown as postgres.Sql, ["used-anew", "kept"], 2);
   });
   await moving;

@@ -34,12 +34,12 @@ test("a wake-up that gets no answer does not keep the service from stopping", as
   });
   await wake.start();
   wake.send(1);
-  await until("the first wake-up is heard", () => heard.some((payload) => payload.endsWith(" 1")));
+  await until("the first wake-up is heard", () => heard.some((payload) => payload.split(" ")[1] === "1"));
   await proxy.set("half-open");
   wake.send(2);
-  await until("the second one is under way", () => sent.some((payload) => payload.endsWith(" 2")));
+  await until("the second one is under way", () => sent.some((payload) => payload.split(" ")[1] === "2"));
   await wake.stop();
-  expect(heard.some((payload) => payload.endsWith(" 2"))).toBe(false);
+  expect(heard.some((payload) => payload.split(" ")[1] === "2")).toBe(false);
   await proxy.stop();
   await watcher.end();
 });

@@ -39,7 +39,7 @@ beforeAll(async () => {
     log,
   });
   await tail.start();
-  subscriptions = await startSubscriptions({ reads, claims, tail, announce: () => {}, log });
+  subscriptions = await startSubscriptions({ reads, claims, tail, announce: () => {}, processedMs: 86_400_000, log });
 });
 afterAll(async () => {
   await subscriptions.stop();

@@ -22,6 +22,7 @@ const tags: Record<Tag, string> = {
   Subscriptions:
     "Share events among consumers, with acknowledgements: subscriptions, and the built-in queues of ephemeral streams.",
   "Live connections": "One event stream for many streams and subscriptions.",
+  Locks: "Named locks with a time to live and a fencing token.",
   Operations: "Health, metrics and documentation of the service.",
 };
 

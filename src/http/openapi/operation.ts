@@ -28,7 +28,7 @@ export type Parameter = {
   schema: Schema;
 };
 
-export type Tag = "Events" | "Streams" | "Subscriptions" | "Live connections" | "Operations";
+export type Tag = "Events" | "Streams" | "Subscriptions" | "Live connections" | "Locks" | "Operations";
 
 export type Operation = {
   operationId: string;
@@ -66,7 +66,7 @@ function problemResponse(status: number, codes: ProblemCode[]): ResponseObject {
     description: codes.map((code) => `${catalogue[code].title} (\`${code}\`)`).join(", or: "),
     headers: {
       "X-Request-Id": component("headers", "RequestId"),
-      ...(status === 503 ? { "Retry-After": component("headers", "RetryAfter") } : {}),
+      ...(status === 503 || codes.includes("lock-held") ? { "Retry-After": component("headers", "RetryAfter") } : {}),
     },
     content: {
       "application/problem+json": {

@@ -5,8 +5,11 @@ import { appendEvents } from "./append.ts";
 import * as claims from "./claims.ts";
 import { consumeSubscription } from "./consume.ts";
 import * as live from "./live.ts";
+import * as locks from "./locks.ts";
 import type { Operation } from "./operation.ts";
+import * as processed from "./processed.ts";
 import { readEvent, readLog, readStream } from "./read.ts";
+import * as receipts from "./receipts.ts";
 import { docs, docsAsset, livez, metrics, openApi, problemIndex, problemPage, readyz } from "./service.ts";
 import { deleteStream, getStream, headStream, listStreams, putStream } from "./streams.ts";
 import * as subscriptions from "./subscriptions.ts";
@@ -45,6 +48,14 @@ export const operations = {
   "PUT /api/live/:id/subscriptions/:name": live.putLiveSubscription,
   "DELETE /api/live/:id/subscriptions/:name": live.removeLiveSubscription,
   "POST /api/live/:id/subscriptions/:name/catch-up": live.catchUpLive,
+  "GET /api/subscriptions/:name/consumers/:consumer/unread": receipts.listUnread,
+  "POST /api/subscriptions/:name/consumers/:consumer/read": receipts.markRead,
+  "GET /api/subscriptions/:name/consumers/:consumer/processed/:event": processed.getProcessed,
+  "PUT /api/subscriptions/:name/consumers/:consumer/processed/:event": processed.putProcessed,
+  "POST /api/locks": locks.acquireLock,
+  "GET /api/locks/:key": locks.getLock,
+  "PUT /api/locks/:key": locks.renewLock,
+  "DELETE /api/locks/:key": locks.releaseLock,
   "GET /livez": livez,
   "GET /readyz": readyz,
   "GET /metrics": metrics,

@@ -4,7 +4,10 @@ import { streamName } from "../../stream/event.ts";
 import { deliveries, type StreamSettings } from "../../stream/stream-configuration.ts";
 import type { StreamDescription } from "../../stream/streams.ts";
 import { cursor, decimal, eventSchemas } from "./event-schemas.ts";
+import { lockSchemas } from "./locks.ts";
 import { component, problemType, type Schema } from "./operation.ts";
+import { processedSchemas } from "./processed.ts";
+import { receiptSchemas } from "./receipts.ts";
 import { subscriptionSchemas } from "./subscription-schemas.ts";
 
 const StreamName: Schema = {
@@ -189,6 +192,9 @@ const Check: Schema = {
 export const schemas: Record<string, Schema> = {
   ...eventSchemas,
   ...subscriptionSchemas,
+  ...receiptSchemas,
+  ...processedSchemas,
+  ...lockSchemas,
   StreamName,
   StreamConfiguration: StreamConfigurationSchema,
   StreamDescription: {

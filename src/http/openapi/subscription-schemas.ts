@@ -35,6 +35,11 @@ const description = {
     enum: ["pause", "skip", null],
     description: "Consumer group: what becomes of a key when an event of it is given up",
   },
+  unreadTimeout: orNull(text("How long a delivered event may stay unread; null: for ever")),
+  onUnreadExpired: {
+    enum: ["requeue", "dead-letter", "drop", null],
+    description: "What becomes of it then; null of other modes than read-receipt",
+  },
   metadata: { type: "object", description: "As it was given", additionalProperties: true },
   createdAt: { type: "string", format: "date-time", description: "When it was created" },
   state: { enum: ["active", "paused", "completed"], description: "Whether it hands anything out" },

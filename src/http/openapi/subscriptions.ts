@@ -21,6 +21,8 @@ const billing: SubscriptionDescription = {
   consumerTimeout: "1m",
   slots: null,
   onFailure: null,
+  unreadTimeout: null,
+  onUnreadExpired: null,
   metadata: { team: "finance" },
   createdAt: "2026-11-20T08:00:00.000Z",
   state: "active",

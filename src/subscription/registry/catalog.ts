@@ -7,6 +7,7 @@ import type { LogReader } from "../../stream/range.ts";
 import { cursorBefore, positionOf, readHead } from "../../stream/resolve.ts";
 import { readStreamHeads } from "../../stream/stream-head.ts";
 import type { ParsedSubscription } from "./configuration.ts";
+import { boundDelivery } from "./delivery-bound.ts";
 import type { Subscription } from "./subscription.ts";
 import { configureSubscription, deleteSubscription, findSubscription, setPaused } from "./subscriptions.ts";
 
@@ -16,7 +17,7 @@ export type Catalog = {
   find: (name: string) => Promise<Subscription | null>;
   /** As it is now. */
   refresh: (name: string) => Promise<Subscription | null>;
-  /** Creates it or changes it. Returns whether it is new. Throws `subscription-in-use`, `invalid-place`, `invalid-filter`, `cursor-beyond-head`. */
+  /** Creates it or changes it. Returns whether it is new. Throws `subscription-in-use`, `invalid-configuration`, `invalid-place`, `invalid-filter`, `cursor-beyond-head`. */
   configure: (name: string, parsed: ParsedSubscription, queueOf: string | null) => Promise<boolean>;
   setPaused: (name: string, paused: boolean) => Promise<void>;
   remove: (name: string) => Promise<void>;
@@ -79,12 +80,15 @@ export function createCatalog({ reader, writes, cursorsOf, onChanged }: CatalogO
       return subscription;
     },
     async configure(name, parsed, queueOf) {
+      const { streams } = parsed.configuration;
+      const heads = streams === null ? null : await reader.pool.run((sql) => readStreamHeads(sql, streams));
+      const delivery = boundDelivery(parsed.delivery, streams, heads ?? []);
       if (parsed.configuration.where !== null) await checkPath(reader.pool, parsed.configuration.where);
       const startPosition = await startOf(parsed);
       const isNew = await writes.run((sql) =>
         configureSubscription(sql, {
           name,
-          configuration: parsed.configuration,
+          configuration: { ...parsed.configuration, delivery },
           queueOf,
           from: parsed.from,
           startPosition,

@@ -5,7 +5,7 @@ import { parseDuration } from "../../base/duration.ts";
 import { invalidConfiguration, type Violation } from "../../base/errors.ts";
 import { messageOf, oneOf } from "../../base/schema.ts";
 import { streamName } from "../../stream/event.ts";
-import { type Mode, type SubscriptionConfiguration, subscriptionName } from "./subscription.ts";
+import { type DeliverySemantics, type Mode, type SubscriptionConfiguration, subscriptionName } from "./subscription.ts";
 
 const duration = (description: string, options: Record<string, unknown> = {}) =>
   Type.String({ pattern: "^[0-9]{1,9}(ms|s|m|h|d)$", description, ...options });
@@ -41,7 +41,7 @@ export const SubscriptionInput = Type.Object(
     delivery: Type.Optional(
       oneOf(["at-most-once", "at-least-once", "exactly-once"], {
         default: "at-least-once",
-        description: "No stronger than that of its streams",
+        description: "No stronger than that of its streams; at-most-once by default where one of them is so",
       }),
     ),
     types: Type.Optional(names("Only events of these types")),
@@ -94,6 +94,16 @@ export const SubscriptionInput = Type.Object(
           "Consumer group: what becomes of a key when an event of it is given up. pause: its later events wait until the dead letter is replayed or discarded; skip: they go on",
       }),
     ),
+    unreadTimeout: Type.Optional(
+      duration("Read-receipt: how long a delivered event may stay unread, 100ms to 365d. Default: for ever"),
+    ),
+    onUnreadExpired: Type.Optional(
+      oneOf(["requeue", "dead-letter", "drop"], {
+        default: "requeue",
+        description:
+          "Read-receipt: what becomes of it then: requeue: another attempt, or a dead letter when there were as many as are allowed; dead-letter: at once; drop: it is unread no more",
+      }),
+    ),
     metadata: Type.Optional(
       Type.Record(Type.String(), Type.Unknown(), { description: "Given back as it is, at most 16 KiB" }),
     ),
@@ -104,8 +114,12 @@ export const SubscriptionInput = Type.Object(
 const checker = TypeCompiler.Compile(SubscriptionInput);
 const maxMetadataBytes = 16_384;
 
-/** What a body says of a subscription; `from` is a place that has yet to be found. */
-export type ParsedSubscription = { configuration: SubscriptionConfiguration; from: string };
+/** What a body says of a subscription; `from` is a place that has yet to be found, a `delivery` that is not given follows its streams'. */
+export type ParsedSubscription = {
+  configuration: SubscriptionConfiguration;
+  from: string;
+  delivery: DeliverySemantics | null;
+};
 
 /** Checks a body and fills in the defaults. Throws `invalid-configuration`. */
 export function parseSubscription(body: unknown): ParsedSubscription {
@@ -147,6 +161,10 @@ export function parseSubscription(body: unknown): ParsedSubscription {
   const maxMs = ms("/backoff/max", input.backoff?.max, "1m", 0, 24 * hour);
   if (input.backoff?.initial !== undefined && maxMs < initialMs && input.backoff.max !== undefined)
     violations.push({ path: "/backoff/max", message: "is shorter than the first delay" });
+  for (const key of ["unreadTimeout", "onUnreadExpired"] as const) {
+    if (input[key] !== undefined && mode !== "read-receipt")
+      violations.push({ path: `/${key}`, message: `belongs to mode read-receipt, this is ${mode}` });
+  }
   const configuration: SubscriptionConfiguration = {
     mode,
     delivery: input.delivery ?? "at-least-once",
@@ -162,8 +180,9 @@ export function parseSubscription(body: unknown): ParsedSubscription {
     consumerTimeoutMs: ms("/consumerTimeout", input.consumerTimeout, "1m", 1_000, 7 * 24 * hour),
     slots: input.slots ?? 64,
     onFailure: input.onFailure ?? "pause",
-    unreadTimeoutMs: null,
-    onUnreadExpired: "requeue",
+    unreadTimeoutMs:
+      input.unreadTimeout === undefined ? null : ms("/unreadTimeout", input.unreadTimeout, "", 100, 365 * 24 * hour),
+    onUnreadExpired: input.onUnreadExpired ?? "requeue",
     terminal: null,
     push: "immediate",
     batchIntervalMs: 1_000,
@@ -171,7 +190,7 @@ export function parseSubscription(body: unknown): ParsedSubscription {
     metadata,
   };
   if (violations.length > 0) throw invalidConfiguration(violations);
-  return { configuration, from: input.from ?? "latest" };
+  return { configuration, from: input.from ?? "latest", delivery: input.delivery ?? null };
 }
 
 function explain(message: string, schema: TSchema): string {

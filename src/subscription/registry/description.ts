@@ -22,6 +22,9 @@ export type SubscriptionDescription = {
   consumerTimeout: string;
   slots: number | null;
   onFailure: Subscription["onFailure"] | null;
+  unreadTimeout: string | null;
+  /** Null of other modes than read-receipt. */
+  onUnreadExpired: Subscription["onUnreadExpired"] | null;
   metadata: Readonly<Record<string, unknown>>;
   createdAt: string;
   state: "active" | "paused" | "completed";
@@ -93,6 +96,8 @@ function describe(subscription: Subscription, row: Row): SubscriptionDescription
     consumerTimeout: formatDuration(subscription.consumerTimeoutMs),
     slots: subscription.mode === "consumer-group" ? subscription.slots : null,
     onFailure: subscription.mode === "consumer-group" ? subscription.onFailure : null,
+    unreadTimeout: subscription.unreadTimeoutMs === null ? null : formatDuration(subscription.unreadTimeoutMs),
+    onUnreadExpired: subscription.mode === "read-receipt" ? subscription.onUnreadExpired : null,
     metadata: subscription.metadata,
     createdAt: subscription.createdAt,
     state: subscription.completedAt !== null ? "completed" : subscription.paused ? "paused" : "active",
