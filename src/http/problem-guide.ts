@@ -55,8 +55,8 @@ export const guide: Record<ProblemCode, Guidance> = {
     remedy: "Create it with PUT /api/subscriptions/{name}; GET /api/subscriptions lists those that there are.",
   },
   "consumer-not-found": {
-    meaning: "The subscription has no member of this name: it never asked, was removed, or fell silent.",
-    remedy: "A consumer becomes a member by consuming, or by PUT …/consumers/{consumer}.",
+    meaning: "The subscription has no consumer of this name: it never asked, was removed, or fell silent.",
+    remedy: "A consumer joins by consuming, or by PUT …/consumers/{consumer}.",
   },
   "not-processed": {
     meaning: "Nobody has marked the event as processed, or that is longer ago than PROCESSED_WINDOW.",
