@@ -3,7 +3,7 @@ import { setImmediate } from "node:timers";
 import { type Problem, subscriptionNotFound } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { isOutage } from "../../storage/pg-errors.ts";
-import type { StoredEvent } from "../../stream/event.ts";
+import type { Removals, StoredEvent } from "../../stream/event.ts";
 import { type Subscription, selectionOf } from "../registry/subscription.ts";
 import { bytesOf, type CandidateReader, type Candidates } from "./candidates.ts";
 import type { Delivery, Handout } from "./delivery.ts";
@@ -81,6 +81,8 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
   /** Somebody new has asked, or has credit again. */
   let asked = false;
   let lookAt = 0;
+  /** How often it was asked to look: what was asked during a call is not answered by it. */
+  let looksWanted = 0;
   let advanceAt = 0;
   let running = false;
   let again = false;
@@ -90,6 +92,11 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
   const abort = new AbortController();
 
   const isGroup = () => subscription.mode === "consumer-group";
+
+  function lookNow(): void {
+    lookAt = 0;
+    firstDue = beginning;
+  }
 
   function drop(): void {
     ahead = null;
@@ -173,6 +180,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     }
     const found = first(ahead ?? nothing, isGroup() ? maxEvents : wanted() + sparePositions);
     const look = now >= lookAt;
+    const lookWanted = looksWanted;
     const advance =
       place !== null && found.upTo > place && (now >= advanceAt || claims.some((claim) => claim.impatient));
     // In a group there may be something that came to wait when others asked.
@@ -201,6 +209,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     place = outcome.place;
     advanceAt = now + advanceMs;
     if (look) noteLook(asking, outcome);
+    if (lookWanted !== looksWanted) lookNow();
     if (ahead !== null) ahead = behind(ahead, place);
     for (const { claimant } of outcome.portions) {
       // What is not settled in time is handed out anew as soon as it is due.
@@ -257,6 +266,8 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
 
   /** Everything up to here has been looked at: whoever cannot wait is answered, the others wait to be woken. */
   async function wait(scanned: number): Promise<boolean> {
+    // A page without a match that ended before the head, by its bytes or its time: the next one may have some.
+    if ((ahead === null || ahead.events.length === 0) && scanned < options.head()) return true;
     if (claims.some((claim) => claim.impatient)) {
       // Another process may have stored an event of which this one has not heard yet.
       const head = Math.max(options.head(), await options.readHead());
@@ -348,10 +359,16 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     },
     /** The same, and what is due may have changed. */
     wakeToLook() {
-      lookAt = 0;
-      firstDue = beginning;
+      looksWanted++;
+      lookNow();
       asked = true;
       wake();
+    },
+    /** Events of the log are gone: what of them was read ahead is not handed out. */
+    remove(removals: Removals) {
+      const isGone = ({ stream, offset }: StoredEvent) => offset <= (removals.get(stream) ?? -1);
+      for (const [position, event] of byPosition) if (isGone(event)) byPosition.delete(position);
+      if (ahead !== null) ahead = { ...ahead, events: ahead.events.filter((event) => !isGone(event)) };
     },
     isWaiting: () => claims.length > 0,
     waiting: () => claims.length,

@@ -3,6 +3,7 @@ import { shuttingDown } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { arrayLiteral } from "../../storage/lists.ts";
 import type { Pool } from "../../storage/pool.ts";
+import { removalsOf } from "../../stream/event.ts";
 import type { Tail, TailBatch } from "../../stream/tail.ts";
 import type { Subscription } from "../registry/subscription.ts";
 import type { CandidateReader } from "./candidates.ts";
@@ -146,6 +147,10 @@ export function createLedger(options: LedgerOptions): Ledger {
 
   function onBatch(batch: TailBatch): void {
     if (desks.size === 0) return;
+    for (const event of batch.events) {
+      const removals = removalsOf(event);
+      if (removals.size > 0) for (const desk of desks.values()) desk.remove(removals);
+    }
     const streams = new Set(batch.events.map((event) => event.stream));
     for (const desk of desks.values()) {
       if (!desk.isWaiting()) continue;
