@@ -23,7 +23,7 @@ create table cursor_steps (
 create table dead_letters (
   id              bigint not null generated always as identity,
   subscription_id bigint not null,
-  cursor_id       bigint not null,
+  cursor_id       bigint,
   consumer        text collate "C",
   "position"      bigint not null,
   stream          text collate "C" not null,
@@ -46,7 +46,7 @@ create table dead_letters (
   dead_at         timestamp with time zone not null,
   constraint dead_letters_pkey PRIMARY KEY (id),
   constraint dead_letters_cursor_id_position_key UNIQUE (cursor_id, "position"),
-  constraint dead_letters_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE,
+  constraint dead_letters_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE SET NULL,
   constraint dead_letters_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES subscriptions(id) ON DELETE CASCADE
 );
 CREATE INDEX dead_letters_stream ON dead_letters USING btree (stream);
@@ -281,6 +281,26 @@ create table receipts (
 CREATE INDEX receipts_due ON receipts USING btree (due) WHERE due > '-infinity'::timestamp with time zone;
 CREATE INDEX receipts_first ON receipts USING btree (cursor_id, (positions[1])) WHERE positions[1] > '-1'::integer;
 
+create table replayed_letters (
+  "position"     bigint not null,
+  cursor_id      bigint not null,
+  stream         text collate "C" not null,
+  "offset"       bigint not null,
+  event_id       text collate "C" not null,
+  type           text collate "C" not null,
+  recorded_at    timestamp with time zone not null,
+  schema_version integer not null,
+  correlation_id text collate "C",
+  partition_key  text collate "C",
+  attributes     json not null,
+  data           json,
+  data_binary    bytea,
+  settled_at     timestamp with time zone,
+  constraint replayed_letters_pkey PRIMARY KEY ("position", cursor_id),
+  constraint replayed_letters_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE
+);
+CREATE INDEX replayed_letters_cursor ON replayed_letters USING btree (cursor_id, "position");
+
 create table revoked_deliveries (
   cursor_id  bigint not null,
   step       bigint not null,
@@ -291,6 +311,12 @@ create table revoked_deliveries (
   constraint revoked_deliveries_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE
 );
 CREATE INDEX revoked_deliveries_at ON revoked_deliveries USING btree (revoked_at);
+
+create table stream_deletions (
+  "position" bigint not null,
+  stream     text collate "C" not null,
+  constraint stream_deletions_pkey PRIMARY KEY ("position")
+);
 
 create table stream_purges (
   stream_id   bigint not null,
@@ -383,6 +409,7 @@ create table subscriptions (
   completed_at          timestamp with time zone,
   created_at            timestamp with time zone not null default date_trunc('milliseconds'::text, clock_timestamp()),
   used_at               timestamp with time zone not null default clock_timestamp(),
+  deleted_at            timestamp with time zone,
   constraint subscriptions_pkey PRIMARY KEY (id),
   constraint subscriptions_name_key UNIQUE (name),
   constraint subscriptions_queue_of_key UNIQUE (queue_of),
@@ -392,6 +419,8 @@ create table subscriptions (
   constraint subscriptions_on_unread_expired_check CHECK (on_unread_expired = ANY (ARRAY['requeue'::text, 'dead-letter'::text, 'drop'::text])),
   constraint subscriptions_push_check CHECK (push = ANY (ARRAY['immediate'::text, 'on-reconnect'::text, 'batched'::text]))
 );
+CREATE INDEX subscriptions_deleted ON subscriptions USING btree (id) WHERE deleted_at IS NOT NULL;
+CREATE INDEX subscriptions_expiring ON subscriptions USING btree (id) WHERE expires_after_ms IS NOT NULL;
 
 create view cursor_states as
  SELECT c.id,
@@ -459,7 +488,7 @@ declare
   s subscriptions;
   own text;
 begin
-  select * into s from subscriptions sub where sub.id = p_subscription;
+  select * into s from subscriptions sub where sub.id = p_subscription and sub.deleted_at is null;
   if not found then
     outcome := 'gone';
     return;
@@ -479,6 +508,9 @@ begin
     end if;
     insert into consumers (subscription_id, name, metadata, seen_at) values (p_subscription, p_name, coalesce(p_metadata, '{}'), clock_timestamp())
       on conflict (subscription_id, name) do update set seen_at = excluded.seen_at;
+    if s.expires_after_ms is not null then
+      update subscriptions sub set used_at = clock_timestamp() where sub.id = p_subscription;
+    end if;
   end if;
   select k.id into cursor_id from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = own;
   if not found then
@@ -489,6 +521,18 @@ begin
     end if;
   end if;
   if outcome = 'joined' and s.mode = 'consumer-group' then perform group_rebalance(cursor_id); end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION consumer_register(p_subscription bigint, p_name text, p_metadata json, p_start bigint, OUT outcome text, OUT cursor_id bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+begin
+  select j.outcome, j.cursor_id into outcome, cursor_id from consumer_join(p_subscription, p_name, p_metadata) j;
+  if p_start is null then return; end if;
+  -- Nobody has seen a cursor that this transaction has made.
+  update subscription_cursors k set start_position = p_start
+    where k.id = consumer_register.cursor_id and k.consumer = p_name and k.xmin = pg_current_xact_id()::xid;
 end $function$;
 
 CREATE OR REPLACE FUNCTION consumer_remove(p_subscription bigint, p_name text)
@@ -529,6 +573,13 @@ begin
   end loop;
 end $function$;
 
+CREATE OR REPLACE FUNCTION cursor_expire(p_cursor bigint, p_since timestamp with time zone)
+ RETURNS integer
+ LANGUAGE sql
+AS $function$
+  select delivery_expire(p_cursor, null, null, null, 'not settled in time', p_since)
+$function$;
+
 CREATE OR REPLACE FUNCTION cursor_floor(p_cursor bigint)
  RETURNS bigint
  LANGUAGE sql
@@ -548,6 +599,27 @@ AS $function$
   select s.mode = 'read-receipt' from subscription_cursors c join subscriptions s on s.id = c.subscription_id where c.id = p_cursor
 $function$;
 
+CREATE OR REPLACE FUNCTION cursor_lag(p_subscription bigint, p_cursor bigint, p_place bigint, p_unsettled bigint, p_limit integer, OUT events bigint, OUT is_least boolean, OUT seconds double precision)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+  first_position bigint;
+  oldest_at timestamptz;
+begin
+  select p_unsettled + b.events, b.is_least, b.first_at into events, is_least, oldest_at
+    from subscription_backlog(p_subscription, p_place, p_limit) b;
+  if p_unsettled > 0 then
+    select d.positions[1] into first_position from deliveries d
+      where d.cursor_id = p_cursor and d.positions[1] > -1 order by d.positions[1] limit 1;
+    -- Its stream may have forgotten the event: the next one in the log is about as old.
+    oldest_at := coalesce(
+      least(oldest_at, (select e.recorded_at from events e where e.position >= first_position order by e.position limit 1)), clock_timestamp());
+  end if;
+  seconds := greatest(0, coalesce(round(extract(epoch from clock_timestamp() - oldest_at)::numeric, 3), 0));
+end $function$;
+
 CREATE OR REPLACE FUNCTION cursor_next(p_cursor bigint, p_now timestamp with time zone, OUT step bigint, OUT place bigint)
  RETURNS record
  LANGUAGE sql
@@ -561,6 +633,83 @@ AS $function$
   where c.id = p_cursor
 $function$;
 
+CREATE OR REPLACE FUNCTION cursor_reset(p_cursor bigint, p_position bigint)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+declare
+  next_step bigint;
+  held record;
+begin
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
+  if not found then return false; end if;
+  select n.step into next_step from cursor_next(p_cursor, clock_timestamp()) n;
+  for held in
+    delete from deliveries d where d.cursor_id = p_cursor and d.due > '-infinity'
+      returning d.step, d.part, d.positions, d.state
+  loop
+    continue when held.state <> 'leased';
+    perform delivery_revoke(p_cursor, held.step, held.part, held.positions);
+  end loop;
+  delete from delivery_failures f where f.cursor_id = p_cursor;
+  delete from replayed_letters r where r.cursor_id = p_cursor;
+  -- After the leases: an acknowledgement that was on its way has made its receipts by now.
+  delete from receipts r where r.cursor_id = p_cursor and r.positions[1] > -1;
+  delete from early_reads e where e.cursor_id = p_cursor;
+  delete from processed_events p where p.cursor_id = p_cursor and p.position > p_position;
+  delete from paused_keys k where k.cursor_id = p_cursor;
+  insert into cursor_steps (cursor_id, step, position) values (p_cursor, next_step, p_position);
+  return true;
+end $function$;
+
+CREATE OR REPLACE FUNCTION cursor_resume_keys(p_cursor bigint)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  resumed int := 0;
+  paused record;
+begin
+  if not exists (select from paused_keys k where k.cursor_id = p_cursor) then return 0; end if;
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
+  for paused in
+    select k.key from paused_keys k
+    where k.cursor_id = p_cursor
+      and not exists (select from dead_letters l where l.cursor_id = k.cursor_id and l.position = k.position)
+  loop
+    perform group_unpause(p_cursor, paused.key);
+    resumed := resumed + 1;
+  end loop;
+  return resumed;
+end $function$;
+
+CREATE OR REPLACE FUNCTION cursor_settle_removed(p_cursor bigint, p_before bigint, p_after bigint, p_limit integer)
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+  held record;
+  removed bigint[];
+  reached bigint;
+begin
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
+  for held in
+    select d.step, d.part, d.piece, d.positions from deliveries d
+    where d.cursor_id = p_cursor and d.positions[1] > -1 and d.positions[1] > p_after and d.positions[1] < p_before
+    order by d.positions[1] limit p_limit for update
+  loop
+    reached := held.positions[1];
+    removed := array(
+      select u.position from unnest(held.positions) u(position)
+      where u.position < p_before and not event_is_there(u.position)
+        and not exists (select from replayed_letters r where r.position = u.position and r.cursor_id = p_cursor));
+    continue when removed = '{}';
+    perform delivery_take_out(held.step, p_cursor, held.part, held.piece, removed);
+    delete from delivery_failures f where f.cursor_id = p_cursor and f.position = any(removed);
+  end loop;
+  return reached;
+end $function$;
+
 CREATE OR REPLACE FUNCTION cursor_step(p_cursor bigint)
  RETURNS bigint
  LANGUAGE sql
@@ -569,6 +718,103 @@ AS $function$
     select p_cursor, n.step, n.place from cursor_next(p_cursor, clock_timestamp()) n
     returning step
 $function$;
+
+CREATE OR REPLACE FUNCTION cursor_steps_forget(p_after bigint, p_cursors integer, p_limit integer, OUT reached bigint, OUT gone integer, OUT is_rest boolean)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  c record;
+  newest bigint;
+  removed int;
+begin
+  gone := 0;
+  is_rest := false;
+  -- Steps that come back after a crash are removed again.
+  perform set_config('synchronous_commit', 'off', true);
+  for c in select k.id from subscription_cursors k where k.id > p_after order by k.id limit p_cursors loop
+    reached := c.id;
+    select n.step into newest from cursor_steps n where n.cursor_id = c.id order by n.step desc limit 1;
+    delete from cursor_steps n where n.cursor_id = c.id and n.step = any(array(
+      select o.step from cursor_steps o where o.cursor_id = c.id and o.step < newest order by o.step limit p_limit));
+    get diagnostics removed = row_count;
+    gone := gone + removed;
+    is_rest := is_rest or removed = p_limit;
+  end loop;
+end $function$;
+
+CREATE OR REPLACE FUNCTION cursors_with_deliveries(p_after bigint, p_limit integer, p_since timestamp with time zone, p_before timestamp with time zone)
+ RETURNS TABLE(cursor_id bigint, overdue boolean)
+ LANGUAGE sql
+ STABLE
+ SET enable_seqscan TO 'off'
+AS $function$
+  with recursive c(id, n) as (
+    (select d.cursor_id, 1 from deliveries d where d.cursor_id > p_after and d.due > '-infinity' order by d.cursor_id limit 1)
+    union all
+    select (select d.cursor_id from deliveries d where d.cursor_id > c.id and d.due > '-infinity' order by d.cursor_id limit 1), c.n + 1
+    from c where c.id is not null and c.n < p_limit
+  )
+  select c.id, exists (select from deliveries d where d.cursor_id = c.id and d.due > '-infinity' and d.due >= p_since
+                         and d.due <= p_before and d.state = 'leased')
+  from c where c.id is not null
+$function$;
+
+CREATE OR REPLACE FUNCTION dead_letter_targets(p_subscription bigint, p_ids bigint[], p_upto bigint)
+ RETURNS TABLE(id bigint, target bigint)
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select l.id, coalesce(l.cursor_id, (
+      select k.id from subscription_cursors k
+      where k.subscription_id = p_subscription and k.consumer = any(array['', l.consumer]) order by k.consumer limit 1))
+  from dead_letters l
+  where l.subscription_id = p_subscription and (p_ids is null or l.id = any(p_ids)) and l.id <= p_upto
+  order by l.id
+$function$;
+
+CREATE OR REPLACE FUNCTION dead_letters_replay(p_cursor bigint, p_ids bigint[], p_keys bigint[])
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  replayed int;
+  place bigint;
+  given bigint[];
+  due_now record;
+begin
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
+  if not found then return 0; end if;
+  select n.place into place from cursor_next(p_cursor, clock_timestamp()) n;
+  with taken as (
+    delete from dead_letters l where l.id = any(p_ids) returning l.*
+  ), kept as (
+    insert into replayed_letters as r (
+        position, cursor_id, stream, "offset", event_id, type, recorded_at, schema_version, correlation_id, partition_key,
+        attributes, data, data_binary)
+      select distinct on (t.position) t.position, p_cursor, t.stream, t."offset", t.event_id, t.type, t.recorded_at,
+             t.schema_version, t.correlation_id, t.partition_key, t.attributes, t.data, t.data_binary
+      from taken t order by t.position
+      on conflict (position, cursor_id) do update set settled_at = null
+  )
+  select count(*), array_agg(t.position), array_agg(u.key) as keys into replayed, given, p_keys
+    from taken t join unnest(p_ids, p_keys) u(id, key) on u.id = t.id;
+  if replayed = 0 then return 0; end if;
+  perform cursor_resume_keys(p_cursor);
+
+  -- After a reset it may be out again, or still to come by itself: then it is not handed out twice.
+  select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into due_now
+    from (select g.position, min(g.key) as key from unnest(given, p_keys) g(position, key) group by g.position) u
+    where not delivery_is_open(p_cursor, u.position) and (u.position <= place or not event_is_there(u.position));
+  if due_now.positions is null then return replayed; end if;
+  delete from delivery_failures f where f.cursor_id = p_cursor and f.position = any(due_now.positions);
+  delete from processed_events p where p.cursor_id = p_cursor and p.position = any(due_now.positions);
+  perform delivery_wait(p_cursor, due_now.positions,
+    case when (select s.mode from subscription_cursors c join subscriptions s on s.id = c.subscription_id where c.id = p_cursor) = 'consumer-group'
+         then due_now.keys end, clock_timestamp());
+  return replayed;
+end $function$;
 
 CREATE OR REPLACE FUNCTION delivery_claim(p_cursor bigint, p_revision bigint, p_after bigint, p_upto bigint, p_candidates bigint[], p_consumers text[], p_wants integer[], p_timeouts_ms bigint[], p_leased boolean[], p_max_in_flight integer, p_look boolean, p_first_steps bigint[], p_first_due timestamp with time zone, OUT status text, OUT step bigint, OUT place bigint, OUT now_at timestamp with time zone, OUT claimants integer[], OUT counts integer[], OUT positions bigint[], OUT attempts integer[], OUT deadlines_ms bigint[], OUT first_steps bigint[], OUT first_due timestamp with time zone)
  RETURNS record
@@ -1011,13 +1257,26 @@ begin
         subscription_id, cursor_id, consumer, position, stream, "offset", event_id, type, recorded_at, schema_version,
         correlation_id, partition_key, attributes, data, data_binary,
         reason, attempts, first_error, first_at, last_error, last_at, dead_at)
-      select s.id, p_cursor, p_consumer, e.position, st.name, e."offset", e.id, e.type, e.recorded_at, e.schema_version,
+      select s.id, p_cursor, p_consumer, g.position, e.stream, e."offset", e.event_id, e.type, e.recorded_at, e.schema_version,
              e.correlation_id, e.partition_key, e.attributes, e.data, e.data_binary,
              case when p_dead then 'rejected' else 'max-attempts' end, g.attempts, g.first_error, g.first_at, g.last_error, g.last_at, now_at
-      from given_up g cross join lateral (select ev.* from events ev where ev.position = g.position) e
-        join streams st on st.id = e.stream_id
-      where e."offset" >= st.first_offset
-      on conflict (cursor_id, position) do nothing
+      from given_up g cross join lateral (
+        select st.name as stream, ev."offset", ev.id as event_id, ev.type, ev.recorded_at, ev.schema_version,
+               ev.correlation_id, ev.partition_key, ev.attributes, ev.data, ev.data_binary
+        from events ev join streams st on st.id = ev.stream_id
+        where ev.position = g.position and ev."offset" >= st.first_offset
+        union all
+        select r.stream, r."offset", r.event_id, r.type, r.recorded_at, r.schema_version,
+               r.correlation_id, r.partition_key, r.attributes, r.data, r.data_binary
+        from replayed_letters r where r.position = g.position and r.cursor_id = p_cursor
+        limit 1
+      ) e
+      on conflict (cursor_id, position) do update
+        set consumer = excluded.consumer, reason = excluded.reason, attempts = excluded.attempts,
+            first_error = excluded.first_error, first_at = excluded.first_at,
+            last_error = excluded.last_error, last_at = excluded.last_at, dead_at = excluded.dead_at
+  ), dead_again as (
+    delete from replayed_letters r using given_up g where r.position = g.position and r.cursor_id = p_cursor
   )
   select array_agg(g.position) into dead from given_up g;
 
@@ -1035,6 +1294,17 @@ begin
       now_at + coalesce(p_delay_ms, least(s.backoff_max_ms, s.backoff_initial_ms * power(s.backoff_factor, again.attempts - 1))) * interval '1 millisecond');
   end loop;
 end $function$;
+
+CREATE OR REPLACE FUNCTION delivery_is_open(p_cursor bigint, p_position bigint)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select exists (select from deliveries d where d.cursor_id = p_cursor and d.positions[1] > -1
+                   and d.positions[1] <= p_position and p_position = any(d.positions))
+      or exists (select from receipts r where r.cursor_id = p_cursor and r.positions[1] > -1
+                   and r.positions[1] <= p_position and p_position = any(r.positions))
+$function$;
 
 CREATE OR REPLACE FUNCTION delivery_put_back(p_cursor bigint, p_steps bigint[], p_parts smallint[])
  RETURNS void
@@ -1913,6 +2183,25 @@ begin
   return marked;
 end $function$;
 
+CREATE OR REPLACE FUNCTION queue_state(p_stream_id bigint, OUT pending bigint, OUT dead_letters bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+  q record;
+begin
+  select s.id, k.place, k.leased + k.waiting + k.parked as unsettled into q
+    from streams st join subscriptions s on s.queue_of = st.name join cursor_states k on k.subscription_id = s.id
+    where st.id = p_stream_id;
+  if not found then
+    select h.last_offset - h.first_offset + 1, 0 into pending, dead_letters from stream_heads h where h.id = p_stream_id;
+    return;
+  end if;
+  select b.events + q.unsettled into pending from subscription_backlog(q.id, q.place, 1) b;
+  select count(*) into dead_letters from dead_letters l where l.subscription_id = q.id;
+end $function$;
+
 CREATE OR REPLACE FUNCTION receipt_deliver(p_cursor bigint, p_positions bigint[])
  RETURNS void
  LANGUAGE sql
@@ -2095,6 +2384,32 @@ begin
   end loop;
 end $function$;
 
+CREATE OR REPLACE FUNCTION replayed_letters_forget(p_position bigint, p_cursor bigint, p_limit integer, p_grace interval, OUT reached_position bigint, OUT reached_cursor bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  r record;
+begin
+  for r in
+    select l.position, l.cursor_id, l.settled_at, delivery_is_open(l.cursor_id, l.position) as is_open
+    from replayed_letters l where (l.position, l.cursor_id) > (p_position, p_cursor)
+    order by l.position, l.cursor_id limit p_limit
+  loop
+    reached_position := r.position;
+    reached_cursor := r.cursor_id;
+    if r.is_open or r.settled_at is null then
+      continue when r.is_open and r.settled_at is null;
+      update replayed_letters l set settled_at = case when r.is_open then null else clock_timestamp() end
+        where l.position = r.position and l.cursor_id = r.cursor_id;
+    else
+      -- It may have been put back once more since.
+      delete from replayed_letters l
+        where l.position = r.position and l.cursor_id = r.cursor_id and l.settled_at < clock_timestamp() - p_grace;
+    end if;
+  end loop;
+end $function$;
+
 CREATE OR REPLACE FUNCTION stream_configure(p_name text, p_ephemeral boolean, p_delivery text, p_replay boolean, p_max_age_ms bigint, p_max_bytes bigint, p_max_events bigint, p_visibility_timeout_ms integer, p_max_attempts integer, p_backoff_initial_ms integer, p_backoff_factor double precision, p_backoff_max_ms integer)
  RETURNS text
  LANGUAGE plpgsql
@@ -2148,8 +2463,10 @@ begin
       values ('-infinity', head.id, head.last_offset + 1)
       on conflict (trimmed_before, stream_id) do update set below_offset = excluded.below_offset;
   end if;
+  perform subscription_retire(s.id) from subscriptions s where s.queue_of = p_name;
   "position" := log_control('sluice.stream-deleted',
     json_build_object('stream', p_name, 'from', head.first_offset::text, 'to', head.last_offset::text));
+  insert into stream_deletions (position, stream) values ("position", p_name);
   return next;
 end $function$;
 
@@ -2403,6 +2720,85 @@ begin
     from unnest(names, due_from, due_to) as u(name, from_offset, to_offset))));
 end $function$;
 
+CREATE OR REPLACE FUNCTION subscription_backlog(p_subscription bigint, p_after bigint, p_limit integer, OUT events bigint, OUT is_least boolean, OUT first_at timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+declare
+  s subscriptions;
+  stream record;
+  first_offset bigint;
+  found_events bigint;
+  found_at timestamptz;
+  looked bigint;
+begin
+  events := 0;
+  is_least := false;
+  select sub.* into s from subscriptions sub where sub.id = p_subscription;
+  if not found then return; end if;
+  if s.correlation is not null then
+    select count(*) filter (where e.matches), min(e.recorded_at) filter (where e.matches), count(*) into events, first_at, looked
+      from (
+        select ev.recorded_at, (s.types is null or ev.type = any(s.types))
+               and (s.path is null or coalesce(ev.data::jsonb @@ s.path::jsonpath, false)) as matches
+        from events ev join streams st on st.id = ev.stream_id
+        where ev.correlation_id = s.correlation and ev.position > p_after and not ev.ephemeral and not st.internal
+          and ev."offset" >= st.first_offset
+        order by ev.position limit p_limit
+      ) e;
+    is_least := looked = p_limit;
+    return;
+  end if;
+  for stream in
+    select h.id, h.ephemeral, h.first_offset, h.last_offset from subscription_streams t join stream_heads h on h.name = t.stream
+    where t.subscription_id = s.id and h.last_position > p_after and h.last_offset >= h.first_offset
+  loop
+    -- What lies behind the last event up to the position: offsets have no gaps, so nothing needs counting.
+    first_offset := greatest(stream.first_offset, (
+      select e."offset" + 1 from events e where e.stream_id = stream.id and e.ephemeral = stream.ephemeral and e.position <= p_after
+      order by e.position desc limit 1));
+    if s.types is null and s.path is null then
+      found_events := stream.last_offset - first_offset + 1;
+      select e.recorded_at into found_at from events e
+        where e.stream_id = stream.id and e.ephemeral = stream.ephemeral and e."offset" = first_offset and e.position > p_after limit 1;
+    else
+      select count(*) filter (where e.matches), min(e.recorded_at) filter (where e.matches) into found_events, found_at
+        from (
+          select ev.recorded_at, (s.types is null or ev.type = any(s.types))
+                 and (s.path is null or coalesce(ev.data::jsonb @@ s.path::jsonpath, false)) as matches
+          from events ev
+          where ev.stream_id = stream.id and ev.ephemeral = stream.ephemeral and ev.position > p_after and ev."offset" >= first_offset
+          order by ev.position limit p_limit
+        ) e;
+      is_least := is_least or stream.last_offset - first_offset + 1 > p_limit;
+    end if;
+    events := events + found_events;
+    first_at := least(first_at, found_at);
+  end loop;
+end $function$;
+
+CREATE OR REPLACE FUNCTION subscription_clear(p_limit integer)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+declare
+  gone_id bigint;
+  removed int;
+begin
+  select s.id into gone_id from subscriptions s where s.deleted_at is not null order by s.id limit 1;
+  if not found then return false; end if;
+  delete from dead_letters l where l.id = any(array(
+    select d.id from dead_letters d where d.subscription_id = gone_id order by d.id limit p_limit));
+  get diagnostics removed = row_count;
+  if removed < p_limit then delete from subscriptions s where s.id = gone_id; end if;
+  return true;
+end $function$;
+
 CREATE OR REPLACE FUNCTION subscription_configure(p_configuration json, p_streams text[], OUT outcome text)
  RETURNS text
  LANGUAGE plpgsql
@@ -2449,7 +2845,7 @@ begin
           backoff_max_ms = c.backoff_max_ms, max_consumers = c.max_consumers, consumer_timeout_ms = c.consumer_timeout_ms, slots = c.slots,
           on_failure = c.on_failure, unread_timeout_ms = c.unread_timeout_ms, on_unread_expired = c.on_unread_expired,
           terminal = c.terminal, push = c.push, batch_interval_ms = c.batch_interval_ms, expires_after_ms = c.expires_after_ms,
-          metadata = c.metadata, revision = s.revision + 1
+          metadata = c.metadata, revision = s.revision + 1, used_at = clock_timestamp()
       where s.id = before.id;
   end if;
   delete from subscription_streams t where t.subscription_id = before.id and t.stream <> all(coalesce(p_streams, '{}'));
@@ -2458,6 +2854,40 @@ begin
     insert into subscription_cursors (subscription_id, consumer, start_position) values (before.id, '', before.start_position)
       on conflict (subscription_id, consumer) do nothing;
   end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION subscription_retire(p_subscription bigint)
+ RETURNS void
+ LANGUAGE sql
+AS $function$
+  delete from subscription_streams t where t.subscription_id = p_subscription;
+  update subscriptions s
+    set deleted_at = clock_timestamp(), name = '$deleted:' || s.id, queue_of = '$deleted:' || s.id, revision = s.revision + 1
+    where s.id = p_subscription;
+$function$;
+
+CREATE OR REPLACE FUNCTION subscriptions_expire(p_limit integer)
+ RETURNS SETOF text
+ LANGUAGE plpgsql
+AS $function$
+declare
+  unused record;
+begin
+  update subscriptions s set used_at = clock_timestamp()
+    where s.expires_after_ms is not null and s.deleted_at is null
+      and s.used_at < clock_timestamp() - least(s.expires_after_ms / 4, 60000) * interval '1 millisecond'
+      and exists (select from consumers m where m.subscription_id = s.id);
+  for unused in
+    select s.id, s.name from subscriptions s
+    where s.expires_after_ms is not null and s.deleted_at is null
+      and s.used_at < clock_timestamp() - s.expires_after_ms * interval '1 millisecond'
+    order by s.id limit p_limit for update skip locked
+  loop
+    -- Whoever joins locks the row first: what is a member by now is seen by this later statement.
+    continue when exists (select from consumers m where m.subscription_id = unused.id);
+    perform subscription_retire(unused.id);
+    return next unused.name;
+  end loop;
 end $function$;
 
 CREATE OR REPLACE FUNCTION unread_held(p_cursor bigint, p_after bigint, p_limit integer, OUT positions bigint[], OUT place bigint)

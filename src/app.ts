@@ -30,6 +30,7 @@ import { createUpkeep } from "./stream/upkeep.ts";
 import { createLocks } from "./subscription/exactly-once/locks.ts";
 import { createFollowers } from "./subscription/follow.ts";
 import { createUnreadGauge } from "./subscription/receipts/unread-gauge.ts";
+import { readFigures } from "./subscription/registry/figures.ts";
 import { type Subscriptions, startSubscriptions } from "./subscription/subscriptions.ts";
 
 export type App = {
@@ -46,6 +47,9 @@ export type App = {
 const appendsInFlight = 2;
 const claimsInFlight = 4;
 const followersReading = 4;
+/** Each has a time series of several gauges. */
+const subscriptionsMeasured = 200;
+const measureTimeoutMs = 500;
 
 /** Finds the database that the configuration names: a server, or the embedded Postgres, which is started. */
 export async function provideDatabase(
@@ -239,20 +243,24 @@ async function startParts(
   const loopLag = watchLoopLag();
   stops.push(loopLag.stop);
   const tailState = () => ({ head: tail.head(), lag: tail.lag() });
-  const metrics = createMetrics({
-    appends: appender.counters,
-    eventStreams: hub.counts,
-    subscriptionStreams: subscriptionStreams.counts,
-    liveConnections: live.counts,
-    tail: tailState,
-    forgetting: forgetting.counters,
-    ledger: () => ({ ...ledger.counts(), ...ledger.counters() }),
-    receipts: () => ({ ...receipts.counters(), ...expiry.counters() }),
-    unread: createUnreadGauge(reads),
-    processed: processed.counters,
-    locks: () => ({ ...locks.counters(), waiting: locks.waiting() }),
-    eventLoopLagSeconds: loopLag.seconds,
-  });
+  const metrics = createMetrics(
+    {
+      appends: appender.counters,
+      eventStreams: hub.counts,
+      subscriptionStreams: subscriptionStreams.counts,
+      liveConnections: live.counts,
+      tail: tailState,
+      forgetting: forgetting.counters,
+      ledger: () => ({ ...ledger.counts(), ...ledger.counters() }),
+      receipts: () => ({ ...receipts.counters(), ...expiry.counters() }),
+      unread: createUnreadGauge(reads),
+      processed: processed.counters,
+      locks: () => ({ ...locks.counters(), waiting: locks.waiting() }),
+      subscriptions: () => readFigures(reads, subscriptionsMeasured, measureTimeoutMs),
+      eventLoopLagSeconds: loopLag.seconds,
+    },
+    log,
+  );
   const body = createBodyReader({ maxBytes: config.maxBodyBytes, timeoutMs: config.bodyTimeoutMs });
   stops.push(body.stop);
   const server = createServer({
@@ -270,6 +278,7 @@ async function startParts(
       writes: appends,
       body,
       log,
+      onConfigured: consumption.configureQueue,
       onNoPartition: upkeep.wakePartitions,
       onControl(position) {
         onControl(position);
@@ -290,6 +299,16 @@ async function startParts(
       isFull,
       log,
     },
+    consumers: {
+      catalog,
+      membership: subscriptions.membership,
+      reset: subscriptions.reset,
+      reader: { pool: reads, knownHead: tail.head },
+      reads,
+      body,
+      log,
+    },
+    deadLetters: { deadLetters: subscriptions.deadLetters, catalog, reads, body, log },
     consume: { catalog, streams: subscriptionStreams, isDraining, isFull, log },
     receipts: { receipts, catalog, body },
     processed: { processed, catalog, body },

@@ -6,7 +6,7 @@ declare
   s subscriptions;
   own text;
 begin
-  select * into s from subscriptions sub where sub.id = p_subscription;
+  select * into s from subscriptions sub where sub.id = p_subscription and sub.deleted_at is null;
   if not found then
     outcome := 'gone';
     return;
@@ -26,6 +26,9 @@ begin
     end if;
     insert into consumers (subscription_id, name, metadata, seen_at) values (p_subscription, p_name, coalesce(p_metadata, '{}'), clock_timestamp())
       on conflict (subscription_id, name) do update set seen_at = excluded.seen_at;
+    if s.expires_after_ms is not null then
+      update subscriptions sub set used_at = clock_timestamp() where sub.id = p_subscription;
+    end if;
   end if;
   select k.id into cursor_id from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = own;
   if not found then

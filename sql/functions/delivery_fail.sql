@@ -1,7 +1,8 @@
 -- Notes that events of a cursor were handed out in vain, and decides what becomes of them: another try after a delay, or
 -- the dead letters. The caller has locked the cursor and taken the events out of their leases. p_keys: of a consumer group,
 -- where later events of the same keys are taken back too and come again behind them. p_delay_ms: null = the subscription's
--- backoff. What is marked as processed is settled instead. p_dead: give all of them up at once. An event that is gone from the log is gone here.
+-- backoff. What is marked as processed is settled instead. p_dead: give all of them up at once. An event that is gone from the
+-- log is gone here, unless it is a dead letter that was put back.
 create or replace function delivery_fail(
   p_cursor bigint, p_consumer text, p_positions bigint[], p_keys bigint[], p_error text, p_delay_ms bigint, p_dead boolean
 ) returns void
@@ -36,13 +37,26 @@ begin
         subscription_id, cursor_id, consumer, position, stream, "offset", event_id, type, recorded_at, schema_version,
         correlation_id, partition_key, attributes, data, data_binary,
         reason, attempts, first_error, first_at, last_error, last_at, dead_at)
-      select s.id, p_cursor, p_consumer, e.position, st.name, e."offset", e.id, e.type, e.recorded_at, e.schema_version,
+      select s.id, p_cursor, p_consumer, g.position, e.stream, e."offset", e.event_id, e.type, e.recorded_at, e.schema_version,
              e.correlation_id, e.partition_key, e.attributes, e.data, e.data_binary,
              case when p_dead then 'rejected' else 'max-attempts' end, g.attempts, g.first_error, g.first_at, g.last_error, g.last_at, now_at
-      from given_up g cross join lateral (select ev.* from events ev where ev.position = g.position) e
-        join streams st on st.id = e.stream_id
-      where e."offset" >= st.first_offset
-      on conflict (cursor_id, position) do nothing
+      from given_up g cross join lateral (
+        select st.name as stream, ev."offset", ev.id as event_id, ev.type, ev.recorded_at, ev.schema_version,
+               ev.correlation_id, ev.partition_key, ev.attributes, ev.data, ev.data_binary
+        from events ev join streams st on st.id = ev.stream_id
+        where ev.position = g.position and ev."offset" >= st.first_offset
+        union all
+        select r.stream, r."offset", r.event_id, r.type, r.recorded_at, r.schema_version,
+               r.correlation_id, r.partition_key, r.attributes, r.data, r.data_binary
+        from replayed_letters r where r.position = g.position and r.cursor_id = p_cursor
+        limit 1
+      ) e
+      on conflict (cursor_id, position) do update
+        set consumer = excluded.consumer, reason = excluded.reason, attempts = excluded.attempts,
+            first_error = excluded.first_error, first_at = excluded.first_at,
+            last_error = excluded.last_error, last_at = excluded.last_at, dead_at = excluded.dead_at
+  ), dead_again as (
+    delete from replayed_letters r using given_up g where r.position = g.position and r.cursor_id = p_cursor
   )
   select array_agg(g.position) into dead from given_up g;
 

@@ -1,6 +1,6 @@
 -- Deletes a stream: hides its events at once and for good, records that in the log, and leaves the rows to the purge.
--- Its offsets go on if the name is used again, with the configuration of a new stream. Returns no row when there is no
--- such stream.
+-- Its offsets go on if the name is used again, with the configuration of a new stream. Its queue is gone at once too; what
+-- the ledgers hold of its events goes in the background. Returns no row when there is no such stream.
 create or replace function stream_delete(p_name text)
 returns table (first_offset bigint, last_offset bigint, "position" bigint)
 language plpgsql as $$
@@ -29,7 +29,9 @@ begin
       values ('-infinity', head.id, head.last_offset + 1)
       on conflict (trimmed_before, stream_id) do update set below_offset = excluded.below_offset;
   end if;
+  perform subscription_retire(s.id) from subscriptions s where s.queue_of = p_name;
   "position" := log_control('sluice.stream-deleted',
     json_build_object('stream', p_name, 'from', head.first_offset::text, 'to', head.last_offset::text));
+  insert into stream_deletions (position, stream) values ("position", p_name);
   return next;
 end $$;

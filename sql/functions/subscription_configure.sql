@@ -45,7 +45,7 @@ begin
           backoff_max_ms = c.backoff_max_ms, max_consumers = c.max_consumers, consumer_timeout_ms = c.consumer_timeout_ms, slots = c.slots,
           on_failure = c.on_failure, unread_timeout_ms = c.unread_timeout_ms, on_unread_expired = c.on_unread_expired,
           terminal = c.terminal, push = c.push, batch_interval_ms = c.batch_interval_ms, expires_after_ms = c.expires_after_ms,
-          metadata = c.metadata, revision = s.revision + 1
+          metadata = c.metadata, revision = s.revision + 1, used_at = clock_timestamp()
       where s.id = before.id;
   end if;
   delete from subscription_streams t where t.subscription_id = before.id and t.stream <> all(coalesce(p_streams, '{}'));

@@ -17,6 +17,7 @@ export const catalogue = {
   "live-connection-not-found": { status: 404, title: "The live connection does not exist", retryable: false },
   "not-processed": { status: 404, title: "The event is not processed", retryable: true },
   "lock-not-found": { status: 404, title: "Nobody holds the lock", retryable: false },
+  "dead-letter-not-found": { status: 404, title: "There is no such dead letter", retryable: false },
   "method-not-allowed": { status: 405, title: "The resource has no such method", retryable: false },
   "not-acceptable": { status: 406, title: "None of the accepted media types can be served", retryable: false },
   "request-timeout": { status: 408, title: "The body did not arrive in time", retryable: true },
@@ -31,6 +32,7 @@ export const catalogue = {
   "lock-held": { status: 409, title: "The lock is held", retryable: true },
   "stale-token": { status: 409, title: "The token does not hold any more", retryable: false },
   "already-processed": { status: 409, title: "The event is processed already", retryable: false },
+  "cursor-elsewhere": { status: 409, title: "The cursor is not reset here", retryable: false },
   "event-removed": { status: 410, title: "The event has been removed", retryable: false },
   "wrong-expected-version": { status: 412, title: "Wrong expected version", retryable: false },
   "body-too-large": { status: 413, title: "The body is too large", retryable: false },
@@ -181,6 +183,16 @@ export const lockHeld = (key: string, owner: string | null, expiresAt: string, l
     retryAfter: Math.max(1, Math.ceil(leftMs / 1_000)),
   });
 export const staleToken = (detail: string) => new Problem("stale-token", detail);
+export const cursorElsewhere = (subscription: string, mode: string, isOwn: boolean) =>
+  new Problem(
+    "cursor-elsewhere",
+    isOwn
+      ? `Each consumer of ${subscription}, which is ${mode}, has a cursor of its own: reset those`
+      : `The consumers of ${subscription}, which is ${mode}, share one cursor: reset that of the subscription`,
+    { subscription },
+  );
+export const deadLetterNotFound = (of: string, id: string) =>
+  new Problem("dead-letter-not-found", `${of} has no dead letter ${id}`, { id });
 export const eventNotFound = (stream: string, offset: string) =>
   new Problem("event-not-found", `Stream ${stream} has no event at offset ${offset}`, { stream, offset });
 export const eventRemoved = (stream: string, offset: string, firstOffset: string) =>

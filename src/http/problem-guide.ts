@@ -104,6 +104,10 @@ export const guide: Record<ProblemCode, Guidance> = {
     remedy:
       "Open it with GET /api/live/{id}, and add streams and subscriptions with PUT. It is forgotten a while after its reader has left.",
   },
+  "dead-letter-not-found": {
+    meaning: "The subscription or queue has no dead letter of this id: it was put back or discarded, or never was.",
+    remedy: "GET the list of its dead letters.",
+  },
   "method-not-allowed": {
     meaning: "The resource is there and does not have this method.",
     remedy: "Allow, in the answer's headers, lists the methods that it has.",
@@ -134,6 +138,11 @@ export const guide: Record<ProblemCode, Guidance> = {
     meaning:
       "The reader stands behind the last event that there is. The log is another one than it read before, such as one restored from a backup, or the number is wrong.",
     remedy: "Compare logId with the one seen before. If it is another, begin anew; else correct the number.",
+  },
+  "cursor-elsewhere": {
+    meaning:
+      "In broadcast and read-receipt subscriptions each consumer has a cursor of its own; in the other modes all share the subscription's.",
+    remedy: "POST to reset-offset of the consumer, or of the subscription, as the detail says.",
   },
   "event-removed": {
     meaning: "The event was there and has been removed, with its stream or by its retention.",

@@ -6,8 +6,10 @@ import type { Log } from "../base/log.ts";
 import { type AppendDependencies, appendHandler } from "./append.ts";
 import { type ClaimsDependencies, claimsHandlers } from "./claims.ts";
 import { type ConsumeDependencies, consumeHandler } from "./consume.ts";
+import { type ConsumersDependencies, consumersHandlers } from "./consumers.ts";
 import { answerProblem, createEdge } from "./context.ts";
 import { createCors } from "./cors.ts";
+import { type DeadLettersDependencies, deadLettersHandlers } from "./dead-letters.ts";
 import { docsHandlers } from "./docs.ts";
 import { type EventsDependencies, eventHandler, eventsHandler } from "./events.ts";
 import { type LiveDependencies, liveHandlers } from "./live.ts";
@@ -32,6 +34,8 @@ export type ServerDependencies = {
   receipts: ReceiptsDependencies;
   processed: ProcessedDependencies;
   locks: LocksDependencies;
+  consumers: ConsumersDependencies;
+  deadLetters: DeadLettersDependencies;
   operations: OperationsDependencies;
   /** Origins whose pages may use the service from a browser. */
   corsOrigins: readonly string[];
@@ -49,6 +53,9 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
   const receipts = receiptsHandlers(dependencies.receipts);
   const processed = processedHandlers(dependencies.processed);
   const locks = locksHandlers(dependencies.locks);
+  const consumers = consumersHandlers(dependencies.consumers);
+  const deadLetters = deadLettersHandlers(dependencies.deadLetters, "subscription");
+  const queueLetters = deadLettersHandlers(dependencies.deadLetters, "queue");
   const operations = operationsHandlers(dependencies.operations);
   const docs = docsHandlers(document, dependencies.development);
   const problems = problemPageHandlers();
@@ -66,6 +73,10 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
     "POST /api/streams/:name/acks": queues.acknowledge,
     "POST /api/streams/:name/nacks": queues.giveBack,
     "POST /api/streams/:name/extensions": queues.extend,
+    "GET /api/streams/:name/dead-letters": queueLetters.list,
+    "GET /api/streams/:name/dead-letters/:id": queueLetters.get,
+    "POST /api/streams/:name/dead-letters/replay": queueLetters.replay,
+    "DELETE /api/streams/:name/dead-letters": queueLetters.discard,
     "GET /api/streams/:name/subscriptions": subscriptions.ofStream,
     "GET /api/subscriptions": subscriptions.list,
     "GET /api/subscriptions/:name": subscriptions.get,
@@ -93,6 +104,17 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
     "GET /api/locks/:key": locks.get,
     "PUT /api/locks/:key": locks.renew,
     "DELETE /api/locks/:key": locks.release,
+    "GET /api/subscriptions/:name/consumers": consumers.list,
+    "GET /api/subscriptions/:name/consumers/:consumer": consumers.get,
+    "PUT /api/subscriptions/:name/consumers/:consumer": consumers.put,
+    "DELETE /api/subscriptions/:name/consumers/:consumer": consumers.remove,
+    "POST /api/subscriptions/:name/consumers/:consumer/heartbeat": consumers.heartbeat,
+    "POST /api/subscriptions/:name/consumers/:consumer/reset-offset": consumers.reset,
+    "POST /api/subscriptions/:name/reset-offset": consumers.resetShared,
+    "GET /api/subscriptions/:name/dead-letters": deadLetters.list,
+    "GET /api/subscriptions/:name/dead-letters/:id": deadLetters.get,
+    "POST /api/subscriptions/:name/dead-letters/replay": deadLetters.replay,
+    "DELETE /api/subscriptions/:name/dead-letters": deadLetters.discard,
     "GET /livez": operations.live,
     "GET /readyz": operations.ready,
     "GET /metrics": operations.metrics,

@@ -3,7 +3,7 @@ import { forbidden, malformedBody, streamNotFound } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Principal } from "../base/principal.ts";
 import type { Pool } from "../storage/pool.ts";
-import { parseConfiguration } from "../stream/stream-configuration.ts";
+import { parseConfiguration, type StreamConfiguration } from "../stream/stream-configuration.ts";
 import { configureStream, deleteStream, describeStream, listStreams } from "../stream/streams.ts";
 import type { BodyReader } from "./body.ts";
 import { type Handler, json } from "./context.ts";
@@ -14,6 +14,8 @@ export type StreamsDependencies = {
   writes: Pool;
   body: BodyReader;
   log: Log;
+  /** A stream has this configuration now. */
+  onConfigured: (name: string, configuration: StreamConfiguration) => Promise<void>;
   /** A control record was written at this position. */
   onControl: (position: number) => void;
   /** The log has no partition for the next position; resolves when it is worth trying again. */
@@ -27,6 +29,7 @@ export function streamsHandlers({
   writes,
   body,
   log,
+  onConfigured,
   onControl,
   onNoPartition,
 }: StreamsDependencies): StreamsHandlers {
@@ -73,6 +76,7 @@ export function streamsHandlers({
       }
       const configuration = parseConfiguration(value);
       const isNew = await configureStream(writes, name, configuration);
+      await onConfigured(name, configuration);
       log.info(
         { requestId: requestId(), stream: name, ...configuration },
         isNew ? "stream created" : "stream configured",

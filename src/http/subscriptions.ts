@@ -1,17 +1,16 @@
 // /api/subscriptions and /api/subscriptions/{id}: creates, configures, lists, describes, pauses, resumes and deletes them.
-import { forbidden, subscriptionNotFound } from "../base/errors.ts";
+import { subscriptionNotFound } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import type { Principal } from "../base/principal.ts";
 import type { Pool } from "../storage/pool.ts";
 import type { Catalog } from "../subscription/registry/catalog.ts";
 import { parseSubscription } from "../subscription/registry/configuration.ts";
 import { describeSubscription, describeSubscriptions } from "../subscription/registry/description.ts";
-import type { Subscription } from "../subscription/registry/subscription.ts";
 import { listSubscriptions } from "../subscription/registry/subscriptions.ts";
 import type { BodyReader } from "./body.ts";
 import { type Handler, json } from "./context.ts";
 import { readJson } from "./json-body.ts";
 import { readNumber, readQuery, readStreamName, readSubscriptionName } from "./parameters.ts";
+import { manageableSubscription, requireManage, seesSubscription, visibleSubscription } from "./subscription-access.ts";
 
 export type SubscriptionsDependencies = { catalog: Catalog; reads: Pool; body: BodyReader; log: Log };
 
@@ -26,21 +25,6 @@ export type SubscriptionsHandlers = {
 };
 
 export function subscriptionsHandlers({ catalog, reads, body, log }: SubscriptionsDependencies): SubscriptionsHandlers {
-  const sees = (principal: Principal, { streams }: Subscription) =>
-    streams === null || streams.every((name) => principal.canRead(name));
-
-  async function manageable(principal: Principal, name: string): Promise<Subscription> {
-    const subscription = await catalog.refresh(name);
-    if (subscription === null || !sees(principal, subscription)) throw subscriptionNotFound(name);
-    requireManage(principal, subscription.streams);
-    return subscription;
-  }
-
-  function requireManage(principal: Principal, streams: readonly string[] | null): void {
-    const refused = streams?.find((name) => !principal.canManage(name));
-    if (refused !== undefined) throw forbidden(`Managing subscriptions of stream ${refused} is not allowed`);
-  }
-
   function listHandler(streamOf: (params: Record<string, string>) => string | null): Handler {
     return async ({ request, params, principal }) => {
       const query = readQuery(request, ["after", "limit"]);
@@ -52,7 +36,7 @@ export function subscriptionsHandlers({ catalog, reads, body, log }: Subscriptio
       const shown = found.slice(0, limit);
       const subscriptions = await describeSubscriptions(
         reads,
-        shown.filter((subscription) => sees(principal, subscription)),
+        shown.filter((subscription) => seesSubscription(principal, subscription)),
       );
       const following = new URLSearchParams(query);
       following.set("after", shown.at(-1)?.name ?? "");
@@ -64,7 +48,7 @@ export function subscriptionsHandlers({ catalog, reads, body, log }: Subscriptio
   function pauseHandler(paused: boolean): Handler {
     return async ({ request, params, principal, requestId }) => {
       readQuery(request, []);
-      const { name } = await manageable(principal, readSubscriptionName(params.name ?? ""));
+      const { name } = await manageableSubscription(catalog, principal, params.name);
       await catalog.setPaused(name, paused);
       log.info({ requestId: requestId(), subscription: name }, paused ? "subscription paused" : "subscription resumed");
       return json(await describeSubscription(reads, (await catalog.refresh(name)) ?? notFound(name)));
@@ -76,10 +60,7 @@ export function subscriptionsHandlers({ catalog, reads, body, log }: Subscriptio
     ofStream: listHandler((params) => readStreamName(params.name ?? "")),
     async get({ request, params, principal }) {
       readQuery(request, []);
-      const name = readSubscriptionName(params.name ?? "");
-      const subscription = await catalog.refresh(name);
-      if (subscription === null || !sees(principal, subscription)) throw subscriptionNotFound(name);
-      return json(await describeSubscription(reads, subscription));
+      return json(await describeSubscription(reads, await visibleSubscription(catalog, principal, params.name)));
     },
     async put({ request, params, principal, requestId }) {
       readQuery(request, []);
@@ -98,7 +79,7 @@ export function subscriptionsHandlers({ catalog, reads, body, log }: Subscriptio
     },
     async remove({ request, params, principal, requestId }) {
       readQuery(request, []);
-      const { name } = await manageable(principal, readSubscriptionName(params.name ?? ""));
+      const { name } = await manageableSubscription(catalog, principal, params.name);
       await catalog.remove(name);
       log.info({ requestId: requestId(), subscription: name }, "subscription deleted");
       return new Response(null, { status: 204 });

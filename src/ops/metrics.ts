@@ -1,5 +1,7 @@
 // The metrics of this process, or of all that serve one port, in the text format of Prometheus.
 import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { Log } from "../base/log.ts";
+import { createSubscriptionGauges, type SubscriptionFigures } from "./subscription-gauges.ts";
 import type { ProcessMetrics } from "./workers/messages.ts";
 
 export type MetricsSources = {
@@ -37,6 +39,8 @@ export type MetricsSources = {
   unread: () => Promise<ReadonlyMap<string, number>>;
   processed: () => { marked: number; forgotten: number };
   locks: () => { acquired: number; refused: number; waiting: number };
+  /** How the subscriptions stand, within a moment. */
+  subscriptions: () => Promise<SubscriptionFigures[]>;
   eventLoopLagSeconds: () => number;
 };
 
@@ -52,7 +56,10 @@ export async function renderMetrics(processes: ProcessMetrics[]): Promise<{ cont
   return { contentType: registry.contentType, text: await registry.metrics() };
 }
 
-export function createMetrics(sources: MetricsSources): Metrics {
+// Below the time that the supervisor of workers gives each of them.
+const measureWithinMs = 700;
+
+export function createMetrics(sources: MetricsSources, log: Log): Metrics {
   const registry = new Registry();
   const counter = (name: string, help: string, read: () => number) => {
     let last = 0;
@@ -196,6 +203,7 @@ export function createMetrics(sources: MetricsSources): Metrics {
   gauge("sluice_event_loop_lag_seconds", "How late the last timer came.", sources.eventLoopLagSeconds, "max");
   gauge("sluice_process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage().rss);
   gauge("sluice_workers", "Processes that serve.", () => 1);
+  const subscriptionGauges = createSubscriptionGauges(registry, sources.subscriptions, measureWithinMs, log);
   const latency = new Histogram({
     name: "sluice_append_duration_seconds",
     help: "From the arrival of an append to its answer, for those that were stored.",
@@ -204,6 +212,9 @@ export function createMetrics(sources: MetricsSources): Metrics {
   });
   return {
     observeAppend: (seconds) => latency.observe(seconds),
-    measure: () => registry.getMetricsAsJSON(),
+    async measure() {
+      await subscriptionGauges.refresh();
+      return registry.getMetricsAsJSON();
+    },
   };
 }

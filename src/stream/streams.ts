@@ -16,9 +16,17 @@ export type StreamDescription = StreamSettings & {
   firstTime: string | null;
   lastTime: string | null;
   bytes: string;
+  /** Events that the queue of an ephemeral stream has not settled; null of a persistent one, as the next. */
+  pending: string | null;
+  deadLetters: string | null;
 };
 
-type Edges = { first_time: string | null; last_time: string | null };
+type Edges = {
+  first_time: string | null;
+  last_time: string | null;
+  pending: string | null;
+  dead_letters: string | null;
+};
 
 /** Creates the stream or changes its configuration. Returns whether it is new. Throws `stream-type-fixed`. */
 export async function configureStream(pool: Pool, name: string, configuration: StreamConfiguration): Promise<boolean> {
@@ -107,17 +115,25 @@ export async function deleteStream(
   }
 }
 
-/** The times of the first and last events. */
+/** The times of the first and last events, and how an ephemeral stream's queue stands. */
 async function readEdges(sql: Sql, heads: readonly StreamHead[]): Promise<Edges[]> {
   if (heads.length === 0) return [];
   const rows = await sql<Edges[]>`
     select
       (select e.recorded_at from events e where e.stream_id = h.id and e.position >= h.first_offset and e."offset" >= h.first_offset
        order by e.position limit 1) as first_time,
-      (select e.recorded_at from events e where e.position = h.last_position and e.stream_id = h.id and e."offset" >= h.first_offset) as last_time
+      (select e.recorded_at from events e where e.position = h.last_position and e.stream_id = h.id and e."offset" >= h.first_offset) as last_time,
+      q.pending, q.dead_letters
     from json_to_recordset(${JSON.stringify(
-      heads.map((h, n) => ({ n, id: h.id, first_offset: h.firstOffset, last_position: h.lastPosition })),
-    )}::text::json) as h(n int, id bigint, first_offset bigint, last_position bigint)
+      heads.map((h, n) => ({
+        n,
+        id: h.id,
+        ephemeral: h.configuration.ephemeral,
+        first_offset: h.firstOffset,
+        last_position: h.lastPosition,
+      })),
+    )}::text::json) as h(n int, id bigint, ephemeral boolean, first_offset bigint, last_position bigint)
+      left join lateral queue_state(h.id) q on h.ephemeral
     order by h.n`;
   return [...rows];
 }
@@ -134,5 +150,7 @@ function describe(head: StreamHead, edges: Edges): StreamDescription {
     firstTime: edges.first_time,
     lastTime: edges.last_time,
     bytes: String(head.bytes),
+    pending: edges.pending,
+    deadLetters: edges.dead_letters,
   };
 }

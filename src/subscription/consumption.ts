@@ -1,13 +1,14 @@
 // Consuming a subscription or a stream's built-in queue: finds it, makes the consumer a member, and hands out events.
 import { notAQueue, Problem, streamNotFound } from "../base/errors.ts";
 import type { Pool } from "../storage/pool.ts";
+import type { StreamConfiguration } from "../stream/stream-configuration.ts";
 import { readStreamHeads } from "../stream/stream-head.ts";
 import type { Handout } from "./ledger/delivery.ts";
 import type { Ledger } from "./ledger/ledger.ts";
 import type { Catalog } from "./registry/catalog.ts";
 import type { Membership } from "./registry/membership.ts";
 import { queueConfiguration } from "./registry/queue.ts";
-import { queueName, type Subscription } from "./registry/subscription.ts";
+import { queueName, type Subscription, streamOfQueue } from "./registry/subscription.ts";
 
 export type ConsumeOptions = {
   consumer: string;
@@ -25,10 +26,12 @@ export type ConsumeOptions = {
 export type Consumed = Handout & { cursor: number };
 
 export type Consumption = {
-  /** Throws `subscription-not-found`, `too-many-consumers`. */
+  /** Throws `subscription-not-found`, `too-many-consumers`; of a queue whose stream was deleted, `stream-not-found`. */
   claim: (name: string, options: ConsumeOptions) => Promise<Consumed>;
   /** The built-in queue of an ephemeral stream; it begins with its first use. Throws `stream-not-found`, `not-a-queue`. */
   queue: (stream: string) => Promise<Subscription>;
+  /** The stream has this configuration now; its queue, if it is in use already, goes by it. */
+  configureQueue: (stream: string, configuration: StreamConfiguration) => Promise<void>;
 };
 
 export type ConsumptionOptions = { catalog: Catalog; membership: Membership; ledger: Ledger; reads: Pool };
@@ -50,6 +53,22 @@ export function createConsumption({ catalog, membership, ledger, reads }: Consum
     return { ...handout, cursor };
   }
 
+  async function queue(stream: string): Promise<Subscription> {
+    const found = await catalog.find(queueName(stream));
+    if (found !== null) return found;
+    const [head] = await reads.run((sql) => readStreamHeads(sql, [stream]));
+    if (head === undefined || !head.exists) throw streamNotFound(stream);
+    if (!head.configuration.ephemeral) throw notAQueue(stream);
+    // Counts from its first use on, beginning with what is still there.
+    const configuration = queueConfiguration(stream, head.configuration);
+    await catalog.configure(
+      queueName(stream),
+      { configuration, from: "beginning", delivery: configuration.delivery },
+      stream,
+    );
+    return catalog.require(queueName(stream));
+  }
+
   return {
     async claim(name, options) {
       try {
@@ -59,24 +78,27 @@ export function createConsumption({ catalog, membership, ledger, reads }: Consum
         // What was remembered is of a subscription or a cursor that is gone; there may be another one of the name.
         const subscription = await catalog.find(name);
         if (subscription !== null) membership.forget(subscription, options.consumer);
-        if ((await catalog.refresh(name)) === null) throw error;
+        if ((await catalog.refresh(name)) === null) {
+          const stream = streamOfQueue(name);
+          if (stream === null) throw error;
+          // The queue went with its stream; there may be another stream of the name.
+          await queue(stream);
+        }
         return attempt(name, options);
       }
     },
-    async queue(stream) {
-      const found = await catalog.find(queueName(stream));
-      if (found !== null) return found;
-      const [head] = await reads.run((sql) => readStreamHeads(sql, [stream]));
-      if (head === undefined || !head.exists) throw streamNotFound(stream);
-      if (!head.configuration.ephemeral) throw notAQueue(stream);
-      // Counts from its first use on, beginning with what is still there.
-      const configuration = queueConfiguration(stream, head.configuration);
+    queue,
+    async configureQueue(stream, configuration) {
+      if (!configuration.ephemeral || (await catalog.refresh(queueName(stream))) === null) return;
       await catalog.configure(
         queueName(stream),
-        { configuration, from: "beginning", delivery: configuration.delivery },
+        {
+          configuration: queueConfiguration(stream, configuration),
+          from: "beginning",
+          delivery: configuration.delivery,
+        },
         stream,
       );
-      return catalog.require(queueName(stream));
     },
   };
 }

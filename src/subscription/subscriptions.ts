@@ -2,19 +2,22 @@
 import type { Log } from "../base/log.ts";
 import { createSemaphore } from "../base/semaphore.ts";
 import type { Pool } from "../storage/pool.ts";
-import { readPositions } from "../stream/page.ts";
 import { readHead } from "../stream/resolve.ts";
 import type { Tail } from "../stream/tail.ts";
 import { type Consumption, createConsumption } from "./consumption.ts";
+import { createDeadLetters, type DeadLetters } from "./dead-letters.ts";
 import { createProcessedEvents, type ProcessedEvents } from "./exactly-once/processed.ts";
 import { createCandidateReader } from "./ledger/candidates.ts";
 import { createLedger, type Ledger } from "./ledger/ledger.ts";
 import { createTokens } from "./ledger/token.ts";
+import { readHandedOut } from "./letter-content.ts";
 import { type ReceiptExpiry, startReceiptExpiry } from "./receipts/expiry.ts";
 import { createReceipts, type Receipts } from "./receipts/receipts.ts";
 import { type Catalog, createCatalog } from "./registry/catalog.ts";
 import { createMembership, type Membership } from "./registry/membership.ts";
+import { createReset, type Reset } from "./registry/reset.ts";
 import { findSubscriptionById } from "./registry/subscriptions.ts";
+import { startSweeper } from "./sweep/sweeper.ts";
 
 export type Subscriptions = {
   catalog: Catalog;
@@ -24,6 +27,8 @@ export type Subscriptions = {
   processed: ProcessedEvents;
   receipts: Receipts;
   expiry: ReceiptExpiry;
+  reset: Reset;
+  deadLetters: DeadLetters;
   stop: () => Promise<void>;
 };
 
@@ -62,7 +67,7 @@ export async function startSubscriptions({
       tail,
       pool: reads,
       reads: createSemaphore(pagesReading),
-      readEvents: (positions) => readPositions(reads, positions),
+      readEvents: (positions) => readHandedOut(reads, positions),
     }),
     tokens,
     findById: (id) => reads.run((sql) => findSubscriptionById(sql, id)),
@@ -75,8 +80,9 @@ export async function startSubscriptions({
     announce(cursors);
   };
   const expiry = startReceiptExpiry({ pool: claims, onReturned: changed, log });
+  const reader = { pool: reads, knownHead: tail.head };
   const catalog = createCatalog({
-    reader: { pool: reads, knownHead: tail.head },
+    reader,
     writes: claims,
     async cursorsOf({ id }) {
       const rows = await reads.run(
@@ -92,6 +98,7 @@ export async function startSubscriptions({
   });
   const processed = createProcessedEvents({ reads, claims, tokens, windowMs: processedMs, log });
   const membership = createMembership({ pool: claims, onReturned: (cursor) => changed([cursor]), log });
+  const sweeper = startSweeper({ pool: claims, onChanged: (cursor) => changed([cursor]), log });
   return {
     catalog,
     membership,
@@ -100,7 +107,10 @@ export async function startSubscriptions({
     processed,
     receipts: createReceipts({ reads, claims, readHead: readHeadNow, onRead: (cursor) => changed([cursor]) }),
     expiry,
+    deadLetters: createDeadLetters({ reads, writes: claims, onChanged: (cursor) => changed([cursor]) }),
+    reset: createReset({ reader, writes: claims, onReset: (cursor) => changed([cursor]) }),
     async stop() {
+      await sweeper.stop();
       await expiry.stop();
       await processed.stop();
       await membership.stop();

@@ -1,6 +1,6 @@
 // The built-in queue of an ephemeral stream: enqueue, claim, acknowledge, give back.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { append, expectProblem } from "../support/client.ts";
+import { append, expectProblem, send } from "../support/client.ts";
 import { ack, claim, nack, offsets, post, put, queue, tokens } from "../support/consume.ts";
 import { type Service, startService } from "../support/service.ts";
 import { until } from "../support/until.ts";
@@ -132,6 +132,13 @@ test("a waiting claim is answered as soon as something is enqueued, and with not
   expect(offsets(await waiting)).toEqual([0]);
 });
 
+test("a claim that waits is not held up by large events of other streams that lie before its own", async () => {
+  const large = "x".repeat(700_000);
+  for (let i = 0; i < 4; i++) await append(service.url, "large", { type: "A", data: large });
+  const { source } = await newQueue(1);
+  expect(offsets(await claim(source, { wait: "600ms" }))).toEqual([0]);
+});
+
 test("claims that wait together share what comes", async () => {
   const { name, source } = await newQueue(0);
   const waiting = Array.from({ length: 4 }, (_, n) => claim(source, { consumer: `c${n}`, wait: "30s", max: 100 }));
@@ -157,6 +164,16 @@ test("at-most-once: what is handed out is settled before it is sent", async () =
   expect(await ack(source, tokens(taken))).toEqual(["already-settled", "already-settled"]);
   expect(offsets(await claim(source, { max: 2, wait: "200ms" }))).toEqual([2]);
   expect(await claim(source, { max: 2, wait: "200ms" })).toEqual([]);
+});
+
+test("a queue goes by the settings that its stream has now", async () => {
+  const { name, source } = await newQueue(3, { visibilityTimeout: "1m" });
+  const before = await claim(source);
+  await put(`${service.url}/api/streams/${name}`, { type: "ephemeral", visibilityTimeout: "1h", maxAttempts: 1 });
+  const [after] = await claim(source);
+  expect(Date.parse(after?.deadline as string) - Date.parse(before[0]?.deadline as string)).toBeGreaterThan(3_000_000);
+  await nack(source, [...tokens(before), after?.token as string]);
+  expect((await send<{ deadLetters: string }>(source.url)).body.deadLetters).toBe("2");
 });
 
 test("a persistent stream is no queue, and a stream that is not there has none", async () => {

@@ -47,6 +47,8 @@ test("a configured stream is created once and then reconfigured", async () => {
     firstTime: null,
     lastTime: null,
     bytes: "0",
+    pending: null,
+    deadLetters: null,
   });
   expect(created.headers.get("etag")).toBe('"-1"');
   const changed = await put("configured", { replay: true, type: "persistent", delivery: "at-least-once" });

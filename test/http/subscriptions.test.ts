@@ -49,6 +49,7 @@ test("a subscription is created with its defaults, described, and configured ane
     onFailure: null,
     unreadTimeout: null,
     onUnreadExpired: null,
+    expiresAfter: null,
     metadata: {},
     createdAt: expect.any(String),
     state: "active",
@@ -56,6 +57,7 @@ test("a subscription is created with its defaults, described, and configured ane
     inFlight: "0",
     waiting: "0",
     deadLetters: "0",
+    lag: { events: "0", atLeast: false, seconds: 0 },
     consumers: 0,
   };
   expect(answer.body).toEqual(expected);
@@ -203,6 +205,7 @@ test("a configuration that is not valid says where and why", async () => {
     [{ stream: "a", mode: "exclusive", onUnreadExpired: "drop" }, ["/onUnreadExpired"]],
     [{ stream: "a", mode: "read-receipt", unreadTimeout: "1ms" }, ["/unreadTimeout"]],
     [{ stream: "a", mode: "read-receipt", onUnreadExpired: "burn" }, ["/onUnreadExpired"]],
+    [{ stream: "a", expiresAfter: "10ms" }, ["/expiresAfter"]],
     [{ stream: "a", colour: "red" }, ["/colour"]],
     [{ stream: "a", metadata: { text: "x".repeat(20_000) } }, ["/metadata"]],
   ];

@@ -60,7 +60,7 @@ function operation(
   };
 }
 
-const delivery = {
+export const delivery = {
   event: {
     specversion: "1.0",
     id: "019aa5b2-7f00-7000-8000-3f1a2b3c4d5e",

@@ -4,6 +4,8 @@ import type { Edge, Handler } from "../context.ts";
 import { appendEvents } from "./append.ts";
 import * as claims from "./claims.ts";
 import { consumeSubscription } from "./consume.ts";
+import * as consumers from "./consumers.ts";
+import * as deadLetters from "./dead-letters.ts";
 import * as live from "./live.ts";
 import * as locks from "./locks.ts";
 import type { Operation } from "./operation.ts";
@@ -29,6 +31,10 @@ export const operations = {
   "POST /api/streams/:name/acks": claims.acknowledgeQueue,
   "POST /api/streams/:name/nacks": claims.giveBackQueue,
   "POST /api/streams/:name/extensions": claims.extendQueue,
+  "GET /api/streams/:name/dead-letters": deadLetters.listQueueDeadLetters,
+  "GET /api/streams/:name/dead-letters/:id": deadLetters.getQueueDeadLetter,
+  "POST /api/streams/:name/dead-letters/replay": deadLetters.replayQueueDeadLetters,
+  "DELETE /api/streams/:name/dead-letters": deadLetters.discardQueueDeadLetters,
   "GET /api/streams/:name/subscriptions": subscriptions.listStreamSubscriptions,
   "GET /api/subscriptions": subscriptions.listSubscriptions,
   "GET /api/subscriptions/:name": subscriptions.getSubscription,
@@ -56,6 +62,17 @@ export const operations = {
   "GET /api/locks/:key": locks.getLock,
   "PUT /api/locks/:key": locks.renewLock,
   "DELETE /api/locks/:key": locks.releaseLock,
+  "GET /api/subscriptions/:name/consumers": consumers.listConsumers,
+  "GET /api/subscriptions/:name/consumers/:consumer": consumers.getConsumer,
+  "PUT /api/subscriptions/:name/consumers/:consumer": consumers.putConsumer,
+  "DELETE /api/subscriptions/:name/consumers/:consumer": consumers.deleteConsumer,
+  "POST /api/subscriptions/:name/consumers/:consumer/heartbeat": consumers.heartbeat,
+  "POST /api/subscriptions/:name/consumers/:consumer/reset-offset": consumers.resetConsumer,
+  "POST /api/subscriptions/:name/reset-offset": consumers.resetSubscription,
+  "GET /api/subscriptions/:name/dead-letters": deadLetters.listDeadLetters,
+  "GET /api/subscriptions/:name/dead-letters/:id": deadLetters.getDeadLetter,
+  "POST /api/subscriptions/:name/dead-letters/replay": deadLetters.replayDeadLetters,
+  "DELETE /api/subscriptions/:name/dead-letters": deadLetters.discardDeadLetters,
   "GET /livez": livez,
   "GET /readyz": readyz,
   "GET /metrics": metrics,

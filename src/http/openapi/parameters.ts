@@ -151,6 +151,23 @@ export const parameters = {
     type: "string",
     pattern: consumerName.source,
   }),
+  DeadLetterId: {
+    name: "id",
+    in: "path",
+    required: true,
+    description: "The dead letter",
+    schema: { type: "string", pattern: "^[0-9]{1,15}$", examples: ["7"] },
+  },
+  DeadLetterAfter: query("after", "Only ids behind this one. What `next` links use", {
+    type: "string",
+    pattern: "^[0-9]{1,15}$",
+  }),
+  DeadLetterLimit: query("limit", "Most dead letters of a page", {
+    type: "integer",
+    minimum: 1,
+    maximum: 1_000,
+    default: 100,
+  }),
   ConsumerName: {
     name: "consumer",
     in: "path",
@@ -179,6 +196,17 @@ export const parameters = {
     schema: component("schemas", "LockKey"),
   },
   LockTokenQuery: query("token", "The fencing token, instead of a body", { type: "string", pattern: "^[0-9]{1,18}$" }),
+  ConsumerAfter: query(
+    "after",
+    "Only names behind this one. What `next` links use",
+    component("schemas", "ConsumerName"),
+  ),
+  ConsumerLimit: query("limit", "Most consumers of a page", {
+    type: "integer",
+    minimum: 1,
+    maximum: 1_000,
+    default: 100,
+  }),
   SubscriptionAfter: query(
     "after",
     "Only names behind this one. What `next` links use",

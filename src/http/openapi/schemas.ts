@@ -3,6 +3,7 @@ import { catalogue, type ProblemCode } from "../../base/errors.ts";
 import { streamName } from "../../stream/event.ts";
 import { deliveries, type StreamSettings } from "../../stream/stream-configuration.ts";
 import type { StreamDescription } from "../../stream/streams.ts";
+import { consumerSchemas } from "./consumer-schemas.ts";
 import { cursor, decimal, eventSchemas } from "./event-schemas.ts";
 import { lockSchemas } from "./locks.ts";
 import { component, problemType, type Schema } from "./operation.ts";
@@ -120,18 +121,20 @@ const settings = {
 } satisfies Record<keyof StreamSettings, Schema>;
 
 const nullableTime = (description: string): Schema => ({ type: ["string", "null"], format: "date-time", description });
-const nullableOffset = (description: string): Schema => ({ ...decimal(description), type: ["string", "null"] });
+const nullableNumber = (description: string): Schema => ({ ...decimal(description), type: ["string", "null"] });
 
 const description = {
   name: component("schemas", "StreamName"),
   ...settings,
   createdAt: { type: "string", format: "date-time", description: "When the stream was created, or created again" },
   length: decimal("Number of events"),
-  firstOffset: nullableOffset("Offset of the first event; null when there is none"),
-  lastOffset: nullableOffset("Offset of the last event; null when there is none"),
+  firstOffset: nullableNumber("Offset of the first event; null when there is none"),
+  lastOffset: nullableNumber("Offset of the last event; null when there is none"),
   firstTime: nullableTime("When the first event was recorded"),
   lastTime: nullableTime("When the last event was recorded"),
   bytes: decimal("Size of the events"),
+  pending: nullableNumber("Events that its queue has not settled; null of a persistent stream"),
+  deadLetters: nullableNumber("Dead letters of its queue; null of a persistent stream"),
 } satisfies Record<keyof StreamDescription, Schema>;
 
 const StreamConfigurationSchema: Schema = {
@@ -195,6 +198,7 @@ export const schemas: Record<string, Schema> = {
   ...receiptSchemas,
   ...processedSchemas,
   ...lockSchemas,
+  ...consumerSchemas,
   StreamName,
   StreamConfiguration: StreamConfigurationSchema,
   StreamDescription: {

@@ -21,6 +21,8 @@ const orders: StreamDescription = {
   firstTime: "2026-11-20T08:00:00.004Z",
   lastTime: "2026-11-21T10:00:00.004Z",
   bytes: "3120",
+  pending: null,
+  deadLetters: null,
 };
 
 const invoices: StreamDescription = {
@@ -43,6 +45,8 @@ const mails: StreamDescription = {
   visibilityTimeout: "1m",
   maxAttempts: 5,
   backoff: { initial: "1s", factor: 2, max: "5m" },
+  pending: "0",
+  deadLetters: "0",
 };
 
 const described = (description: string, example: StreamDescription): ResponseObject => ({
@@ -151,7 +155,8 @@ export const putStream: Operation = {
 export const deleteStream: Operation = {
   operationId: "deleteStream",
   summary: "Delete a stream",
-  description: "Deletes the stream and its events. Its name can be used again; offsets go on where they ended.",
+  description:
+    "Deletes the stream, its events and its queue; what subscriptions hold of its events, and its dead letters, go within seconds. Its name can be used again; offsets go on where they ended.",
   tags: ["Streams"],
   parameters: use("StreamName"),
   responses: { "204": { description: "Deleted." }, ...problems(...refusals, "stream-not-found") },

@@ -40,6 +40,7 @@ const description = {
     enum: ["requeue", "dead-letter", "drop", null],
     description: "What becomes of it then; null of other modes than read-receipt",
   },
+  expiresAfter: orNull(text("Time without any consumer after which it is deleted; null: never")),
   metadata: { type: "object", description: "As it was given", additionalProperties: true },
   createdAt: { type: "string", format: "date-time", description: "When it was created" },
   state: { enum: ["active", "paused", "completed"], description: "Whether it hands anything out" },
@@ -47,6 +48,7 @@ const description = {
   inFlight: decimal("Events handed out and not settled"),
   waiting: decimal("Events that wait for another attempt"),
   deadLetters: decimal("Dead letters"),
+  lag: component("schemas", "Lag"),
   consumers: whole("Members now"),
 } satisfies Record<keyof SubscriptionDescription, Schema>;
 
@@ -106,6 +108,19 @@ export const subscriptionSchemas: Record<string, Schema> = {
     },
     required: ["live", "streams", "subscriptions"],
   },
+  Lag: {
+    type: "object",
+    description: "How far a cursor is behind; of a subscription, its slowest cursor",
+    properties: {
+      events: decimal("Matching events that are not settled: yet to be handed out, handed out, or waiting"),
+      atLeast: {
+        type: "boolean",
+        description: "There may be more: where filters apply, so many are looked at and no more",
+      },
+      seconds: { type: "number", minimum: 0, description: "How long the oldest of them has been in the log" },
+    },
+    required: ["events", "atLeast", "seconds"],
+  } satisfies Schema,
   Delivery: {
     type: "object",
     properties: {

@@ -4,7 +4,7 @@ import type { SubscriptionDescription } from "../../subscription/registry/descri
 import { component, type Operation, problems, type ResponseObject, serviceFailures } from "./operation.ts";
 import { use } from "./parameters.ts";
 
-const billing: SubscriptionDescription = {
+export const billing: SubscriptionDescription = {
   id: "billing",
   streams: ["orders"],
   correlation: null,
@@ -23,6 +23,7 @@ const billing: SubscriptionDescription = {
   onFailure: null,
   unreadTimeout: null,
   onUnreadExpired: null,
+  expiresAfter: null,
   metadata: { team: "finance" },
   createdAt: "2026-11-20T08:00:00.000Z",
   state: "active",
@@ -30,6 +31,7 @@ const billing: SubscriptionDescription = {
   inFlight: "3",
   waiting: "0",
   deadLetters: "0",
+  lag: { events: "5", atLeast: false, seconds: 2.41 },
   consumers: 2,
 };
 

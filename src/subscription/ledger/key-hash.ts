@@ -15,7 +15,7 @@ function fnv1a(text: string, basis: number): number {
  * The hash of an event's partition key, of 52 bits. It is stored in the ledger and must never change. An event without a
  * key has no order to keep: each is a key of its own.
  */
-export function keyHash({ partitionKey, position }: StoredEvent): number {
+export function keyHash({ partitionKey, position }: Pick<StoredEvent, "partitionKey" | "position">): number {
   const text = partitionKey ?? `\0${position}`;
   return fnv1a(text, 0x811c9dc5) * 0x100000 + (fnv1a(text, 0x27d4eb2f) & 0xfffff);
 }

@@ -2,12 +2,11 @@
 import { subscriptionNotFound } from "../../base/errors.ts";
 import type { Pool } from "../../storage/pool.ts";
 import { checkPath } from "../../stream/path-filter.ts";
-import { parsePlace } from "../../stream/place.ts";
 import type { LogReader } from "../../stream/range.ts";
-import { cursorBefore, positionOf, readHead } from "../../stream/resolve.ts";
 import { readStreamHeads } from "../../stream/stream-head.ts";
 import type { ParsedSubscription } from "./configuration.ts";
 import { boundDelivery } from "./delivery-bound.ts";
+import { positionBefore } from "./start-place.ts";
 import type { Subscription } from "./subscription.ts";
 import { configureSubscription, deleteSubscription, findSubscription, setPaused } from "./subscriptions.ts";
 
@@ -56,21 +55,6 @@ export function createCatalog({ reader, writes, cursorsOf, onChanged }: CatalogO
     if (subscription !== null) onChanged(await cursorsOf(subscription));
   }
 
-  /** The last position before a place. */
-  async function startOf({ configuration, from }: ParsedSubscription): Promise<number> {
-    const place = parsePlace("from", from);
-    const { streams } = configuration;
-    return reader.pool.run(async (sql) => {
-      const head = await readHead(sql, reader.knownHead());
-      if (place.kind === "latest") return head;
-      if (place.kind === "beginning") return -1;
-      const heads = streams === null ? null : await readStreamHeads(sql, streams);
-      const only = heads?.length === 1 && streams?.length === 1 ? heads[0] : undefined;
-      if (only !== undefined) return (await cursorBefore(sql, only, place, head, "from")).position;
-      return (await positionOf(sql, place, head, "from", heads?.map((stream) => stream.id) ?? null)) - 1;
-    });
-  }
-
   return {
     find,
     refresh,
@@ -84,7 +68,7 @@ export function createCatalog({ reader, writes, cursorsOf, onChanged }: CatalogO
       const heads = streams === null ? null : await reader.pool.run((sql) => readStreamHeads(sql, streams));
       const delivery = boundDelivery(parsed.delivery, streams, heads ?? []);
       if (parsed.configuration.where !== null) await checkPath(reader.pool, parsed.configuration.where);
-      const startPosition = await startOf(parsed);
+      const startPosition = await positionBefore(reader, parsed.configuration.streams, "from", parsed.from);
       const isNew = await writes.run((sql) =>
         configureSubscription(sql, {
           name,

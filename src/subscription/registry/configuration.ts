@@ -104,6 +104,9 @@ export const SubscriptionInput = Type.Object(
           "Read-receipt: what becomes of it then: requeue: another attempt, or a dead letter when there were as many as are allowed; dead-letter: at once; drop: it is unread no more",
       }),
     ),
+    expiresAfter: Type.Optional(
+      duration("A subscription without any consumer for so long is deleted, 1s to 365d. Default: never", {}),
+    ),
     metadata: Type.Optional(
       Type.Record(Type.String(), Type.Unknown(), { description: "Given back as it is, at most 16 KiB" }),
     ),
@@ -186,7 +189,8 @@ export function parseSubscription(body: unknown): ParsedSubscription {
     terminal: null,
     push: "immediate",
     batchIntervalMs: 1_000,
-    expiresAfterMs: null,
+    expiresAfterMs:
+      input.expiresAfter === undefined ? null : ms("/expiresAfter", input.expiresAfter, "", 1_000, 365 * 24 * hour),
     metadata,
   };
   if (violations.length > 0) throw invalidConfiguration(violations);

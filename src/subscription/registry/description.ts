@@ -2,6 +2,7 @@
 import { formatDuration } from "../../base/duration.ts";
 import { arrayLiteral } from "../../storage/lists.ts";
 import type { Pool } from "../../storage/pool.ts";
+import { type Lag, type LagColumns, lagOf, looksEach } from "./lag.ts";
 import type { Subscription } from "./subscription.ts";
 
 /** 64-bit numbers are decimal strings, durations are written with their unit. */
@@ -25,6 +26,8 @@ export type SubscriptionDescription = {
   unreadTimeout: string | null;
   /** Null of other modes than read-receipt. */
   onUnreadExpired: Subscription["onUnreadExpired"] | null;
+  /** Null: it lives until it is deleted. */
+  expiresAfter: string | null;
   metadata: Readonly<Record<string, unknown>>;
   createdAt: string;
   state: "active" | "paused" | "completed";
@@ -35,11 +38,13 @@ export type SubscriptionDescription = {
   /** Waits for another attempt. */
   waiting: string;
   deadLetters: string;
+  /** Of the slowest of its cursors. */
+  lag: Lag;
   /** Members now. */
   consumers: number;
 };
 
-type Row = {
+type Row = LagColumns & {
   id: string;
   floor: string | null;
   leased: string;
@@ -56,13 +61,20 @@ export async function describeSubscriptions(
   const rows = await pool.run(
     (sql) => sql<Row[]>`
       select s.id, c.floor, coalesce(c.leased, 0) as leased, coalesce(c.waiting, 0) as waiting,
+        g.events as lag_events, g.is_least as lag_is_least, g.seconds as lag_seconds,
         (select count(*) from dead_letters l where l.subscription_id = s.id) as dead_letters,
         (select count(*) from consumers m where m.subscription_id = s.id) as consumers
       from subscriptions s
       left join lateral (
-        select min(k.floor) as floor, sum(k.leased)::bigint as leased, sum(k.waiting)::bigint as waiting
+        select min(k.floor) as floor, sum(k.leased)::bigint as leased, sum(k.waiting)::bigint as waiting,
+          (array_agg(k.id order by k.floor))[1] as slowest,
+          (array_agg(k.place order by k.floor))[1] as slowest_place,
+          (array_agg(k.leased + k.waiting + k.parked order by k.floor))[1] as slowest_unsettled
         from cursor_states k where k.subscription_id = s.id
       ) c on true
+      cross join lateral cursor_lag(
+        s.id, c.slowest, coalesce(c.slowest_place, s.start_position), coalesce(c.slowest_unsettled, 0),
+        ${looksEach(subscriptions.length)}) g
       where s.id = any(${arrayLiteral(subscriptions.map((s) => s.id))}::bigint[])`,
   );
   const byId = new Map(rows.map((row) => [Number(row.id), row]));
@@ -98,6 +110,7 @@ function describe(subscription: Subscription, row: Row): SubscriptionDescription
     onFailure: subscription.mode === "consumer-group" ? subscription.onFailure : null,
     unreadTimeout: subscription.unreadTimeoutMs === null ? null : formatDuration(subscription.unreadTimeoutMs),
     onUnreadExpired: subscription.mode === "read-receipt" ? subscription.onUnreadExpired : null,
+    expiresAfter: subscription.expiresAfterMs === null ? null : formatDuration(subscription.expiresAfterMs),
     metadata: subscription.metadata,
     createdAt: subscription.createdAt,
     state: subscription.completedAt !== null ? "completed" : subscription.paused ? "paused" : "active",
@@ -105,6 +118,7 @@ function describe(subscription: Subscription, row: Row): SubscriptionDescription
     inFlight: row.leased,
     waiting: row.waiting,
     deadLetters: row.dead_letters,
+    lag: lagOf(row),
     consumers: Number(row.consumers),
   };
 }

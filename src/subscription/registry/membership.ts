@@ -8,8 +8,13 @@ import type { Subscription } from "./subscription.ts";
 export type Membership = {
   /** Makes the consumer a member, or notes that it is alive; returns its cursor. Throws `too-many-consumers`, `subscription-not-found`. */
   join: (subscription: Subscription, consumer: string) => Promise<number>;
-  /** The same, with metadata; returns whether it is new. */
-  register: (subscription: Subscription, consumer: string, metadata: Record<string, unknown>) => Promise<boolean>;
+  /** The same, with metadata; returns whether it is new. `startPosition`: the last position before a new cursor of its own. */
+  register: (
+    subscription: Subscription,
+    consumer: string,
+    metadata: Record<string, unknown>,
+    startPosition: number | null,
+  ) => Promise<boolean>;
   /** Notes that a member is alive. Throws `consumer-not-found`. */
   heartbeat: (subscription: Subscription, consumer: string) => Promise<void>;
   /** Ends a membership: what the consumer holds goes to others, and its cursor is forgotten. Throws `consumer-not-found`. */
@@ -26,6 +31,7 @@ export type MembershipOptions = {
   log: Log;
 };
 
+type Joined = { outcome: string; cursor_id: string };
 type Known = { cursor: number; seenAt: number };
 
 const everyMs = 2_000;
@@ -40,13 +46,9 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
   async function note(
     subscription: Subscription,
     consumer: string,
-    metadata: string | null,
+    call: (sql: Sql) => Promise<Joined[]>,
   ): Promise<{ cursor: number; isNew: boolean }> {
-    const rows = await pool.run(
-      (sql) => sql<{ outcome: string; cursor_id: string }[]>`
-        select outcome, cursor_id from consumer_join(${subscription.id}, ${consumer}, ${metadata}::text::json)`,
-    );
-    const { outcome, cursor_id } = rows[0] as { outcome: string; cursor_id: string };
+    const [{ outcome, cursor_id }] = (await pool.run(call)) as [Joined];
     if (outcome === "full") throw tooManyConsumers(subscription.name, subscription.maxConsumers ?? 0);
     if (outcome === "gone") throw subscriptionNotFound(subscription.name);
     if (outcome === "joined") log.info({ subscription: subscription.name, consumer }, "consumer registered");
@@ -76,10 +78,22 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
       const found = known.get(keyOf(subscription, consumer));
       const freshMs = Math.min(subscription.consumerTimeoutMs / 4, 15_000);
       if (found !== undefined && performance.now() - found.seenAt < freshMs) return found.cursor;
-      return (await note(subscription, consumer, null)).cursor;
+      const { cursor } = await note(
+        subscription,
+        consumer,
+        (sql) => sql<Joined[]>`select outcome, cursor_id from consumer_join(${subscription.id}, ${consumer}, null)`,
+      );
+      return cursor;
     },
-    async register(subscription, consumer, metadata) {
-      return (await note(subscription, consumer, JSON.stringify(metadata))).isNew;
+    async register(subscription, consumer, metadata, startPosition) {
+      const { isNew } = await note(
+        subscription,
+        consumer,
+        (sql) => sql<Joined[]>`
+          select outcome, cursor_id from consumer_register(
+            ${subscription.id}, ${consumer}, ${JSON.stringify(metadata)}::text::json, ${startPosition}::bigint)`,
+      );
+      return isNew;
     },
     async heartbeat(subscription, consumer) {
       const rows = await pool.run(

@@ -54,7 +54,11 @@ export const subscriptionName = /^(?!\.{1,2}$)[A-Za-z0-9._:-]{1,200}$/;
 export const consumerName = /^(?!\.{1,2}$)[A-Za-z0-9._:@-]{1,200}$/;
 
 /** The name of a stream's built-in queue, outside the grammar of names that users give. */
-export const queueName = (stream: string) => `$queue:${stream}`;
+export const queueName = (stream: string) => `${queuePrefix}${stream}`;
+const queuePrefix = "$queue:";
+
+/** The stream whose built-in queue has this name; null for the name of another subscription. */
+export const streamOfQueue = (name: string) => (name.startsWith(queuePrefix) ? name.slice(queuePrefix.length) : null);
 
 /** Whether each consumer has a cursor of its own. */
 export function isPerConsumer(mode: Mode): boolean {

@@ -144,7 +144,9 @@ export async function findSubscription(sql: Sql, name: string): Promise<Subscrip
 
 /** Null when there is none of that id any more. */
 export async function findSubscriptionById(sql: Sql, id: number): Promise<Subscription | null> {
-  const rows = await sql<Row[]>`select ${columns(sql)} from subscriptions s where s.id = ${id}`;
+  const rows = await sql<
+    Row[]
+  >`select ${columns(sql)} from subscriptions s where s.id = ${id} and s.deleted_at is null`;
   return rows[0] === undefined ? null : fromRow(rows[0]);
 }
 
