@@ -4,6 +4,8 @@
 let last = { text: "", rfc3339: "" };
 
 function toRfc3339(text: string): string {
+  // `infinity` is no time, and stays what it is.
+  if (text.endsWith("infinity")) return text;
   if (text !== last.text) last = { text, rfc3339: new Date(text).toISOString() };
   return last.rfc3339;
 }
