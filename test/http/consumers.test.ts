@@ -271,6 +271,45 @@ test("resets amid claims and acknowledgements never leave two valid tokens for o
   expect(offsets(await claim(source, { max: 100 }))).toEqual([190, 191, 192, 193, 194, 195, 196, 197, 198, 199]);
 });
 
+test("a reset of a group lets paused keys go on, in the order of the log", async () => {
+  const { source, stream } = await newSubscription({ mode: "consumer-group" });
+  await append(
+    service.url,
+    stream,
+    [1, 2, 3].map((data) => ({ type: "A", partitionkey: "k", data })),
+  );
+  const [first] = await claim(source, { consumer: "a", max: 10 });
+  await nack(source, [first?.token as string], { action: "dead-letter" });
+  expect(await claim(source, { consumer: "a", max: 10 })).toEqual([]);
+  await reset(source.url, "1");
+  expect(offsets(await claim(source, { consumer: "a", max: 10 }))).toEqual([1, 2]);
+});
+
+test("a reset forgets what is unread, and what was read or marked as processed behind the place", async () => {
+  const { source } = await newSubscription({ mode: "read-receipt", delivery: "at-least-once" }, 4);
+  const unread = async () => (await send<{ count: string }>(`${source.url}/consumers/a/unread`)).body.count;
+  await ack(source, tokens(await claim(source, { consumer: "a", max: 2 })));
+  await post(`${source.url}/consumers/a/read`, { all: true });
+  expect(await unread()).toBe("0");
+  await reset(`${source.url}/consumers/a`, "1");
+  expect(await unread()).toBe("3");
+  const again = await claim(source, { consumer: "a", max: 10 });
+  expect(offsets(again)).toEqual([1, 2, 3]);
+  await ack(source, tokens(again));
+  await reset(`${source.url}/consumers/a`, "latest");
+  expect(await unread()).toBe("0");
+  const { source: exact } = await newSubscription({ mode: "exclusive" }, 1);
+  const mark = async () => {
+    const [got] = await claim(exact, { consumer: "a" });
+    const marked = await put(`${exact.url}/consumers/a/processed/${got?.event.id}`, { token: got?.token });
+    await ack(exact, [got?.token as string]);
+    return marked.status;
+  };
+  const first = await mark();
+  await reset(exact.url, "beginning");
+  expect([first, await mark()]).toEqual([201, 201]);
+});
+
 test("a reset that meets settlements in another order is done all the same", async () => {
   const { source, name } = await newSubscription({ mode: "exclusive" }, 2);
   await claim(source, { max: 1, visibilityTimeout: "1m" });

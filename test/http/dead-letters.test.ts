@@ -265,6 +265,69 @@ test("an event that dies again after a reset has one letter, of its last death",
   expect((await letters(source)).deadLetters.map((l) => l.lastError)).toEqual(["worse"]);
 });
 
+/** A group of one member in which the first event of a key, of two keys, has died; its key is paused. */
+async function newPausedGroup(streams: string[] = []) {
+  const name = `group-${++names}`;
+  const source = subscription(service.url, name);
+  await put(source.url, { streams: [name, ...streams], mode: "consumer-group", from: "beginning" });
+  for (const stream of [name, ...streams, name])
+    await append(
+      service.url,
+      stream,
+      ["x", "y"].map((partitionkey) => ({ type: "A", partitionkey, data: 1 })),
+    );
+  const got = await claim(source, { consumer: "a", max: 10 });
+  const [first, ...others] = got;
+  await nack(source, [first?.token as string], { action: "dead-letter", reason: "poison" });
+  const y = others.filter(({ event }) => event.partitionkey === "y");
+  expect(await ack(source, tokens(y))).toEqual(y.map(() => "settled"));
+  expect(await claim(source, { consumer: "a", max: 10 })).toEqual([]);
+  return { name, source };
+}
+
+test("a paused key goes on when its dead letter is put back, which comes first", async () => {
+  const { source } = await newPausedGroup();
+  await replay(source, { all: true });
+  const got = await claim(source, { consumer: "a", max: 10 });
+  expect(got.map(({ event, attempt }) => [event.offset, event.partitionkey, attempt])).toEqual([
+    ["0", "x", 1],
+    ["2", "x", 1],
+  ]);
+});
+
+test("a paused key goes on when its dead letter is discarded", async () => {
+  const { source } = await newPausedGroup();
+  const waiting = claim(source, { consumer: "a", max: 10, wait: "30s" });
+  await discard(source, { all: true });
+  expect(offsets(await waiting)).toEqual([2]);
+});
+
+test("a paused key goes on when the stream of its dead letter is deleted", async () => {
+  const other = `other-${++names}`;
+  const { source, name } = await newPausedGroup([other]);
+  const waiting = claim(source, { consumer: "a", max: 10, wait: "30s" });
+  await send(`${service.url}/api/streams/${name}`, { method: "DELETE" });
+  expect((await waiting).map(({ event }) => [event.stream, event.offset])).toEqual([[other, "0"]]);
+});
+
+test("what is put back in a group goes to the member that owns its key", async () => {
+  const name = `group-${++names}`;
+  const source = subscription(service.url, name);
+  await put(source.url, { stream: name, mode: "consumer-group", from: "beginning", onFailure: "skip" });
+  for (const consumer of ["a", "b"]) await claim(source, { consumer });
+  const keys = Array.from({ length: 40 }, (_, n) => ({ type: "A", partitionkey: `key-${n}`, data: n }));
+  await append(service.url, name, keys);
+  const owned = new Map<string, number[]>();
+  for (const consumer of ["a", "b"]) {
+    const got = await claim(source, { consumer, max: 100, wait: "20s" });
+    owned.set(consumer, offsets(got));
+    await nack(source, tokens(got), { action: "dead-letter" });
+  }
+  expect((await replay(source, { all: true })).body).toEqual({ replayed: 40 });
+  for (const consumer of ["b", "a"])
+    expect(offsets(await claim(source, { consumer, max: 100 }))).toEqual(owned.get(consumer) as number[]);
+});
+
 test("a queue says what it has yet to settle, and what died", async () => {
   const name = `pending-${++names}`;
   await put(`${service.url}/api/streams/${name}`, { type: "ephemeral", ...quick });

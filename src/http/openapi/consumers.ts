@@ -121,7 +121,7 @@ export const heartbeat: Operation = {
 };
 
 const resetting =
-  "What is out is dropped and its tokens are stale, what waits for another attempt is dropped, and attempts are forgotten; dead letters stay. `latest` passes over everything there is.";
+  "What is out is dropped and its tokens are stale; what waits, is parked or unread is dropped; attempts and marks of having been processed are forgotten, and paused keys go on. Dead letters stay. `latest` passes over everything there is.";
 
 export const resetConsumer: Operation = {
   operationId: "resetConsumer",

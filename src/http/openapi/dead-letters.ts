@@ -125,11 +125,17 @@ const replay = (of: Of, operationId: string) =>
     of,
     operationId,
     "Put dead letters back",
-    "Hands them out again at once, as if for the first time: attempts count from one. That works also when the stream has forgotten the event.",
+    "Hands them out again at once, as if for the first time: attempts count from one. That works also when the stream has forgotten the event. A key of a consumer group that was paused for one goes on.",
     "replayed",
   );
 const discard = (of: Of, operationId: string) =>
-  change(of, operationId, "Discard dead letters", "Removes them for good.", "discarded");
+  change(
+    of,
+    operationId,
+    "Discard dead letters",
+    "Removes them for good. A key of a consumer group that was paused for one goes on.",
+    "discarded",
+  );
 
 export const listDeadLetters = list("subscription", "listDeadLetters");
 export const getDeadLetter = get("subscription", "getDeadLetter");
