@@ -51,7 +51,6 @@ export const ClaimInput = Type.Object(
 );
 
 const Tokens = Type.Array(Type.String({ maxLength: 200 }), {
-  minItems: 1,
   maxItems: 5_000,
   description: "Tokens of deliveries",
 });

@@ -203,7 +203,6 @@ test("a body that is not what it should be is answered with what is wrong", asyn
     ["claims", { consumer: "a b" }, "/consumer"],
     ["claims", { some: 1 }, "/some"],
     ["acks", {}, "/tokens"],
-    ["acks", { tokens: [] }, "/tokens"],
     ["acks", { tokens: [1] }, "/tokens/0"],
     ["nacks", { tokens: ["x"], action: "explode" }, "/action"],
     ["nacks", { tokens: ["x"], delay: "-1s" }, "/delay"],
@@ -213,4 +212,9 @@ test("a body that is not what it should be is answered with what is wrong", asyn
     const problem = expectProblem(await post(`${source.url}/${path}`, body), 422, "invalid-request");
     expect((problem.errors as { path: string }[]).map((error) => error.path)).toEqual([at]);
   }
+});
+
+test("nothing can be acknowledged, as a consumer does that was handed nothing", async () => {
+  const { source } = await newQueue(0);
+  expect(await ack(source, tokens(await claim(source, { max: 5 })))).toEqual([]);
 });

@@ -2,6 +2,7 @@
 import { setImmediate } from "node:timers";
 import { type Problem, subscriptionNotFound } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
+import { pause } from "../../base/pause.ts";
 import { isOutage } from "../../storage/pg-errors.ts";
 import type { Removals, StoredEvent } from "../../stream/event.ts";
 import { type Subscription, selectionOf } from "../registry/subscription.ts";
@@ -49,7 +50,9 @@ const maxEvents = 1_000;
 const maxClaims = 64;
 /** Time between two looks for what is due, in milliseconds: while there is other work, and while there is none. */
 const busyLookMs = 250;
-const idleLookMs = 1_000;
+/** How long a call waits for more claims when the last one served several, in milliseconds. */
+const collectMs = 1;
+const idleLookMs = 5_000;
 /** Time after which the cursor is moved over what does not match, in milliseconds. */
 const advanceMs = 2_000;
 const retryMs = 250;
@@ -119,7 +122,12 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     try {
       while (again && claims.length > 0 && !abort.signal.aborted) {
         again = false;
-        if (await round()) again = true;
+        const before = claims.length;
+        if (!(await round())) continue;
+        again = true;
+        const served = before - claims.length;
+        // Those who were served come back about now, and travel together if the next call waits for them.
+        if (served > 1 && claims.length < served) await pause(collectMs, abort.signal);
       }
     } catch (error) {
       if (isOutage(error)) {
