@@ -62,7 +62,7 @@ create table deliveries (
   due       timestamp with time zone not null,
   positions bigint[] not null,
   keys      bigint[],
-  slot      integer,
+  owner     text collate "C",
   retried   boolean not null default false,
   constraint deliveries_pkey PRIMARY KEY (step, cursor_id, part, piece),
   constraint deliveries_state_check CHECK (state = ANY (ARRAY['ready'::text, 'leased'::text, 'parked'::text])),
@@ -71,7 +71,7 @@ create table deliveries (
 CREATE INDEX deliveries_consumer ON deliveries USING btree (cursor_id, consumer, step) WHERE consumer > ''::text;
 CREATE INDEX deliveries_due ON deliveries USING btree (cursor_id, due) WHERE due > '-infinity'::timestamp with time zone;
 CREATE INDEX deliveries_first ON deliveries USING btree (cursor_id, (positions[1])) WHERE positions[1] > '-1'::integer;
-CREATE INDEX deliveries_slot ON deliveries USING btree (cursor_id, slot) WHERE slot > '-1'::integer;
+CREATE INDEX deliveries_owner ON deliveries USING btree (cursor_id, owner) WHERE owner >= ''::text;
 
 create table delivery_failures (
   cursor_id   bigint not null,
@@ -1018,10 +1018,12 @@ begin
 
   -- What waits for them, oldest first. Behind an event that is not due yet its key has to wait.
   with waits as (
-    select d.step, d.part, d.piece, d.retried, o.claimant, u.position, u.key, d.due > now_at as later
-    from unnest(slots, owners) o(slot, claimant)
-      join deliveries d on d.cursor_id = p_cursor and d.slot = o.slot and d.slot > -1
+    select d.step, d.part, d.piece, d.retried, o.claimant::int as claimant, u.position, u.key, d.due > now_at as later
+    from unnest(p_consumers, wants) with ordinality o(consumer, want, claimant)
+      join deliveries d on d.cursor_id = p_cursor and d.owner = o.consumer and d.owner >= ''
       cross join lateral unnest(d.positions, d.keys) u(position, key)
+    -- Not of a slot that somebody else has to leave first.
+    where o.want > 0 and (u.key % slot_count)::int = any(slots)
   ), judged as (
     select w.*, min(w.position) filter (where w.later) over (partition by w.key) as blocked_from from waits w
   ), ranked as (
@@ -1139,7 +1141,7 @@ begin
     select min(d.due) into first_due from deliveries d
       where d.cursor_id = p_cursor and d.due > '-infinity' and d.due >= p_first_due and d.due < 'infinity'
         and (d.state = 'leased' or d.due > now_at);
-    select coalesce(sum(cardinality(d.positions)), 0) into waiting from deliveries d where d.cursor_id = p_cursor and d.slot > -1;
+    select coalesce(sum(cardinality(d.positions)), 0) into waiting from deliveries d where d.cursor_id = p_cursor and d.owner >= '';
   end if;
 end $function$;
 
@@ -1490,14 +1492,15 @@ begin
     insert into deliveries (cursor_id, step, part, state, due, positions) values (p_cursor, next_step, 0, 'ready', p_due, p_positions);
     return;
   end if;
-  insert into deliveries (cursor_id, step, part, state, due, positions, keys, slot)
-    select p_cursor, next_step, row_number() over () - 1, case when w.slot is null then 'parked' else 'ready' end,
-           case when w.slot is null then 'infinity' else p_due end, w.positions, w.keys, w.slot
+  insert into deliveries (cursor_id, step, part, state, due, positions, keys, owner)
+    select p_cursor, next_step, row_number() over () - 1, case when w.owner is null then 'parked' else 'ready' end,
+           case when w.owner is null then 'infinity' else p_due end, w.positions, w.keys, w.owner
     from (
-      select case when k.key is null then (u.key % s.slots)::int end as slot,
+      select case when k.key is null then coalesce(g.next_owner, g.owner, '') end as owner,
              array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys
       from subscription_cursors c join subscriptions s on s.id = c.subscription_id
         cross join lateral unnest(p_positions, p_keys) u(position, key)
+        left join group_slots g on g.cursor_id = p_cursor and g.slot = u.key % s.slots
         left join paused_keys k on k.cursor_id = p_cursor and k.key = u.key
       where c.id = p_cursor
       group by 1
@@ -1617,6 +1620,9 @@ declare
   s subscriptions;
   members text[];
   leased int[];
+  moved int[];
+  held record;
+  taken record;
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
   select sub.* into s from subscriptions sub join subscription_cursors c on c.subscription_id = sub.id where c.id = p_cursor;
@@ -1646,16 +1652,32 @@ begin
     from quota q cross join lateral generate_series(1, q.slots - (select count(*) from kept k where k.member = q.name)) g
   ), target as (
     select k.slot, k.member from kept k union all select f.slot, m.name from free f join missing m on m.n = f.n
+  ), moves as (
+    update group_slots g
+      set owner = case when g.owner = t.member or g.owner is null or g.slot <> all(leased) then t.member else g.owner end,
+          next_owner = case when g.owner = t.member or g.owner is null or g.slot <> all(leased) then null else t.member end,
+          drain_deadline = case when g.owner = t.member or g.owner is null or g.slot <> all(leased) then null
+                                else coalesce(g.drain_deadline, clock_timestamp() + s.visibility_timeout_ms * interval '1 millisecond') end,
+          epoch = g.epoch + (g.owner is distinct from t.member and (g.owner is null or g.slot <> all(leased)))::int
+      from target t
+      where g.cursor_id = p_cursor and g.slot = t.slot and (g.owner is distinct from t.member or g.next_owner is not null)
+        and g.next_owner is distinct from t.member
+    returning g.slot
   )
-  update group_slots g
-    set owner = case when g.owner = t.member or g.owner is null or g.slot <> all(leased) then t.member else g.owner end,
-        next_owner = case when g.owner = t.member or g.owner is null or g.slot <> all(leased) then null else t.member end,
-        drain_deadline = case when g.owner = t.member or g.owner is null or g.slot <> all(leased) then null
-                              else coalesce(g.drain_deadline, clock_timestamp() + s.visibility_timeout_ms * interval '1 millisecond') end,
-        epoch = g.epoch + (g.owner is distinct from t.member and (g.owner is null or g.slot <> all(leased)))::int
-    from target t
-    where g.cursor_id = p_cursor and g.slot = t.slot and (g.owner is distinct from t.member or g.next_owner is not null)
-      and g.next_owner is distinct from t.member;
+  select array_agg(m.slot) into moved from moves m;
+  if moved is null then return; end if;
+
+  -- What waits goes with its slot.
+  for held in
+    select d.step, d.part, d.piece, d.due, d.positions, d.keys from deliveries d
+    where d.cursor_id = p_cursor and d.owner >= '' order by d.step, d.part for update
+  loop
+    select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into taken
+      from unnest(held.positions, held.keys) u(position, key) where (u.key % s.slots)::int = any(moved);
+    continue when taken.positions is null;
+    perform delivery_take_out(held.step, p_cursor, held.part, held.piece, taken.positions);
+    perform delivery_wait(p_cursor, taken.positions, taken.keys, held.due);
+  end loop;
 end $function$;
 
 CREATE OR REPLACE FUNCTION group_revoke(p_cursor bigint, p_positions bigint[], p_keys bigint[], p_poisoned bigint[])
@@ -1675,7 +1697,7 @@ begin
   end if;
   for held in
     select d.step, d.part, d.piece, d.state, d.due, d.positions, d.keys from deliveries d
-    where d.cursor_id = p_cursor and d.keys && p_keys and (d.consumer > '' or d.slot > -1)
+    where d.cursor_id = p_cursor and d.keys && p_keys and (d.consumer > '' or d.owner >= '')
     order by d.step, d.part, d.piece for update
   loop
     select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into late

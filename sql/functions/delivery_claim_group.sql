@@ -2,7 +2,7 @@
 -- as delivery_claim; p_keys are the hashes of the candidates' keys.
 --
 -- Candidates that cannot go to who asks now (another member's, beyond its credit, behind an earlier event of their key that
--- waits for another try) wait in the ledger by slot, p_room of them at most. others: somebody else has something to claim
+-- waits for another try) wait in the ledger for whose they will be, p_room of them at most. others: somebody else has something to claim
 -- now; waiting: how many wait, after a look.
 create or replace function delivery_claim_group(
   p_cursor bigint, p_revision bigint, p_after bigint, p_upto bigint, p_candidates bigint[], p_keys bigint[],
@@ -60,10 +60,12 @@ begin
 
   -- What waits for them, oldest first. Behind an event that is not due yet its key has to wait.
   with waits as (
-    select d.step, d.part, d.piece, d.retried, o.claimant, u.position, u.key, d.due > now_at as later
-    from unnest(slots, owners) o(slot, claimant)
-      join deliveries d on d.cursor_id = p_cursor and d.slot = o.slot and d.slot > -1
+    select d.step, d.part, d.piece, d.retried, o.claimant::int as claimant, u.position, u.key, d.due > now_at as later
+    from unnest(p_consumers, wants) with ordinality o(consumer, want, claimant)
+      join deliveries d on d.cursor_id = p_cursor and d.owner = o.consumer and d.owner >= ''
       cross join lateral unnest(d.positions, d.keys) u(position, key)
+    -- Not of a slot that somebody else has to leave first.
+    where o.want > 0 and (u.key % slot_count)::int = any(slots)
   ), judged as (
     select w.*, min(w.position) filter (where w.later) over (partition by w.key) as blocked_from from waits w
   ), ranked as (
@@ -181,6 +183,6 @@ begin
     select min(d.due) into first_due from deliveries d
       where d.cursor_id = p_cursor and d.due > '-infinity' and d.due >= p_first_due and d.due < 'infinity'
         and (d.state = 'leased' or d.due > now_at);
-    select coalesce(sum(cardinality(d.positions)), 0) into waiting from deliveries d where d.cursor_id = p_cursor and d.slot > -1;
+    select coalesce(sum(cardinality(d.positions)), 0) into waiting from deliveries d where d.cursor_id = p_cursor and d.owner >= '';
   end if;
 end $$;

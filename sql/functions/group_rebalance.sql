@@ -6,6 +6,9 @@ declare
   s subscriptions;
   members text[];
   leased int[];
+  moved int[];
+  held record;
+  taken record;
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
   select sub.* into s from subscriptions sub join subscription_cursors c on c.subscription_id = sub.id where c.id = p_cursor;
@@ -35,14 +38,30 @@ begin
     from quota q cross join lateral generate_series(1, q.slots - (select count(*) from kept k where k.member = q.name)) g
   ), target as (
     select k.slot, k.member from kept k union all select f.slot, m.name from free f join missing m on m.n = f.n
+  ), moves as (
+    update group_slots g
+      set owner = case when g.owner = t.member or g.owner is null or g.slot <> all(leased) then t.member else g.owner end,
+          next_owner = case when g.owner = t.member or g.owner is null or g.slot <> all(leased) then null else t.member end,
+          drain_deadline = case when g.owner = t.member or g.owner is null or g.slot <> all(leased) then null
+                                else coalesce(g.drain_deadline, clock_timestamp() + s.visibility_timeout_ms * interval '1 millisecond') end,
+          epoch = g.epoch + (g.owner is distinct from t.member and (g.owner is null or g.slot <> all(leased)))::int
+      from target t
+      where g.cursor_id = p_cursor and g.slot = t.slot and (g.owner is distinct from t.member or g.next_owner is not null)
+        and g.next_owner is distinct from t.member
+    returning g.slot
   )
-  update group_slots g
-    set owner = case when g.owner = t.member or g.owner is null or g.slot <> all(leased) then t.member else g.owner end,
-        next_owner = case when g.owner = t.member or g.owner is null or g.slot <> all(leased) then null else t.member end,
-        drain_deadline = case when g.owner = t.member or g.owner is null or g.slot <> all(leased) then null
-                              else coalesce(g.drain_deadline, clock_timestamp() + s.visibility_timeout_ms * interval '1 millisecond') end,
-        epoch = g.epoch + (g.owner is distinct from t.member and (g.owner is null or g.slot <> all(leased)))::int
-    from target t
-    where g.cursor_id = p_cursor and g.slot = t.slot and (g.owner is distinct from t.member or g.next_owner is not null)
-      and g.next_owner is distinct from t.member;
+  select array_agg(m.slot) into moved from moves m;
+  if moved is null then return; end if;
+
+  -- What waits goes with its slot.
+  for held in
+    select d.step, d.part, d.piece, d.due, d.positions, d.keys from deliveries d
+    where d.cursor_id = p_cursor and d.owner >= '' order by d.step, d.part for update
+  loop
+    select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into taken
+      from unnest(held.positions, held.keys) u(position, key) where (u.key % s.slots)::int = any(moved);
+    continue when taken.positions is null;
+    perform delivery_take_out(held.step, p_cursor, held.part, held.piece, taken.positions);
+    perform delivery_wait(p_cursor, taken.positions, taken.keys, held.due);
+  end loop;
 end $$;

@@ -16,7 +16,7 @@ begin
   end if;
   for held in
     select d.step, d.part, d.piece, d.state, d.due, d.positions, d.keys from deliveries d
-    where d.cursor_id = p_cursor and d.keys && p_keys and (d.consumer > '' or d.slot > -1)
+    where d.cursor_id = p_cursor and d.keys && p_keys and (d.consumer > '' or d.owner >= '')
     order by d.step, d.part, d.piece for update
   loop
     select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into late

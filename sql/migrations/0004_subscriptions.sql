@@ -83,9 +83,9 @@ create table deliveries (
   due timestamptz not null,
   -- Ascending.
   positions bigint[] not null,
-  -- Consumer group: the hash of each event's key; ready: the slot of all of them.
+  -- Consumer group: the hash of each event's key; ready: the member whose all of them will be.
   keys bigint[],
-  slot int,
+  owner text collate "C",
   -- Some of it has failed before: delivery_failures knows.
   retried boolean not null default false,
   primary key (step, cursor_id, part, piece)

@@ -23,5 +23,5 @@ create table paused_keys (
   primary key (cursor_id, key)
 );
 
--- What waits for the owner of a slot.
-create index deliveries_slot on deliveries (cursor_id, slot) where slot > -1;
+-- What waits for a member.
+create index deliveries_owner on deliveries (cursor_id, owner) where owner >= '';
