@@ -16,8 +16,8 @@ export function arrayLiteral(values: readonly (number | string | null)[]): strin
 }
 
 /** A Postgres array literal of names, which hold neither quotes nor backslashes; quoted, or the name `null` would be none. */
-export function nameList(names: readonly string[]): string {
-  return `{${names.map((name) => `"${name}"`).join(",")}}`;
+export function nameList(names: readonly (string | null)[]): string {
+  return `{${names.map((name) => (name === null ? "NULL" : `"${name}"`)).join(",")}}`;
 }
 
 /** Texts that hold neither control character, joined for `string_to_array(…, E'\x1e', E'\x1f')`. */

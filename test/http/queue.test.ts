@@ -55,6 +55,16 @@ test("an unknown token, one of another queue and one that was tampered with are 
   expect(await ack(other, [foreign])).toEqual(["settled"]);
 });
 
+test("acknowledgements that travel together settle, whether or not they say who they are", async () => {
+  const { source } = await newQueue(200);
+  const claimed = tokens(await claim(source, { consumer: "a", max: 200 }));
+  // The first two are under way at once; the others wait for them, and go in one statement.
+  const results = await Promise.all(
+    claimed.map((token, n) => ack(source, [token], n % 2 === 0 ? { consumer: "a" } : {})),
+  );
+  expect(results.flat()).toEqual(Array(200).fill("settled"));
+});
+
 test("another consumer's token is stale for who says who it is", async () => {
   const { source } = await newQueue(1);
   const [token] = tokens(await claim(source, { consumer: "a", max: 1 })) as [string];

@@ -217,14 +217,11 @@ function listsOf(groups: readonly Group[]) {
     firsts.push(positions.length + 1);
     for (const position of group.positions) positions.push(position);
   }
-  const consumers = groups.map((group) => group.consumer);
   return {
     cursors: arrayLiteral(groups.map((group) => group.lease.cursor)),
     steps: arrayLiteral(groups.map((group) => group.lease.step)),
     parts: arrayLiteral(groups.map((group) => group.lease.part)),
-    consumers: consumers.every((consumer) => consumer === null)
-      ? arrayLiteral(consumers)
-      : nameList(consumers as string[]),
+    consumers: nameList(groups.map((group) => group.consumer)),
     firsts: arrayLiteral(firsts),
     counts: arrayLiteral(groups.map((group) => group.positions.length)),
     positions: arrayLiteral(positions),
