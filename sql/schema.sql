@@ -782,7 +782,8 @@ begin
                                order by d.step limit 1), delivery_claim_group.step) order by c.n)
       into first_steps from unnest(p_consumers) with ordinality c(name, n);
     select min(d.due) into first_due from deliveries d
-      where d.cursor_id = p_cursor and d.due > '-infinity' and d.due >= p_first_due and (d.state = 'leased' or d.due > now_at);
+      where d.cursor_id = p_cursor and d.due > '-infinity' and d.due >= p_first_due and d.due < 'infinity'
+        and (d.state = 'leased' or d.due > now_at);
     select coalesce(sum(cardinality(d.positions)), 0) into waiting from deliveries d where d.cursor_id = p_cursor and d.slot > -1;
   end if;
 end $function$;

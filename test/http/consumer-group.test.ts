@@ -114,6 +114,15 @@ test("a poisoned key is paused and parked; the others go on", async () => {
   expect(described.deadLetters).toBe("1");
 });
 
+test("a group goes on when nothing is left in it but a paused key's events", async () => {
+  const { source, fill } = await newGroup({ maxAttempts: 1 });
+  await fill(["bad", "bad"]);
+  await nack(source, tokens(await claim(source, { consumer: "a", max: 1 })));
+  expect(await claim(source, { consumer: "a", max: 10, wait: "300ms" })).toEqual([]);
+  await fill(["good"]);
+  expect(offsets(await claim(source, { consumer: "a", max: 10, wait: "10s" }))).toEqual([2]);
+});
+
 test("with onFailure skip the later events of a poisoned key go on", async () => {
   const { source, fill } = await newGroup({ maxAttempts: 1, onFailure: "skip" });
   await fill(["bad", "bad", "good"]);
