@@ -934,6 +934,7 @@ begin
       returning d.step, d.part, d.positions, d.keys
   loop
     perform delivery_revoke(p_cursor, held.step, held.part, held.positions);
+    if held.keys is not null then perform group_revoke(p_cursor, held.positions, held.keys, null); end if;
     perform delivery_wait(p_cursor, held.positions, held.keys, clock_timestamp());
   end loop;
 end $function$;

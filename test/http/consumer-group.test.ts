@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { append } from "../support/client.ts";
 import { ack, claim, type Delivery, nack, offsets, put, subscription, tokens } from "../support/consume.ts";
 import { type Service, startService } from "../support/service.ts";
+import { openSql } from "../support/sql.ts";
 import { openEventStream } from "../support/sse.ts";
 
 let service: Service;
@@ -129,6 +130,50 @@ test("with onFailure skip the later events of a poisoned key go on", async () =>
   const first = await claim(source, { consumer: "a", max: 1 });
   await nack(source, tokens(first), { reason: "poison" });
   expect(offsets(await claim(source, { consumer: "a", max: 10 }))).toEqual([1, 2]);
+});
+
+/** Runs a task while nobody else can lock the cursor of a group. */
+async function whileLocked(name: string, task: () => Promise<void>): Promise<void> {
+  const sql = openSql(service.databaseUrl);
+  await sql.begin(async (held) => {
+    await held`select c.id from subscription_cursors c join subscriptions s on s.id = c.subscription_id
+      where s.name = ${name} for update of c`;
+    await task();
+  });
+  await sql.end();
+}
+
+test("what a member gave up waiting for comes before the later events of its key", async () => {
+  const { source, fill, name } = await newGroup();
+  await claim(source, { consumer: "a" });
+  await fill(["k", "k", "k"]);
+  let next: Promise<Delivery[]> | null = null;
+  await whileLocked(name, async () => {
+    // Its answer is due while the database is still busy with it.
+    expect(await claim(source, { consumer: "a", max: 1, wait: "150ms" })).toEqual([]);
+    next = claim(source, { consumer: "a", max: 1, wait: "10s" });
+  });
+  expect(offsets((await next) ?? [])).toEqual([0]);
+});
+
+test("what is put back takes the later events of its key back with it", async () => {
+  const { source, fill, name } = await newGroup();
+  await fill(["k", "k", "other"]);
+  await claim(source, { consumer: "a", max: 1 });
+  const later = await claim(source, { consumer: "a", max: 10, wait: "10s" });
+  expect(offsets(later)).toEqual([1, 2]);
+  const sql = openSql(service.databaseUrl);
+  await sql`
+    select delivery_put_back(d.cursor_id, array[d.step], array[d.part]) from deliveries d
+      join subscription_cursors c on c.id = d.cursor_id join subscriptions s on s.id = c.subscription_id
+    where s.name = ${name} and cardinality(d.positions) = 1`;
+  await sql.end();
+  expect(await ack(source, tokens(later))).toEqual(["stale", "settled"]);
+  const again = await claim(source, { consumer: "a", max: 10, wait: "10s" });
+  expect(again.map(({ event, attempt }) => [event.offset, attempt])).toEqual([
+    ["0", 1],
+    ["1", 1],
+  ]);
 });
 
 test("what a member held goes to the others when its connection closes, in order", async () => {
