@@ -176,6 +176,24 @@ test("what is put back takes the later events of its key back with it", async ()
   ]);
 });
 
+test("what is taken back when its slot moves comes once, though it was out in several pieces", async () => {
+  const { source, fill } = await newGroup({ slots: 2, visibilityTimeout: "200ms" });
+  await fill(Array.from({ length: 6 }, () => letters(8, 1)).flat());
+  const held: Delivery[] = [];
+  for (let n = 0; n < 6; n++) held.push(...(await claim(source, { consumer: "a", max: 8, visibilityTimeout: "1m" })));
+  expect(held.length).toBe(48);
+  // One of the two slots moves to b, and is taken from a when its time to drain is over.
+  const moved: Delivery[] = [];
+  while (moved.length < 6)
+    moved.push(...(await claim(source, { consumer: "b", max: 100, wait: "10s", visibilityTimeout: "1m" })));
+  expect(await claim(source, { consumer: "b", max: 100, wait: "300ms" })).toEqual([]);
+  const got = offsets(moved);
+  expect(got).toEqual([...new Set(got)].sort((x, y) => x - y));
+  const keys = new Set(keysOf(moved));
+  expect(got).toEqual(offsets(held.filter(({ event }) => keys.has(String(event.partitionkey)))));
+  expect(new Set(await ack(source, tokens(moved)))).toEqual(new Set(["settled"]));
+});
+
 test("what a member held goes to the others when its connection closes, in order", async () => {
   const { source, fill, name } = await newGroup({ consumerTimeout: "1s" });
   const consume = (member: string) =>
