@@ -1190,6 +1190,8 @@ declare
   here record;
   extended bigint[];
 begin
+  -- Or what is overdue by the time somebody looks, but not by the time of this, would be taken back though it is extended.
+  perform from subscription_cursors c where c.id = any(p_cursors) order by c.id for no key update;
   results := array_fill(2::smallint, array[cardinality(p_positions)]);
   deadline := clock_timestamp() + p_extension_ms * interval '1 millisecond';
   for g in
@@ -1324,6 +1326,7 @@ begin
       returning d.step, d.part, d.positions, d.keys
   loop
     perform delivery_revoke(p_cursor, held.step, held.part, held.positions);
+    if held.keys is not null then perform group_revoke(p_cursor, held.positions, held.keys, null); end if;
     perform delivery_wait(p_cursor, held.positions, held.keys, clock_timestamp());
   end loop;
 end $function$;
@@ -1578,23 +1581,25 @@ declare
   overdue int[];
   leased int[];
   held record;
-  late bigint[];
+  late record;
 begin
   if not exists (select from group_slots g where g.cursor_id = p_cursor and g.next_owner is not null) then return; end if;
   select array_agg(g.slot) into overdue from group_slots g
     where g.cursor_id = p_cursor and g.next_owner is not null and g.drain_deadline <= clock_timestamp();
   if overdue is not null then
     for held in
-      select d.* from deliveries d where d.cursor_id = p_cursor and d.consumer > '' order by d.step, d.part, d.piece for update
+      select d.step, d.part, d.piece, d.consumer from deliveries d
+      where d.cursor_id = p_cursor and d.consumer > '' order by d.step, d.part, d.piece for update
     loop
-      select array_agg(u.position order by u.position) into late
-        from unnest(held.positions, held.keys) u(position, key) where (u.key % p_slots)::int = any(overdue);
-      continue when late is null;
-      perform delivery_take_out(held.step, p_cursor, held.part, held.piece, late);
-      perform delivery_revoke(p_cursor, held.step, held.part, late);
-      perform delivery_fail(p_cursor, held.consumer, late,
-        (select array_agg(u.key order by u.position) from unnest(held.positions, held.keys) u(position, key) where u.position = any(late)),
-        'not settled before its slot moved', 0, false);
+      -- What one has lost to the failure of another is not there any more.
+      select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into late
+        from deliveries d cross join lateral unnest(d.positions, d.keys) u(position, key)
+        where d.step = held.step and d.cursor_id = p_cursor and d.part = held.part and d.piece = held.piece
+          and (u.key % p_slots)::int = any(overdue);
+      continue when late.positions is null;
+      perform delivery_take_out(held.step, p_cursor, held.part, held.piece, late.positions);
+      perform delivery_revoke(p_cursor, held.step, held.part, late.positions);
+      perform delivery_fail(p_cursor, held.consumer, late.positions, late.keys, 'not settled before its slot moved', 0, false);
     end loop;
   end if;
   leased := group_leased_slots(p_cursor, p_slots);

@@ -12,6 +12,8 @@ declare
   here record;
   extended bigint[];
 begin
+  -- Or what is overdue by the time somebody looks, but not by the time of this, would be taken back though it is extended.
+  perform from subscription_cursors c where c.id = any(p_cursors) order by c.id for no key update;
   results := array_fill(2::smallint, array[cardinality(p_positions)]);
   deadline := clock_timestamp() + p_extension_ms * interval '1 millisecond';
   for g in

@@ -1,4 +1,5 @@
--- Puts back what was handed out but never sent: it is handed out anew at once, and does not count as an attempt.
+-- Puts back what was handed out but never sent: it is handed out anew at once, and does not count as an attempt. Later
+-- events of the same keys that went out meanwhile are taken back, and come again behind it.
 create or replace function delivery_put_back(p_cursor bigint, p_steps bigint[], p_parts smallint[]) returns void
 language plpgsql as $$
 declare
@@ -12,6 +13,7 @@ begin
       returning d.step, d.part, d.positions, d.keys
   loop
     perform delivery_revoke(p_cursor, held.step, held.part, held.positions);
+    if held.keys is not null then perform group_revoke(p_cursor, held.positions, held.keys, null); end if;
     perform delivery_wait(p_cursor, held.positions, held.keys, clock_timestamp());
   end loop;
 end $$;

@@ -4,7 +4,14 @@ import type { AppendAnswered, History } from "./history.ts";
 import { createHttpConnection, type HttpAnswer, type HttpConnection } from "./http-connection.ts";
 import type { Random } from "./random.ts";
 
-export type NewEvent = { id: string | null; mark: string; type: string; n: number; pad: string };
+export type NewEvent = {
+  id: string | null;
+  mark: string;
+  type: string;
+  n: number;
+  pad: string;
+  partitionKey?: string | null;
+};
 
 export type Append = {
   group: string;
@@ -79,8 +86,9 @@ export function createAppendClient({ history, random, ports, nextOp, giveUp }: A
 }
 
 function requestOf({ stream, events, expected, key }: Append) {
-  const bodies = events.map(({ id, mark, type, n, pad }) => ({
+  const bodies = events.map(({ id, mark, type, n, pad, partitionKey = null }) => ({
     ...(id === null ? {} : { id }),
+    ...(partitionKey === null ? {} : { partitionkey: partitionKey }),
     type,
     data: { mark, n, ...(pad === "" ? {} : { pad }) },
   }));

@@ -1,5 +1,6 @@
 // What clients saw in a run: each request and its outcome, each frame and page, as lines of JSON.
 import { appendFileSync } from "node:fs";
+import type { ConsumerEntry } from "./consumer-history.ts";
 
 /** One attempt to append. Attempts that repeat one request (same ids or key) share their `group`. */
 export type AppendInvoked = {
@@ -132,12 +133,15 @@ export type Entry =
   | Frame
   | PageRead
   | Alarm
-  | Fault;
+  | Fault
+  | ConsumerEntry;
 
 export type History = {
   entries: Entry[];
   /** Milliseconds since the run began. */
   now: () => number;
+  /** A time of day in milliseconds since 1970, by the same count. */
+  at: (time: number) => number;
   add: (entry: Entry) => void;
   alarm: (what: string) => void;
   /** Writes what is left to the file. */
@@ -161,7 +165,17 @@ export function createHistory(file: string | null): History {
     entries.push(entry);
     if (entries.length - written >= flushEvery) flush();
   };
-  return { entries, now, add, alarm: (what) => add({ kind: "alarm", at: now(), what }), flush };
+  const offset = timeOfDayAtStart(startedAt);
+  const at = (time: number) => time - offset;
+  return { entries, now, at, add, alarm: (what) => add({ kind: "alarm", at: now(), what }), flush };
+}
+
+/** The time of day, in fractions of milliseconds, at a moment of the steady clock: taken where the one's millisecond changes. */
+function timeOfDayAtStart(startedAt: number): number {
+  const before = Date.now();
+  let time = before;
+  while (time === before) time = Date.now();
+  return time - (performance.now() - startedAt);
 }
 
 /** What identifies an envelope to the byte. */

@@ -2,7 +2,7 @@
 import { createConnection, type Socket } from "node:net";
 
 export type HttpRequest = {
-  method: "GET" | "POST" | "DELETE";
+  method: "GET" | "POST" | "PUT" | "DELETE";
   path: string;
   headers?: Record<string, string>;
   body?: string;

@@ -1,4 +1,5 @@
 // Runs seed after seed until the time is over; ends with 1 at the first violation and keeps that run's history.
+import { runConsumers } from "./consumer-run.ts";
 import { createRandom } from "./random.ts";
 import { runHistory } from "./run.ts";
 
@@ -9,9 +10,12 @@ type Arguments = {
   durationMs: number;
   fullDisk: boolean;
   checkpoints: boolean;
+  consumers: boolean;
 };
 
-const flags = ["--full-disk", "--checkpoints"];
+const flags = ["--full-disk", "--checkpoints", "--consumers"];
+const usage =
+  "usage: scripts/crash [--seconds 600] [--seed N] [--runs N] [--run-seconds 30] [--full-disk] [--checkpoints] [--consumers]";
 
 function readArguments(args: readonly string[]): Arguments {
   const given = new Map<string, number>();
@@ -19,9 +23,7 @@ function readArguments(args: readonly string[]): Arguments {
     const name = args[i] as string;
     const value = flags.includes(name) ? "1" : (args[++i] ?? "");
     if (!(flags.includes(name) || /^--(seconds|seed|runs|run-seconds)$/.test(name)) || !/^\d+$/.test(value)) {
-      console.error(
-        "usage: scripts/crash [--seconds 600] [--seed N] [--runs N] [--run-seconds 30] [--full-disk] [--checkpoints]",
-      );
+      console.error(usage);
       process.exit(2);
     }
     given.set(name, Number(value));
@@ -34,6 +36,7 @@ function readArguments(args: readonly string[]): Arguments {
     durationMs: (given.get("--run-seconds") ?? 30) * 1_000,
     fullDisk: given.has("--full-disk"),
     checkpoints: given.has("--checkpoints"),
+    consumers: given.has("--consumers"),
   };
 }
 
@@ -44,23 +47,19 @@ function eventsBefore(seed: number, always: boolean): number {
   return random.pick([1, 1, 2]) * 100_000 - random.between(100, 8_000);
 }
 
-const { seconds, seed, runs, durationMs, fullDisk, checkpoints } = readArguments(process.argv.slice(2));
+const { seconds, seed, runs, durationMs, fullDisk, checkpoints, consumers } = readArguments(process.argv.slice(2));
 const deadline = Date.now() + seconds * 1_000;
 for (let run = 0; run < runs && Date.now() < deadline; run++) {
-  const { violations, summary, folder } = await runHistory({
-    seed: seed + run,
-    durationMs,
-    fsync: true,
-    skewClocks: true,
-    prefilled: eventsBefore(seed + run, checkpoints),
-    fullDisk,
-  });
+  const options = { seed: seed + run, durationMs, fsync: true, skewClocks: true };
+  const { violations, summary, folder } = consumers
+    ? await runConsumers(options)
+    : await runHistory({ ...options, prefilled: eventsBefore(seed + run, checkpoints), fullDisk });
   console.log(summary);
   if (violations.length === 0) continue;
   for (const violation of violations.slice(0, 50)) console.log(`  ${violation}`);
   if (violations.length > 50) console.log(`  and ${violations.length - 50} more`);
   console.log(`history and logs: ${folder}`);
-  const modes = `${fullDisk ? " --full-disk" : ""}${checkpoints ? " --checkpoints" : ""}`;
+  const modes = `${fullDisk ? " --full-disk" : ""}${checkpoints ? " --checkpoints" : ""}${consumers ? " --consumers" : ""}`;
   console.log(`again: scripts/crash --seed ${seed + run} --runs 1 --run-seconds ${durationMs / 1_000}${modes}`);
   process.exit(1);
 }

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { append } from "../support/client.ts";
 import { ack, claim, type Delivery, nack, offsets, put, subscription, tokens } from "../support/consume.ts";
 import { type Service, startService } from "../support/service.ts";
+import { openSql } from "../support/sql.ts";
 import { openEventStream } from "../support/sse.ts";
 
 let service: Service;
@@ -129,6 +130,68 @@ test("with onFailure skip the later events of a poisoned key go on", async () =>
   const first = await claim(source, { consumer: "a", max: 1 });
   await nack(source, tokens(first), { reason: "poison" });
   expect(offsets(await claim(source, { consumer: "a", max: 10 }))).toEqual([1, 2]);
+});
+
+/** Runs a task while nobody else can lock the cursor of a group. */
+async function whileLocked(name: string, task: () => Promise<void>): Promise<void> {
+  const sql = openSql(service.databaseUrl);
+  await sql.begin(async (held) => {
+    await held`select c.id from subscription_cursors c join subscriptions s on s.id = c.subscription_id
+      where s.name = ${name} for update of c`;
+    await task();
+  });
+  await sql.end();
+}
+
+test("what a member gave up waiting for comes before the later events of its key", async () => {
+  const { source, fill, name } = await newGroup();
+  await claim(source, { consumer: "a" });
+  await fill(["k", "k", "k"]);
+  let next: Promise<Delivery[]> | null = null;
+  await whileLocked(name, async () => {
+    // Its answer is due while the database is still busy with it.
+    expect(await claim(source, { consumer: "a", max: 1, wait: "150ms" })).toEqual([]);
+    next = claim(source, { consumer: "a", max: 1, wait: "10s" });
+  });
+  expect(offsets((await next) ?? [])).toEqual([0]);
+});
+
+test("what is put back takes the later events of its key back with it", async () => {
+  const { source, fill, name } = await newGroup();
+  await fill(["k", "k", "other"]);
+  await claim(source, { consumer: "a", max: 1 });
+  const later = await claim(source, { consumer: "a", max: 10, wait: "10s" });
+  expect(offsets(later)).toEqual([1, 2]);
+  const sql = openSql(service.databaseUrl);
+  await sql`
+    select delivery_put_back(d.cursor_id, array[d.step], array[d.part]) from deliveries d
+      join subscription_cursors c on c.id = d.cursor_id join subscriptions s on s.id = c.subscription_id
+    where s.name = ${name} and cardinality(d.positions) = 1`;
+  await sql.end();
+  expect(await ack(source, tokens(later))).toEqual(["stale", "settled"]);
+  const again = await claim(source, { consumer: "a", max: 10, wait: "10s" });
+  expect(again.map(({ event, attempt }) => [event.offset, attempt])).toEqual([
+    ["0", 1],
+    ["1", 1],
+  ]);
+});
+
+test("what is taken back when its slot moves comes once, though it was out in several pieces", async () => {
+  const { source, fill } = await newGroup({ slots: 2, visibilityTimeout: "200ms" });
+  await fill(Array.from({ length: 6 }, () => letters(8, 1)).flat());
+  const held: Delivery[] = [];
+  for (let n = 0; n < 6; n++) held.push(...(await claim(source, { consumer: "a", max: 8, visibilityTimeout: "1m" })));
+  expect(held.length).toBe(48);
+  // One of the two slots moves to b, and is taken from a when its time to drain is over.
+  const moved: Delivery[] = [];
+  while (moved.length < 6)
+    moved.push(...(await claim(source, { consumer: "b", max: 100, wait: "10s", visibilityTimeout: "1m" })));
+  expect(await claim(source, { consumer: "b", max: 100, wait: "300ms" })).toEqual([]);
+  const got = offsets(moved);
+  expect(got).toEqual([...new Set(got)].sort((x, y) => x - y));
+  const keys = new Set(keysOf(moved));
+  expect(got).toEqual(offsets(held.filter(({ event }) => keys.has(String(event.partitionkey)))));
+  expect(new Set(await ack(source, tokens(moved)))).toEqual(new Set(["settled"]));
 });
 
 test("what a member held goes to the others when its connection closes, in order", async () => {

@@ -1,8 +1,9 @@
 // The built-in queue of an ephemeral stream: enqueue, claim, acknowledge, give back.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { append, expectProblem, send } from "../support/client.ts";
-import { ack, claim, nack, offsets, post, put, queue, tokens } from "../support/consume.ts";
+import { ack, claim, type Delivery, nack, offsets, post, put, queue, tokens } from "../support/consume.ts";
 import { type Service, startService } from "../support/service.ts";
+import { openSql } from "../support/sql.ts";
 import { until } from "../support/until.ts";
 
 let service: Service;
@@ -53,6 +54,28 @@ test("an unknown token, one of another queue and one that was tampered with are 
   expect(await ack(source, ["nonsense", foreign, forged])).toEqual(["stale", "stale", "stale"]);
   expect(await ack(source, [mine])).toEqual(["settled"]);
   expect(await ack(other, [foreign])).toEqual(["settled"]);
+});
+
+test("what was extended in time is not handed out to another, though the deadline passed before that was committed", async () => {
+  const { source } = await newQueue(1);
+  const [token] = tokens(await claim(source, { consumer: "a", visibilityTimeout: "200ms" })) as [string];
+  const sql = openSql(service.databaseUrl, 3);
+  let other: Promise<Delivery[]> = Promise.resolve([]);
+  await sql.begin(async (slow) => {
+    const [lease] = await slow`
+      select e.results from deliveries d cross join lateral delivery_extend(array[d.cursor_id], array[d.step], array[d.part], '{null}',
+        '{1}', '{1}', d.positions, 60000) e where d.due > clock_timestamp() order by d.step desc limit 1`;
+    expect(lease?.results).toEqual("{0}");
+    other = claim(source, { consumer: "b", wait: "1s" });
+    await until("the other one has to wait for it", async () => {
+      const [waiting] =
+        await sql`select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`;
+      return waiting !== undefined;
+    });
+  });
+  expect(await other).toEqual([]);
+  expect(await ack(source, [token])).toEqual(["settled"]);
+  await sql.end();
 });
 
 test("acknowledgements that travel together settle, whether or not they say who they are", async () => {

@@ -37,7 +37,7 @@ export type DeskOptions = {
   head: () => number;
   /** Settles what is gone from the log, and puts back what nobody is there to take. */
   settle: (tokens: string[]) => void;
-  putBack: (leases: Handout["leases"]) => void;
+  putBack: (leases: Handout["leases"]) => Promise<void>;
   /** Tells other processes that their consumers have something to claim. */
   announce: () => void;
   /** Bytes that may be read ahead, as long as all desks together have room. */
@@ -300,6 +300,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     if (portions.length === 0) return;
     const missing = portions.flatMap((portion) => portion.positions.filter((position) => !byPosition.has(position)));
     const read = missing.length === 0 ? null : await readMissing(missing, step, portions);
+    const unsent: Handout["leases"][number][] = [];
     for (const { claimant, part, positions, attempts, deadline } of portions) {
       const claim = asking[claimant] as Claim;
       const prefix = claim.leased ? tokens.prefix({ subscription: subscription.id, cursor, step, part }) : null;
@@ -323,12 +324,16 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
       const leases = claim.leased ? [{ step, part }] : [];
       if (!claims.includes(claim)) {
         // It has given up meanwhile.
-        if (leases.length > 0) options.putBack(leases);
+        unsent.push(...leases);
       } else if (deliveries.length > 0) {
         claims.splice(claims.indexOf(claim), 1);
         claim.resolve({ deliveries, leases });
       }
     }
+    if (unsent.length === 0) return;
+    const done = options.putBack(unsent);
+    // Until then the ledger takes them to be with their member, and would hand out what comes after them.
+    if (isGroup()) await done;
   }
 
   async function readMissing(
@@ -339,7 +344,8 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     try {
       return await candidates.readAt(missing);
     } catch (error) {
-      options.putBack(portions.map(({ part }) => ({ step, part })));
+      const done = options.putBack(portions.map(({ part }) => ({ step, part })));
+      if (isGroup()) await done;
       throw error;
     }
   }

@@ -116,7 +116,7 @@ export function createLedger(options: LedgerOptions): Ledger {
         readHead: options.readHead,
         head: tail.head,
         settle: (gone) =>
-          background(settlements.acknowledge({ subscription: subscription.id, consumer: null, tokens: gone })),
+          void background(settlements.acknowledge({ subscription: subscription.id, consumer: null, tokens: gone })),
         putBack: (leases) => background(putBack(cursor, leases)),
         announce: () => announce([cursor]),
         mayReadAhead: () => aheadBytes < maxAheadBytes,
@@ -129,13 +129,13 @@ export function createLedger(options: LedgerOptions): Ledger {
   }
 
   /** What fails here is found again when the leases run out. */
-  function background(work: Promise<unknown>): void {
+  function background(work: Promise<unknown>): Promise<void> {
     const done = work.then(
       () => {},
       (error: unknown) => log.warn({ err: error }, "a lease could not be ended early"),
     );
     closing.add(done);
-    void done.then(() => closing.delete(done));
+    return done.finally(() => closing.delete(done));
   }
 
   async function putBack(cursor: number, leases: Handout["leases"]): Promise<void> {

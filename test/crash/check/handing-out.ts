@@ -1,0 +1,84 @@
+// Invariant 6 and what goes with it: first deliveries ascend, events are whole, and nobody holds more than its credit.
+import { type CursorJournal, type Handout, nameOf } from "./handouts.ts";
+import { type LedgerContext, slackMs } from "./ledger-context.ts";
+
+/** What an abandoned claim had in hand is put back within this time, and comes as if for the first time. */
+const puttingBackMs = 10_000;
+
+/** What is handed out is the event as it is stored, of the subscription's stream and types. */
+export function handedOutAsStored(context: LedgerContext): string[] {
+  const stored = new Map(context.ledger.events.map((event) => [event.position, event]));
+  const violations: string[] = [];
+  for (const { events, declared } of context.journals.cursors) {
+    for (const handout of [...events.values()].flat()) {
+      const event = stored.get(handout.position);
+      if (event === undefined || event.hash !== handout.hash)
+        violations.push(`${nameOf(handout)} is not the event as it is stored`);
+      else if (event.stream !== declared.stream || !(declared.types?.includes(event.type) ?? true))
+        violations.push(`${nameOf(handout)} does not belong to the subscription`);
+    }
+  }
+  return violations;
+}
+
+/** Under one cursor, what comes for the first time ascends; a group keeps the order of its keys only. */
+export function firstDeliveriesAscend(context: LedgerContext): string[] {
+  const violations: string[] = [];
+  for (const { events, declared, cursor } of context.journals.cursors) {
+    if (declared.mode === "consumer-group" || declared.delivery === "at-most-once") continue;
+    const firsts = [...events.values()].map(([first]) => first as Handout).filter(({ attempt }) => attempt === 1);
+    firsts.sort((a, b) => a.claimedAt - b.claimedAt);
+    let highest: Handout | null = null;
+    for (const handout of firsts) {
+      if (highest === null || handout.position > highest.position) {
+        highest = handout;
+        continue;
+      }
+      if (handout.claimedAt <= highest.claimedAt + slackMs) continue;
+      const [from, to] = [highest.claimedAt, handout.claimedAt];
+      const unseen = context.journals.unseen(declared.subscription, declared.mode === "broadcast" ? cursor : null);
+      const putBack =
+        unseen.some((time) => time.from <= to && time.to + puttingBackMs >= from) ||
+        context.journals.givenUp(declared.subscription).some((at) => at <= to && at + puttingBackMs >= from);
+      if (
+        !putBack &&
+        !context.isForgotten(highest) &&
+        !context.forgotten.crashes.some(({ at }) => at >= from && at <= to)
+      )
+        violations.push(`${nameOf(handout)} came for the first time after ${nameOf(highest)}`);
+    }
+  }
+  return violations;
+}
+
+/** When a consumer is handed something, what it surely holds by then is within its credit. */
+export function creditIsKept(context: LedgerContext): string[] {
+  return context.journals.cursors.flatMap((journal) => {
+    const { declared } = journal;
+    // Of a group, failures of others take back what nobody is told of; what is given away is not held.
+    if (declared.mode === "consumer-group" || declared.delivery === "at-most-once") return [];
+    return [...Map.groupBy([...journal.events.values()].flat(), ({ consumer }) => consumer).values()].flatMap((list) =>
+      overdrawn(context, journal, list),
+    );
+  });
+}
+
+function overdrawn(context: LedgerContext, { declared }: CursorJournal, handouts: Handout[]): string[] {
+  const sorted = handouts.toSorted((a, b) => a.claimedAt - b.claimedAt);
+  let held: Handout[] = [];
+  for (const handout of sorted) {
+    const at = handout.claimedAt + slackMs;
+    held = held.filter((other) => surelyHeldUntil(other) > at);
+    if (context.isForgotten(handout)) continue;
+    held.push(handout);
+    if (held.length > declared.maxInFlight)
+      return [`${nameOf(handout)} is the ${held.length}th that its consumer holds, of ${declared.maxInFlight}`];
+  }
+  return [];
+}
+
+/** Nobody else could have it before, and no request can have ended it. */
+function surelyHeldUntil({ deadline, feedEndAt, settlements }: Handout): number {
+  const asked = settlements.map(({ invokedAt }) => invokedAt);
+  return Math.min(deadline ?? 0, feedEndAt, ...asked);
+}

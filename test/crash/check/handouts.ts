@@ -1,0 +1,187 @@
+// What was handed out, to whom, and what became of it: the journals of consumers, joined by cursor, event and token.
+import type { Delivered, SettlingAction, SubscriptionDeclared } from "../consumer-history.ts";
+import type { Entry } from "../history.ts";
+import { declining } from "./attempts.ts";
+
+/** One attempt to settle, give back or extend one token. */
+export type Settlement = {
+  op: number;
+  action: SettlingAction;
+  consumer: string | null;
+  invokedAt: number;
+  answeredAt: number;
+  /** Null: unknown. */
+  result: string | null;
+  deadline: number | null;
+  delayMs: number | null;
+  extensionMs: number | null;
+  reason: string | null;
+};
+
+export type Handout = Delivered & {
+  declared: SubscriptionDeclared;
+  /** Of a broadcast the consumer, else empty. */
+  cursor: string;
+  consumer: string;
+  /** The claim or event stream, and the place in it. */
+  op: number;
+  order: number;
+  receivedAt: number;
+  /** When the event stream may have ended for the service; Infinity for a claim. */
+  feedEndAt: number;
+  settlements: Settlement[];
+};
+
+/** A time in which the service may have handed out what the consumer never saw. */
+export type Unseen = { from: number; to: number };
+
+export type CursorJournal = {
+  declared: SubscriptionDeclared;
+  cursor: string;
+  /** Of each event, by its position, in the order of time. */
+  events: Map<number, Handout[]>;
+};
+
+export type Journals = {
+  declared: SubscriptionDeclared[];
+  cursors: CursorJournal[];
+  /** Of one consumer, or of all. */
+  unseen: (subscription: string, consumer: string | null) => Unseen[];
+  /** When the consumer was surely heard of, ascending. */
+  signsOfLife: (subscription: string, consumer: string) => number[];
+  /** When a claim under this subscription was answered with nothing: it had given up waiting, perhaps with something in hand. */
+  givenUp: (subscription: string) => number[];
+  /** Attempts to settle tokens that nobody was given. */
+  strangers: Settlement[];
+};
+
+/** For the service to find out that a connection is gone, and for what it had in hand by then. */
+const lagMs = 10_000;
+/** By so much the service may know earlier than the client that a connection is cut. */
+const earlierMs = 500;
+
+const keyOf = (subscription: string, consumer: string) => `${subscription} ${consumer}`;
+
+export function journalsOf(history: readonly Entry[]): Journals {
+  const declared = new Map<string, SubscriptionDeclared>();
+  const asked = new Map<number, { subscription: string; consumer: string; seenAt: number }>();
+  const handouts = new Map<string, Handout[]>();
+  const all: Handout[] = [];
+  const unseen = new Map<string, Unseen[]>();
+  const signs = new Map<string, number[]>();
+  const givenUp = new Map<string, number[]>();
+  const feedEnds = new Map<number, number>();
+  const push = <T>(map: Map<string, T[]>, key: string, value: T) => {
+    const list = map.get(key);
+    if (list === undefined) map.set(key, [value]);
+    else list.push(value);
+  };
+
+  function take(op: number, at: number, deliveries: readonly Delivered[]): void {
+    const by = asked.get(op);
+    const subscription = declared.get(by?.subscription ?? "");
+    if (by === undefined || subscription === undefined) return;
+    by.seenAt = at;
+    const cursor = subscription.mode === "broadcast" ? by.consumer : "";
+    for (const [order, delivered] of deliveries.entries()) {
+      const handout: Handout = {
+        ...{ ...delivered, declared: subscription, cursor, consumer: by.consumer, op, order, receivedAt: at },
+        ...{ feedEndAt: Number.POSITIVE_INFINITY, settlements: [] },
+      };
+      all.push(handout);
+      if (delivered.deadline !== null) push(handouts, delivered.token, handout);
+    }
+  }
+
+  function lose(op: number, at: number): void {
+    const by = asked.get(op);
+    if (by === undefined) return;
+    const timeoutMs = Math.max(3_000, declared.get(by.subscription)?.visibilityTimeoutMs ?? 0);
+    for (const whose of [by.consumer, ""])
+      push(unseen, keyOf(by.subscription, whose), { from: by.seenAt, to: at + lagMs + timeoutMs });
+  }
+
+  for (const entry of history) {
+    if (entry.kind === "subscription") declared.set(entry.subscription, entry);
+    else if (entry.kind === "claiming" || entry.kind === "feed-opened") {
+      const { subscription, consumer, at } = entry;
+      asked.set(entry.op, { subscription, consumer, seenAt: at });
+      push(signs, keyOf(subscription, consumer), at);
+    } else if (entry.kind === "claimed") {
+      take(entry.op, entry.at, entry.deliveries);
+      if (entry.status !== 200) lose(entry.op, entry.at);
+      if (entry.deliveries.length === 0) push(givenUp, asked.get(entry.op)?.subscription ?? "", entry.at);
+    } else if (entry.kind === "fed") take(entry.op, entry.at, entry.deliveries);
+    else if (entry.kind === "feed-closed") {
+      feedEnds.set(entry.op, entry.byClient ? entry.at : entry.at - earlierMs);
+      lose(entry.op, entry.at);
+    }
+  }
+  for (const handout of all) handout.feedEndAt = feedEnds.get(handout.op) ?? Number.POSITIVE_INFINITY;
+  const strangers = joinSettlements(history, handouts);
+
+  const cursors = new Map<string, CursorJournal>();
+  for (const handout of all) {
+    const { declared: subscription, cursor, position } = handout;
+    const key = keyOf(subscription.subscription, cursor);
+    const journal = cursors.get(key) ?? { declared: subscription, cursor, events: new Map<number, Handout[]>() };
+    cursors.set(key, journal);
+    const event = journal.events.get(position);
+    if (event === undefined) journal.events.set(position, [handout]);
+    else event.push(handout);
+  }
+  for (const { events } of cursors.values())
+    for (const list of events.values()) list.sort((a, b) => a.claimedAt - b.claimedAt);
+  return {
+    declared: [...declared.values()],
+    cursors: [...cursors.values()],
+    unseen: (subscription, consumer) => unseen.get(keyOf(subscription, consumer ?? "")) ?? [],
+    signsOfLife: (subscription, consumer) => signs.get(keyOf(subscription, consumer)) ?? [],
+    givenUp: (subscription) => givenUp.get(subscription) ?? [],
+    strangers,
+  };
+}
+
+/** Enters each attempt with every handout of its token. What was declined has done nothing, and is left out. */
+function joinSettlements(history: readonly Entry[], handouts: ReadonlyMap<string, Handout[]>): Settlement[] {
+  const answers = new Map(
+    history.flatMap((entry) => (entry.kind === "settling-answered" ? [[entry.op, entry] as const] : [])),
+  );
+  const strangers: Settlement[] = [];
+  for (const entry of history) {
+    if (entry.kind !== "settling") continue;
+    const answer = answers.get(entry.op);
+    const { op, action, consumer, delayMs, extensionMs, reason } = entry;
+    if (answer !== undefined && answer.status !== null && answer.status !== 200) {
+      if (answer.status < 500 || declining.has(answer.reason ?? "")) continue;
+    }
+    for (const [i, token] of entry.tokens.entries()) {
+      const settlement: Settlement = {
+        ...{ op, action, consumer, delayMs, extensionMs, reason, invokedAt: entry.at },
+        answeredAt: answer?.at ?? Number.POSITIVE_INFINITY,
+        result: answer?.status === 200 ? (answer.results[i] ?? "missing") : null,
+        deadline: answer?.deadline ?? null,
+      };
+      const given = handouts.get(token) ?? [];
+      for (const handout of given) handout.settlements.push(settlement);
+      if (given.length === 0) strangers.push(settlement);
+    }
+  }
+  return strangers;
+}
+
+const ending = new Set<SettlingAction>(["ack", "drop", "dead-letter"]);
+
+/** It settled the event for good, or may have. */
+export const mayEnd = ({ action, result }: Settlement) =>
+  ending.has(action) && (result === null || result === "settled");
+export const didEnd = ({ action, result }: Settlement) => ending.has(action) && result === "settled";
+/** It gave the event back for another try, or may have. */
+export const mayReturn = ({ action, result }: Settlement) =>
+  action === "requeue" && (result === null || result === "settled");
+/** The answer says that the token was valid. */
+export const wasValid = ({ result }: Settlement) => result === "settled" || result === "extended";
+
+export const nameOf = (handout: Handout) =>
+  `${handout.declared.subscription}${handout.cursor === "" ? "" : ` of ${handout.cursor}`} position ${handout.position} ` +
+  `(${handout.token} of ${handout.consumer}, attempt ${handout.attempt}, at ${Math.round(handout.claimedAt)} ms)`;
