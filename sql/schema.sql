@@ -523,6 +523,22 @@ begin
   if outcome = 'joined' and s.mode = 'consumer-group' then perform group_rebalance(cursor_id); end if;
 end $function$;
 
+CREATE OR REPLACE FUNCTION consumer_leave(p_subscription bigint, p_name text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+  shared bigint;
+begin
+  delete from consumers c where c.subscription_id = p_subscription and c.name = p_name;
+  select k.id into shared from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = '';
+  if shared is not null then
+    perform delivery_expire(shared, p_name, null, null, 'the consumer''s connection closed', '-infinity');
+    perform group_rebalance(shared);
+  end if;
+  return shared;
+end $function$;
+
 CREATE OR REPLACE FUNCTION consumer_register(p_subscription bigint, p_name text, p_metadata json, p_start bigint, OUT outcome text, OUT cursor_id bigint)
  RETURNS record
  LANGUAGE plpgsql

@@ -44,7 +44,8 @@ export async function openFeed(dependencies: FeedDependencies, options: FeedOpti
   const { consumption, catalog, membership, ledger, log } = dependencies;
   const { consumer, signal } = options;
   let subscription: Subscription = await catalog.require(options.subscription);
-  await membership.join(subscription, consumer);
+  const entered = subscription;
+  await membership.enter(entered, consumer);
   let held: Held[] = [];
   let closed = false;
 
@@ -110,6 +111,9 @@ export async function openFeed(dependencies: FeedDependencies, options: FeedOpti
           .release(cursor, leases, "the consumer's connection closed")
           .catch((error: unknown) => log.warn({ err: error, consumer }, "leases wait for their deadlines"));
       }
+      await membership
+        .leave(entered, consumer)
+        .catch((error: unknown) => log.warn({ err: error, consumer }, "a membership waits for its end"));
     },
   };
 }

@@ -4,6 +4,7 @@ import { append, expectProblem, send } from "../support/client.ts";
 import { ack, claim, offsets, put, subscription, tokens } from "../support/consume.ts";
 import { type Service, startService } from "../support/service.ts";
 import { type EventStream, openEventStream } from "../support/sse.ts";
+import { until } from "../support/until.ts";
 
 let service: Service;
 let url: string;
@@ -168,4 +169,22 @@ test("a request that cannot be served says why", async () => {
     406,
     "not-acceptable",
   );
+});
+
+test("the place of a consumer whose connection closes is free at once", async () => {
+  const { name, stream } = await newSubscription({ maxConsumers: 1 }, 1);
+  const first = await consume(name, "a");
+  await received(first, 1);
+  first.close();
+  await until("it is free", async () => {
+    const next = await consume(name, "b");
+    await next.until("it is answered", () => next.frames.length > 0);
+    const isReady = next.frames[0]?.event === "sluice.ready";
+    if (isReady) {
+      await fill(stream, 1);
+      await received(next, 2);
+    }
+    next.close();
+    return isReady;
+  });
 });

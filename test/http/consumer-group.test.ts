@@ -195,7 +195,7 @@ test("what is taken back when its slot moves comes once, though it was out in se
 });
 
 test("what a member held goes to the others when its connection closes, in order", async () => {
-  const { source, fill, name } = await newGroup({ consumerTimeout: "1s" });
+  const { source, fill, name } = await newGroup();
   const consume = (member: string) =>
     openEventStream(`${service.url}/api/subscriptions/${name}/events?consumer=${member}`);
   const a = await consume("a");

@@ -19,6 +19,13 @@ export type Membership = {
   heartbeat: (subscription: Subscription, consumer: string) => Promise<void>;
   /** Ends a membership: what the consumer holds goes to others, and its cursor is forgotten. Throws `consumer-not-found`. */
   remove: (subscription: Subscription, consumer: string) => Promise<void>;
+  /** The same as `join`, for a connection that will leave. */
+  enter: (subscription: Subscription, consumer: string) => Promise<number>;
+  /**
+   * A connection has closed. The last one of a group's member, or of a subscription that allows only so many, ends its
+   * membership: others must not wait until it has been silent for long enough.
+   */
+  leave: (subscription: Subscription, consumer: string) => Promise<void>;
   /** What is remembered of a member does not hold any more. */
   forget: (subscription: Subscription, consumer: string) => void;
   stop: () => Promise<void>;
@@ -41,6 +48,8 @@ const maxKnown = 100_000;
 export function createMembership({ pool, onReturned, log }: MembershipOptions): Membership {
   // A member is noted in the database a few times within its timeout, not at every claim.
   const known = new Map<string, Known>();
+  /** How many connections of this process a member has. */
+  const connected = new Map<string, number>();
   const keyOf = (subscription: Subscription, consumer: string) => `${subscription.id} ${consumer}`;
 
   async function note(
@@ -63,7 +72,8 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
       count = new Set(rows.map((row) => `${row.subscription_id} ${row.consumer}`)).size;
       for (const row of rows) {
         known.delete(`${row.subscription_id} ${row.consumer}`);
-        if (row.taken_back > 0) onReturned(Number(row.cursor_id));
+        // Also when it held nothing: slots of a group have moved, and what waits with them.
+        onReturned(Number(row.cursor_id));
         log.info(
           { subscription: row.subscription_id, consumer: row.consumer, takenBack: row.taken_back },
           "consumer fell silent and was unregistered",
@@ -78,11 +88,7 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
       const found = known.get(keyOf(subscription, consumer));
       const freshMs = Math.min(subscription.consumerTimeoutMs / 4, 15_000);
       if (found !== undefined && performance.now() - found.seenAt < freshMs) return found.cursor;
-      const { cursor } = await note(
-        subscription,
-        consumer,
-        (sql) => sql<Joined[]>`select outcome, cursor_id from consumer_join(${subscription.id}, ${consumer}, null)`,
-      );
+      const { cursor } = await note(subscription, consumer, (sql) => joinConsumer(sql, subscription, consumer));
       return cursor;
     },
     async register(subscription, consumer, metadata, startPosition) {
@@ -113,9 +119,33 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
       for (const { cursor_id } of rows) if (cursor_id !== null) onReturned(Number(cursor_id));
       log.info({ subscription: subscription.name, consumer }, "consumer unregistered");
     },
+    async enter(subscription, consumer) {
+      const key = keyOf(subscription, consumer);
+      const { cursor } = await note(subscription, consumer, (sql) => joinConsumer(sql, subscription, consumer));
+      connected.set(key, (connected.get(key) ?? 0) + 1);
+      return cursor;
+    },
+    async leave(subscription, consumer) {
+      const key = keyOf(subscription, consumer);
+      const others = (connected.get(key) ?? 1) - 1;
+      if (others > 0) connected.set(key, others);
+      else connected.delete(key);
+      if (others > 0 || (subscription.mode !== "consumer-group" && subscription.maxConsumers === null)) return;
+      known.delete(key);
+      const rows = await pool.run(
+        (sql) => sql<{ cursor: string | null }[]>`select consumer_leave(${subscription.id}, ${consumer}) as cursor`,
+      );
+      const cursor = rows[0]?.cursor ?? null;
+      if (cursor !== null) onReturned(Number(cursor));
+      log.info({ subscription: subscription.name, consumer }, "consumer left");
+    },
     forget: (subscription, consumer) => void known.delete(keyOf(subscription, consumer)),
     stop: () => loop.stop(),
   };
+}
+
+function joinConsumer(sql: Sql, { id }: Subscription, consumer: string): Promise<Joined[]> {
+  return sql<Joined[]>`select outcome, cursor_id from consumer_join(${id}, ${consumer}, null)`;
 }
 
 function forgetConsumers(sql: Sql, limit: number) {
