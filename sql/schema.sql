@@ -777,19 +777,6 @@ AS $function$
   from c where c.id is not null
 $function$;
 
-CREATE OR REPLACE FUNCTION dead_letter_targets(p_subscription bigint, p_ids bigint[], p_upto bigint)
- RETURNS TABLE(id bigint, target bigint)
- LANGUAGE sql
- STABLE
-AS $function$
-  select l.id, coalesce(l.cursor_id, (
-      select k.id from subscription_cursors k
-      where k.subscription_id = p_subscription and k.consumer = any(array['', l.consumer]) order by k.consumer limit 1))
-  from dead_letters l
-  where l.subscription_id = p_subscription and (p_ids is null or l.id = any(p_ids)) and l.id <= p_upto
-  order by l.id
-$function$;
-
 CREATE OR REPLACE FUNCTION dead_letters_replay(p_cursor bigint, p_ids bigint[], p_keys bigint[])
  RETURNS integer
  LANGUAGE plpgsql
@@ -798,6 +785,9 @@ declare
   replayed int;
   place bigint;
   given bigint[];
+  is_open bigint[];
+  lowest bigint;
+  highest bigint;
   due_now record;
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
@@ -819,10 +809,19 @@ begin
   if replayed = 0 then return 0; end if;
   perform cursor_resume_keys(p_cursor);
 
+  -- By one pass over the batches that they may stand in: each by itself would cost as many.
+  select min(g.position), max(g.position) into lowest, highest from unnest(given) g(position);
+  is_open := array((
+      select u.position from deliveries d cross join lateral unnest(d.positions) u(position)
+      where d.cursor_id = p_cursor and d.positions[1] > -1 and d.positions[1] <= highest and d.positions[cardinality(d.positions)] >= lowest
+      union all
+      select u.position from receipts r cross join lateral unnest(r.positions) u(position)
+      where r.cursor_id = p_cursor and r.positions[1] > -1 and r.positions[1] <= highest and r.positions[cardinality(r.positions)] >= lowest
+    ) intersect select g.position from unnest(given) g(position));
   -- After a reset it may be out again, or still to come by itself: then it is not handed out twice.
   select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into due_now
     from (select g.position, min(g.key) as key from unnest(given, p_keys) g(position, key) group by g.position) u
-    where not delivery_is_open(p_cursor, u.position) and (u.position <= place or not event_is_there(u.position));
+    where u.position <> all(is_open) and (u.position <= place or not event_is_there(u.position));
   if due_now.positions is null then return replayed; end if;
   delete from delivery_failures f where f.cursor_id = p_cursor and f.position = any(due_now.positions);
   delete from processed_events p where p.cursor_id = p_cursor and p.position = any(due_now.positions);
@@ -1296,10 +1295,9 @@ begin
         set consumer = excluded.consumer, reason = excluded.reason, attempts = excluded.attempts,
             first_error = excluded.first_error, first_at = excluded.first_at,
             last_error = excluded.last_error, last_at = excluded.last_at, dead_at = excluded.dead_at
-  ), dead_again as (
-    delete from replayed_letters r using given_up g where r.position = g.position and r.cursor_id = p_cursor
   )
   select array_agg(g.position) into dead from given_up g;
+  delete from replayed_letters r where r.position = any(dead) and r.cursor_id = p_cursor;
 
   if p_keys is not null then
     perform group_revoke(p_cursor, p_positions, p_keys, case when s.on_failure = 'pause' then dead end);
@@ -1322,9 +1320,11 @@ CREATE OR REPLACE FUNCTION delivery_is_open(p_cursor bigint, p_position bigint)
  STABLE
 AS $function$
   select exists (select from deliveries d where d.cursor_id = p_cursor and d.positions[1] > -1
-                   and d.positions[1] <= p_position and p_position = any(d.positions))
+                   and d.positions[1] <= p_position and d.positions[cardinality(d.positions)] >= p_position
+                   and p_position = any(d.positions))
       or exists (select from receipts r where r.cursor_id = p_cursor and r.positions[1] > -1
-                   and r.positions[1] <= p_position and p_position = any(r.positions))
+                   and r.positions[1] <= p_position and r.positions[cardinality(r.positions)] >= p_position
+                   and p_position = any(r.positions))
 $function$;
 
 CREATE OR REPLACE FUNCTION delivery_put_back(p_cursor bigint, p_steps bigint[], p_parts smallint[])

@@ -7,6 +7,9 @@ declare
   replayed int;
   place bigint;
   given bigint[];
+  is_open bigint[];
+  lowest bigint;
+  highest bigint;
   due_now record;
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
@@ -28,10 +31,19 @@ begin
   if replayed = 0 then return 0; end if;
   perform cursor_resume_keys(p_cursor);
 
+  -- By one pass over the batches that they may stand in: each by itself would cost as many.
+  select min(g.position), max(g.position) into lowest, highest from unnest(given) g(position);
+  is_open := array((
+      select u.position from deliveries d cross join lateral unnest(d.positions) u(position)
+      where d.cursor_id = p_cursor and d.positions[1] > -1 and d.positions[1] <= highest and d.positions[cardinality(d.positions)] >= lowest
+      union all
+      select u.position from receipts r cross join lateral unnest(r.positions) u(position)
+      where r.cursor_id = p_cursor and r.positions[1] > -1 and r.positions[1] <= highest and r.positions[cardinality(r.positions)] >= lowest
+    ) intersect select g.position from unnest(given) g(position));
   -- After a reset it may be out again, or still to come by itself: then it is not handed out twice.
   select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into due_now
     from (select g.position, min(g.key) as key from unnest(given, p_keys) g(position, key) group by g.position) u
-    where not delivery_is_open(p_cursor, u.position) and (u.position <= place or not event_is_there(u.position));
+    where u.position <> all(is_open) and (u.position <= place or not event_is_there(u.position));
   if due_now.positions is null then return replayed; end if;
   delete from delivery_failures f where f.cursor_id = p_cursor and f.position = any(due_now.positions);
   delete from processed_events p where p.cursor_id = p_cursor and p.position = any(due_now.positions);

@@ -55,10 +55,9 @@ begin
         set consumer = excluded.consumer, reason = excluded.reason, attempts = excluded.attempts,
             first_error = excluded.first_error, first_at = excluded.first_at,
             last_error = excluded.last_error, last_at = excluded.last_at, dead_at = excluded.dead_at
-  ), dead_again as (
-    delete from replayed_letters r using given_up g where r.position = g.position and r.cursor_id = p_cursor
   )
   select array_agg(g.position) into dead from given_up g;
+  delete from replayed_letters r where r.position = any(dead) and r.cursor_id = p_cursor;
 
   if p_keys is not null then
     perform group_revoke(p_cursor, p_positions, p_keys, case when s.on_failure = 'pause' then dead end);

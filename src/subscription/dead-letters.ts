@@ -111,15 +111,11 @@ export function createDeadLetters({ reads, writes, onChanged }: DeadLettersOptio
     async replay(subscription, choice, signal) {
       const { ids, upTo } = await boundsOf(subscription, choice);
       let replayed = 0;
-      while (!signal.aborted) {
-        const letters = await writes.run(
-          (sql) => sql<{ id: string; target: string; position: string; partition_key: string | null }[]>`
-            select t.id, t.target, l.position, l.partition_key
-            from dead_letter_targets(${subscription}, ${ids}::bigint[], ${upTo}) t join dead_letters l using (id)
-            where t.target is not null order by t.id limit ${lettersAtOnce}`,
-        );
-        if (letters.length === 0) break;
-        for (const [cursor, group] of Map.groupBy(letters, (letter) => Number(letter.target))) {
+      for (let after = 0; !signal.aborted; ) {
+        const letters = await writes.run((sql) => selectTargets(sql, subscription, { ids, after, upTo }));
+        for (const [target, group] of Map.groupBy(letters, (letter) => letter.target)) {
+          if (target === null) continue;
+          const cursor = Number(target);
           const groupIds = arrayLiteral(group.map((letter) => letter.id));
           const keys = arrayLiteral(
             group.map((letter) => keyHash({ partitionKey: letter.partition_key, position: Number(letter.position) })),
@@ -132,6 +128,8 @@ export function createDeadLetters({ reads, writes, onChanged }: DeadLettersOptio
           replayed += rows[0]?.replayed ?? 0;
           onChanged(cursor);
         }
+        if (letters.length < lettersAtOnce) break;
+        after = Number(letters.at(-1)?.id);
       }
       return replayed;
     },
@@ -156,6 +154,24 @@ export function createDeadLetters({ reads, writes, onChanged }: DeadLettersOptio
       return discarded;
     },
   };
+}
+
+type Target = { id: string; target: string | null; position: string; partition_key: string | null };
+
+/** The next letters of a choice, and the cursor to which each goes: its own, or the one that all share now, or its consumer's. */
+function selectTargets(
+  sql: Sql,
+  subscription: number,
+  { ids, after, upTo }: { ids: string | null; after: number; upTo: number },
+) {
+  return sql<Target[]>`
+    select l.id, l.position, l.partition_key, coalesce(l.cursor_id, (
+        select k.id from subscription_cursors k
+        where k.subscription_id = ${subscription} and k.consumer = any(array['', l.consumer]) order by k.consumer limit 1)) as target
+    from dead_letters l
+    where l.subscription_id = ${subscription} and l.id > ${after} and l.id <= ${upTo}
+      ${ids === null ? sql`` : sql`and l.id = any(${ids}::bigint[])`}
+    order by l.id limit ${lettersAtOnce}`;
 }
 
 function fromRow(row: Row): DeadLetter {

@@ -253,7 +253,7 @@ test("resets amid claims and acknowledgements never leave two valid tokens for o
   const worker = async (consumer: string) => {
     while (resets < 20) {
       const got = await claim(source, { consumer, max: 7 });
-      await ack(source, tokens(got).slice(0, 5));
+      if (got.length > 0) await ack(source, tokens(got).slice(0, 5));
     }
   };
   const resetter = async () => {
