@@ -589,6 +589,32 @@ begin
   end loop;
 end $function$;
 
+CREATE OR REPLACE FUNCTION correlated_positions(p_correlation text, p_cursor bigint, p_end bigint, p_forward boolean, p_limit integer)
+ RETURNS bigint[]
+ LANGUAGE plpgsql
+ STABLE
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+AS $function$
+begin
+  if p_forward then
+    return array(
+      select e.position from events e
+      where not e.ephemeral and e.correlation_id is not null
+        and (e.correlation_id, e.position) > (p_correlation, p_cursor) and (e.correlation_id, e.position) <= (p_correlation, p_end)
+        and e.position > p_cursor and e.position <= p_end
+      order by e.correlation_id, e.position limit p_limit);
+  end if;
+  return array(
+    select e.position from events e
+    where not e.ephemeral and e.correlation_id is not null
+      and (e.correlation_id, e.position) < (p_correlation, p_cursor) and (e.correlation_id, e.position) >= (p_correlation, p_end)
+      and e.position < p_cursor and e.position >= p_end
+    order by e.correlation_id desc, e.position desc limit p_limit);
+end $function$;
+
 CREATE OR REPLACE FUNCTION cursor_expire(p_cursor bigint, p_since timestamp with time zone)
  RETURNS integer
  LANGUAGE sql

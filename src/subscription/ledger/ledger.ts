@@ -152,10 +152,11 @@ export function createLedger(options: LedgerOptions): Ledger {
       if (removals.size > 0) for (const desk of desks.values()) desk.remove(removals);
     }
     const streams = new Set(batch.events.map((event) => event.stream));
+    const correlations = new Set(batch.events.map((event) => event.correlationId));
     for (const desk of desks.values()) {
       if (!desk.isWaiting()) continue;
-      const wanted = desk.subscription().streams;
-      if (wanted === null || wanted.some((stream) => streams.has(stream))) desk.wake();
+      const wanted = desk.subscription();
+      if (wanted.streams?.some((stream) => streams.has(stream)) ?? correlations.has(wanted.correlation)) desk.wake();
     }
   }
   const unsubscribe = tail.subscribe(onBatch);
