@@ -10,6 +10,7 @@ import type { CandidateReader } from "./candidates.ts";
 import type { Handout } from "./delivery.ts";
 import { callDeliveryClaim } from "./delivery-claim.ts";
 import { createDesk, type Desk } from "./desk.ts";
+import type { Endings } from "./endings.ts";
 import { createSettlements, type Settlements } from "./settlements.ts";
 import type { Tokens } from "./token.ts";
 
@@ -58,6 +59,9 @@ export type LedgerOptions = {
   tail: Pick<Tail, "head" | "subscribe">;
   candidates: CandidateReader;
   tokens: Tokens;
+  endings: Endings;
+  /** Whether a subscription has terminal types, as far as this process knows. */
+  mayEnd: (subscription: number) => boolean;
   findById: (id: number) => Promise<Subscription | null>;
   readHead: () => Promise<number>;
   /** Tells the other processes. */
@@ -82,6 +86,8 @@ export function createLedger(options: LedgerOptions): Ledger {
   const settlements = createSettlements({
     pool,
     tokens,
+    mayEnd: options.mayEnd,
+    review: options.endings.review,
     onSettled(cursors) {
       const elsewhere: number[] = [];
       for (const cursor of cursors) {
@@ -112,6 +118,7 @@ export function createLedger(options: LedgerOptions): Ledger {
           claims++;
           return pool.run((sql) => callDeliveryClaim(sql, call));
         },
+        endings: options.endings,
         reload: () => options.findById(subscription.id),
         readHead: options.readHead,
         head: tail.head,
