@@ -278,7 +278,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
   }
 
   /** The terminal event was handed out: what is not settled yet may come back. */
-  const finish = () => complete(answerImpatient);
+  const finish = () => complete(() => answerImpatient(Number.POSITIVE_INFINITY));
 
   async function complete(otherwise: () => boolean): Promise<boolean> {
     if (!(await endings.complete(cursor))) return otherwise();
@@ -310,10 +310,10 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     return answerImpatient();
   }
 
-  function answerImpatient(): boolean {
+  function answerImpatient(at = place): boolean {
     const answered = claims.filter((claim) => claim.impatient);
     claims = claims.filter((claim) => !claim.impatient);
-    for (const claim of answered) claim.resolve({ deliveries: [], leases: [] });
+    for (const claim of answered) claim.resolve({ deliveries: [], leases: [], ...(at === null ? {} : { place: at }) });
     if (claims.length > 0) schedule(Math.max(1, Math.min(lookAt - performance.now(), idleLookMs)));
     return false;
   }
