@@ -249,6 +249,30 @@ test("asked for other events, or to end with others, it is open again and goes o
   expect(offsets(await claim(source, { max: 100 }))).toEqual([4]);
 });
 
+test("an end counts only while the cursor stands at it: one that is reset comes to it again, or is beyond it", async () => {
+  const { name, source } = await newSubscription();
+  const found = await claim(source, { max: 100 });
+  await ack(source, tokens(found).slice(1));
+  const reset = (position: number) => sql`
+    insert into cursor_steps (cursor_id, step, position)
+    select c.id, n.step, ${position} from subscription_cursors c join subscriptions s on s.id = c.subscription_id
+      cross join lateral cursor_next(c.id, clock_timestamp()) n
+    where s.name = ${name}`;
+  // Of neither this process has been told.
+  expect(await claimed(source, { max: 100 })).toEqual({ deliveries: [] });
+  await reset(Number(found[1]?.event.position));
+  const again = await claim(source, { max: 100 });
+  expect(offsets(again)).toEqual([2]);
+  expect(await stateOf(source)).toBe("active");
+  await ack(source, [...tokens(found), ...tokens(again)]);
+  expect(await claimed(source, { wait: "30s" })).toEqual(isOver);
+  await reset(Number(found[2]?.event.position) + 1);
+  const rest = await claim(source, { max: 100 });
+  expect(offsets(rest)).toEqual([4]);
+  await ack(source, tokens(rest));
+  expect(await stateOf(source)).toBe("completed");
+});
+
 test("it is open again when something of it is put back, and completed when that is settled", async () => {
   const { name, source } = await newSubscription();
   const found = await claim(source, { max: 100 });

@@ -195,14 +195,14 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
         await readOn(ahead.upTo, -1);
     }
     const found = first(ahead ?? nothing, isGroup() ? maxEvents : wanted() + sparePositions);
-    const look = now >= lookAt;
+    // At the end there is only what comes back, and the cursor may have been reset.
+    const look = now >= lookAt || isOver;
     const lookWanted = looksWanted;
     const advance =
       place !== null && found.upTo > place && (now >= advanceAt || claims.some((claim) => claim.impatient));
     // In a group there may be something that came to wait when others asked.
     const owned = isGroup() && asked;
-    if (place !== null && found.events.length === 0 && !look && !advance && !owned)
-      return isOver ? finish() : wait(found.upTo);
+    if (place !== null && found.events.length === 0 && !look && !advance && !owned) return wait(found.upTo);
     const noted = await ending.note(found, subscription.revision);
     if (noted !== "ok") return refused(noted);
     asked = false;
