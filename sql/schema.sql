@@ -702,8 +702,14 @@ declare
   first_position bigint;
   oldest_at timestamptz;
 begin
-  select p_unsettled + b.events, b.is_least, b.first_at into events, is_least, oldest_at
-    from subscription_backlog(p_subscription, p_place, p_limit) b;
+  if exists (select from cursor_ends e where e.cursor_id = p_cursor and e.position = p_place) then
+    -- What lies behind its end is not to come.
+    events := p_unsettled;
+    is_least := false;
+  else
+    select p_unsettled + b.events, b.is_least, b.first_at into events, is_least, oldest_at
+      from subscription_backlog(p_subscription, p_place, p_limit) b;
+  end if;
   if p_unsettled > 0 then
     select d.positions[1] into first_position from deliveries d
       where d.cursor_id = p_cursor and d.positions[1] > -1 order by d.positions[1] limit 1;
@@ -753,6 +759,7 @@ begin
   delete from processed_events p where p.cursor_id = p_cursor and p.position > p_position;
   delete from paused_keys k where k.cursor_id = p_cursor;
   insert into cursor_steps (cursor_id, step, position) values (p_cursor, next_step, p_position);
+  perform cursor_complete(p_cursor);
   return true;
 end $function$;
 
@@ -906,6 +913,8 @@ begin
   perform delivery_wait(p_cursor, due_now.positions,
     case when (select s.mode from subscription_cursors c join subscriptions s on s.id = c.subscription_id where c.id = p_cursor) = 'consumer-group'
          then due_now.keys end, clock_timestamp());
+  -- What was completed is open again.
+  perform cursor_complete(p_cursor);
   return replayed;
 end $function$;
 

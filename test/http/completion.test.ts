@@ -72,6 +72,8 @@ test("nothing behind the terminal event is handed out, and the last acknowledgem
   expect(await waiting).toEqual(isOver);
   await fill(stream, ["Placed"]);
   expect(await claimed(source, { consumer: "a", wait: "30s" })).toEqual(isOver);
+  // It is not behind with what is not its own.
+  expect(await describe(source)).toMatchObject({ lag: { events: "0", atLeast: false, seconds: 0 } });
 });
 
 test("it is completed by events that come while its consumers wait", async () => {
@@ -173,11 +175,11 @@ test("each consumer of a broadcast completes by itself, and the subscription wit
 });
 
 test("when the consumer is removed that had not come to its end, the others have completed the subscription", async () => {
-  const { name, source } = await newSubscription({ mode: "broadcast" });
+  const { source } = await newSubscription({ mode: "broadcast" });
   await ack(source, tokens(await claim(source, { consumer: "a", max: 100 })));
   await claim(source, { consumer: "b", max: 1 });
   expect(await stateOf(source)).toBe("active");
-  await sql`select consumer_remove(s.id, 'b') from subscriptions s where s.name = ${name}`;
+  await send(`${source.url}/consumers/b`, { method: "DELETE" });
   expect(await stateOf(source)).toBe("completed");
 });
 
@@ -273,18 +275,49 @@ test("an end counts only while the cursor stands at it: one that is reset comes 
   expect(await stateOf(source)).toBe("completed");
 });
 
-test("it is open again when something of it is put back, and completed when that is settled", async () => {
-  const { name, source } = await newSubscription();
+test("it is open again when a dead letter of it is replayed, and completed when that is settled", async () => {
+  const { source } = await newSubscription();
   const found = await claim(source, { max: 100 });
-  await ack(source, tokens(found));
-  expect(await stateOf(source)).toBe("completed");
-  // As a replay of dead letters does.
-  await sql`
-    select delivery_wait(c.id, array[${found[1]?.event.position as string}]::bigint[], null, clock_timestamp())
-    from subscription_cursors c join subscriptions s on s.id = c.subscription_id where s.name = ${name}`;
+  await nack(source, tokens(found).slice(1, 2), { action: "dead-letter" });
+  await ack(source, [...tokens(found).slice(0, 1), ...tokens(found).slice(2)]);
+  expect(await claimed(source, { wait: "30s" })).toEqual(isOver);
+  await post(`${source.url}/dead-letters/replay`, { all: true });
+  expect(await describe(source)).toMatchObject({ state: "active", completedAt: null });
   const again = await claim(source, { max: 100 });
   expect(offsets(again)).toEqual([1]);
-  expect(await describe(source)).toMatchObject({ state: "active", completedAt: null });
   await ack(source, tokens(again));
   expect(await stateOf(source)).toBe("completed");
+});
+
+test("it is open again when a cursor of it is reset", async () => {
+  for (const mode of ["exclusive", "broadcast"]) {
+    const { source } = await newSubscription({ mode });
+    await ack(source, tokens(await claim(source, { consumer: "a", max: 100 })));
+    expect([mode, await stateOf(source)]).toEqual([mode, "completed"]);
+    await post(`${source.url}${mode === "exclusive" ? "" : "/consumers/a"}/reset-offset`, { to: "1" });
+    expect([mode, await stateOf(source)]).toEqual([mode, "active"]);
+    const again = await claim(source, { consumer: "a", max: 100 });
+    expect([mode, offsets(again)]).toEqual([mode, [1, 2]]);
+    await ack(source, tokens(again));
+    expect(await claimed(source, { consumer: "a", wait: "30s" })).toEqual(isOver);
+  }
+});
+
+test("with read receipts it is completed when everything has been read", async () => {
+  const { source } = await newSubscription({ mode: "read-receipt" });
+  await ack(source, tokens(await claim(source, { consumer: "a", max: 100 })));
+  expect(await claimed(source, { consumer: "a", max: 100 })).toEqual({ deliveries: [] });
+  expect(await stateOf(source)).toBe("active");
+  const unread = async (consumer: string) =>
+    (await send<{ count: string; events: { offset: string }[] }>(`${source.url}/consumers/${consumer}/unread`)).body;
+  await claim(source, { consumer: "b", max: 1 });
+  for (const consumer of ["a", "b"]) {
+    // What lies behind the end is nobody's.
+    const { count, events } = await unread(consumer);
+    expect([consumer, count, events.map((event) => Number(event.offset))]).toEqual([consumer, "3", [0, 1, 2]]);
+    expect((await post<{ read: number }>(`${source.url}/consumers/${consumer}/read`, { all: true })).body.read).toBe(3);
+    expect(await claimed(source, { consumer, wait: "30s" })).toEqual(isOver);
+    expect((await unread(consumer)).count).toBe("0");
+    expect(await stateOf(source)).toBe(consumer === "a" ? "active" : "completed");
+  }
 });

@@ -24,7 +24,8 @@ export function createEnding(cursor: number, endings: Pick<Endings, "note" | "is
   let noted: number | null = null;
   let known: { place: number; isEnd: boolean } | null = null;
 
-  const closes = (found: Candidates) => end !== null && found.upTo === end;
+  // A terminal event that was removed from the log since it was found closes nothing.
+  const closes = (found: Candidates) => end !== null && found.events.at(-1)?.position === end;
 
   return {
     configure(terminal) {
@@ -48,7 +49,7 @@ export function createEnding(cursor: number, endings: Pick<Endings, "note" | "is
       return outcome;
     },
     moved(found, place) {
-      if (place > found.after && place <= found.upTo) known = { place, isEnd: place === end };
+      if (place > found.after && place <= found.upTo) known = { place, isEnd: place === end && closes(found) };
     },
     async isAt(place) {
       if (types === null) return false;

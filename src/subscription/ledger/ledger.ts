@@ -286,8 +286,8 @@ export function createLedger(options: LedgerOptions): Ledger {
     async isOwed(cursor, consumer) {
       const rows = await pool.run(
         (sql) => sql`
-          select from group_slots g join deliveries d on d.cursor_id = g.cursor_id and d.slot = g.slot and d.slot > -1
-          where g.cursor_id = ${cursor} and g.owner = ${consumer} and g.next_owner is null and d.due <= clock_timestamp() limit 1`,
+          select from deliveries d
+          where d.cursor_id = ${cursor} and d.owner = ${consumer} and d.owner >= '' and d.due <= clock_timestamp() limit 1`,
       );
       return rows.length > 0;
     },
