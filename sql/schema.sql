@@ -12,6 +12,15 @@ create table consumers (
   constraint consumers_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES subscriptions(id) ON DELETE CASCADE
 ) with (fillfactor=70);
 
+create table cursor_ends (
+  cursor_id    bigint not null,
+  "position"   bigint not null,
+  completed_at timestamp with time zone,
+  constraint cursor_ends_pkey PRIMARY KEY (cursor_id, "position"),
+  constraint cursor_ends_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE
+);
+CREATE INDEX cursor_ends_open ON cursor_ends USING btree (cursor_id) WHERE completed_at IS NULL;
+
 create table cursor_steps (
   cursor_id  bigint not null,
   step       bigint not null,
@@ -564,6 +573,8 @@ begin
   if not (known or found) then return; end if;
   select k.id into cursor_id from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = '';
   if cursor_id is not null then perform delivery_expire(cursor_id, p_name, null, null, 'the consumer was removed', '-infinity'), group_rebalance(cursor_id); end if;
+  -- It may have been the last one that had not come to its end.
+  perform subscription_complete(p_subscription);
   return next;
 end $function$;
 
@@ -587,6 +598,73 @@ begin
       return next;
     end loop;
   end loop;
+end $function$;
+
+CREATE OR REPLACE FUNCTION correlated_positions(p_correlation text, p_cursor bigint, p_end bigint, p_forward boolean, p_limit integer)
+ RETURNS bigint[]
+ LANGUAGE plpgsql
+ STABLE
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+AS $function$
+begin
+  if p_forward then
+    return array(
+      select e.position from events e
+      where not e.ephemeral and e.correlation_id is not null
+        and (e.correlation_id, e.position) > (p_correlation, p_cursor) and (e.correlation_id, e.position) <= (p_correlation, p_end)
+        and e.position > p_cursor and e.position <= p_end
+      order by e.correlation_id, e.position limit p_limit);
+  end if;
+  return array(
+    select e.position from events e
+    where not e.ephemeral and e.correlation_id is not null
+      and (e.correlation_id, e.position) < (p_correlation, p_cursor) and (e.correlation_id, e.position) >= (p_correlation, p_end)
+      and e.position < p_cursor and e.position >= p_end
+    order by e.correlation_id desc, e.position desc limit p_limit);
+end $function$;
+
+CREATE OR REPLACE FUNCTION cursor_complete(p_cursor bigint)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+declare
+  at bigint;
+  is_completed boolean;
+  changed boolean;
+  s record;
+begin
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
+  if not found then return false; end if;
+  select n.place into at from cursor_next(p_cursor, clock_timestamp()) n;
+  is_completed := exists (select from cursor_ends e where e.cursor_id = p_cursor and e.position = at) and cursor_floor(p_cursor) > at;
+  update cursor_ends e set completed_at = case when is_completed and e.position = at then clock_timestamp() end
+    where e.cursor_id = p_cursor and (e.completed_at is not null) <> (is_completed and e.position = at);
+  changed := found;
+  select sub.id, sub.completed_at into s
+    from subscription_cursors c join subscriptions sub on sub.id = c.subscription_id where c.id = p_cursor;
+  if changed or not is_completed and s.completed_at is not null then perform subscription_complete(s.id); end if;
+  return is_completed;
+end $function$;
+
+CREATE OR REPLACE FUNCTION cursor_end(p_cursor bigint, p_revision bigint, p_position bigint)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+begin
+  -- A change of the configuration forgets the ends of before: it comes wholly before this, or after.
+  perform from subscriptions s
+    where s.id = (select c.subscription_id from subscription_cursors c where c.id = p_cursor) and s.revision = p_revision
+    for share;
+  if found then
+    insert into cursor_ends (cursor_id, position)
+      select c.id, p_position from subscription_cursors c where c.id = p_cursor
+      on conflict do nothing;
+    return 'ok';
+  end if;
+  return case when exists (select from subscription_cursors c where c.id = p_cursor) then 'changed' else 'gone' end;
 end $function$;
 
 CREATE OR REPLACE FUNCTION cursor_expire(p_cursor bigint, p_since timestamp with time zone)
@@ -624,8 +702,14 @@ declare
   first_position bigint;
   oldest_at timestamptz;
 begin
-  select p_unsettled + b.events, b.is_least, b.first_at into events, is_least, oldest_at
-    from subscription_backlog(p_subscription, p_place, p_limit) b;
+  if exists (select from cursor_ends e where e.cursor_id = p_cursor and e.position = p_place) then
+    -- What lies behind its end is not to come.
+    events := p_unsettled;
+    is_least := false;
+  else
+    select p_unsettled + b.events, b.is_least, b.first_at into events, is_least, oldest_at
+      from subscription_backlog(p_subscription, p_place, p_limit) b;
+  end if;
   if p_unsettled > 0 then
     select d.positions[1] into first_position from deliveries d
       where d.cursor_id = p_cursor and d.positions[1] > -1 order by d.positions[1] limit 1;
@@ -675,6 +759,7 @@ begin
   delete from processed_events p where p.cursor_id = p_cursor and p.position > p_position;
   delete from paused_keys k where k.cursor_id = p_cursor;
   insert into cursor_steps (cursor_id, step, position) values (p_cursor, next_step, p_position);
+  perform cursor_complete(p_cursor);
   return true;
 end $function$;
 
@@ -828,6 +913,8 @@ begin
   perform delivery_wait(p_cursor, due_now.positions,
     case when (select s.mode from subscription_cursors c join subscriptions s on s.id = c.subscription_id where c.id = p_cursor) = 'consumer-group'
          then due_now.keys end, clock_timestamp());
+  -- What was completed is open again.
+  perform cursor_complete(p_cursor);
   return replayed;
 end $function$;
 
@@ -2843,6 +2930,24 @@ begin
   return true;
 end $function$;
 
+CREATE OR REPLACE FUNCTION subscription_complete(p_subscription bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  is_completed boolean;
+begin
+  perform from subscriptions s where s.id = p_subscription and s.terminal is not null for no key update;
+  if not found then return; end if;
+  -- In a statement of its own: of two cursors that complete in the same moment, the second to come here sees both.
+  select coalesce(bool_and(exists (
+      select from cursor_ends e where e.cursor_id = c.id and e.completed_at is not null
+        and e.position = (select n.place from cursor_next(c.id, clock_timestamp()) n))), false)
+    into is_completed from subscription_cursors c where c.subscription_id = p_subscription;
+  update subscriptions s set completed_at = case when is_completed then date_trunc('milliseconds', clock_timestamp()) end
+    where s.id = p_subscription and (s.completed_at is not null) <> is_completed;
+end $function$;
+
 CREATE OR REPLACE FUNCTION subscription_configure(p_configuration json, p_streams text[], OUT outcome text)
  RETURNS text
  LANGUAGE plpgsql
@@ -2850,6 +2955,7 @@ AS $function$
 declare
   c subscriptions := json_populate_record(null::subscriptions, p_configuration);
   before subscriptions;
+  asks_anew boolean := false;
 begin
   perform from streams st where st.name = any(p_streams) and st.ephemeral order by st.name for no key update;
   insert into subscriptions (
@@ -2882,6 +2988,10 @@ begin
       delete from subscription_cursors k where k.subscription_id = before.id;
       delete from consumers m where m.subscription_id = before.id;
     end if;
+    asks_anew := (before.mode, before.correlation, before.types, before.path, before.terminal)
+        is distinct from (c.mode, c.correlation, c.types, c.path, c.terminal)
+      or (select array_agg(t.stream order by t.stream) from subscription_streams t where t.subscription_id = before.id)
+        is distinct from (select array_agg(u.stream order by u.stream) from (select unnest(p_streams) collate "C") u(stream));
     update subscriptions s
       set mode = c.mode, delivery = c.delivery, correlation = c.correlation, types = c.types, path = c.path,
           start_position = before.start_position, visibility_timeout_ms = c.visibility_timeout_ms, max_in_flight = c.max_in_flight,
@@ -2889,8 +2999,12 @@ begin
           backoff_max_ms = c.backoff_max_ms, max_consumers = c.max_consumers, consumer_timeout_ms = c.consumer_timeout_ms, slots = c.slots,
           on_failure = c.on_failure, unread_timeout_ms = c.unread_timeout_ms, on_unread_expired = c.on_unread_expired,
           terminal = c.terminal, push = c.push, batch_interval_ms = c.batch_interval_ms, expires_after_ms = c.expires_after_ms,
-          metadata = c.metadata, revision = s.revision + 1, used_at = clock_timestamp()
+          metadata = c.metadata, revision = s.revision + 1, used_at = clock_timestamp(),
+          completed_at = case when not asks_anew then s.completed_at end
       where s.id = before.id;
+    if asks_anew then
+      delete from cursor_ends e using subscription_cursors k where k.subscription_id = before.id and e.cursor_id = k.id;
+    end if;
   end if;
   delete from subscription_streams t where t.subscription_id = before.id and t.stream <> all(coalesce(p_streams, '{}'));
   insert into subscription_streams (stream, subscription_id) select u.stream, before.id from unnest(p_streams) u(stream) on conflict do nothing;

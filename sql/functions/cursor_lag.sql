@@ -10,8 +10,14 @@ declare
   first_position bigint;
   oldest_at timestamptz;
 begin
-  select p_unsettled + b.events, b.is_least, b.first_at into events, is_least, oldest_at
-    from subscription_backlog(p_subscription, p_place, p_limit) b;
+  if exists (select from cursor_ends e where e.cursor_id = p_cursor and e.position = p_place) then
+    -- What lies behind its end is not to come.
+    events := p_unsettled;
+    is_least := false;
+  else
+    select p_unsettled + b.events, b.is_least, b.first_at into events, is_least, oldest_at
+      from subscription_backlog(p_subscription, p_place, p_limit) b;
+  end if;
   if p_unsettled > 0 then
     select d.positions[1] into first_position from deliveries d
       where d.cursor_id = p_cursor and d.positions[1] > -1 order by d.positions[1] limit 1;

@@ -1,7 +1,7 @@
 -- Moves a cursor to a position, back or forward. What is out, waits, is parked or unread is dropped, and so are the attempts
 -- that were counted, what was read or marked as processed behind the position, and the pauses of keys: what lies behind the
--- position is handed out as if for the first time, and every older token is stale. Dead letters stay. False when there is no
--- such cursor.
+-- position is handed out as if for the first time, and every older token is stale. Dead letters stay; a subscription that was
+-- completed is open again. False when there is no such cursor.
 create or replace function cursor_reset(p_cursor bigint, p_position bigint) returns boolean
 language plpgsql as $$
 declare
@@ -26,5 +26,6 @@ begin
   delete from processed_events p where p.cursor_id = p_cursor and p.position > p_position;
   delete from paused_keys k where k.cursor_id = p_cursor;
   insert into cursor_steps (cursor_id, step, position) values (p_cursor, next_step, p_position);
+  perform cursor_complete(p_cursor);
   return true;
 end $$;

@@ -50,5 +50,7 @@ begin
   perform delivery_wait(p_cursor, due_now.positions,
     case when (select s.mode from subscription_cursors c join subscriptions s on s.id = c.subscription_id where c.id = p_cursor) = 'consumer-group'
          then due_now.keys end, clock_timestamp());
+  -- What was completed is open again.
+  perform cursor_complete(p_cursor);
   return replayed;
 end $$;

@@ -1,11 +1,13 @@
 -- Creates a subscription or changes its configuration, which p_configuration names by the columns of the table.
 -- outcome: created, changed, in-use (the mode cannot change while it has consumers), or slots-fixed. The rows of ephemeral
--- streams are locked, or they could be trimmed beyond where a new subscription begins.
+-- streams are locked, or they could be trimmed beyond where a new subscription begins. One that asks for other events than
+-- before, or ends with others, is not completed any more.
 create or replace function subscription_configure(p_configuration json, p_streams text[], out outcome text)
 language plpgsql as $$
 declare
   c subscriptions := json_populate_record(null::subscriptions, p_configuration);
   before subscriptions;
+  asks_anew boolean := false;
 begin
   perform from streams st where st.name = any(p_streams) and st.ephemeral order by st.name for no key update;
   insert into subscriptions (
@@ -38,6 +40,10 @@ begin
       delete from subscription_cursors k where k.subscription_id = before.id;
       delete from consumers m where m.subscription_id = before.id;
     end if;
+    asks_anew := (before.mode, before.correlation, before.types, before.path, before.terminal)
+        is distinct from (c.mode, c.correlation, c.types, c.path, c.terminal)
+      or (select array_agg(t.stream order by t.stream) from subscription_streams t where t.subscription_id = before.id)
+        is distinct from (select array_agg(u.stream order by u.stream) from (select unnest(p_streams) collate "C") u(stream));
     update subscriptions s
       set mode = c.mode, delivery = c.delivery, correlation = c.correlation, types = c.types, path = c.path,
           start_position = before.start_position, visibility_timeout_ms = c.visibility_timeout_ms, max_in_flight = c.max_in_flight,
@@ -45,8 +51,12 @@ begin
           backoff_max_ms = c.backoff_max_ms, max_consumers = c.max_consumers, consumer_timeout_ms = c.consumer_timeout_ms, slots = c.slots,
           on_failure = c.on_failure, unread_timeout_ms = c.unread_timeout_ms, on_unread_expired = c.on_unread_expired,
           terminal = c.terminal, push = c.push, batch_interval_ms = c.batch_interval_ms, expires_after_ms = c.expires_after_ms,
-          metadata = c.metadata, revision = s.revision + 1, used_at = clock_timestamp()
+          metadata = c.metadata, revision = s.revision + 1, used_at = clock_timestamp(),
+          completed_at = case when not asks_anew then s.completed_at end
       where s.id = before.id;
+    if asks_anew then
+      delete from cursor_ends e using subscription_cursors k where k.subscription_id = before.id and e.cursor_id = k.id;
+    end if;
   end if;
   delete from subscription_streams t where t.subscription_id = before.id and t.stream <> all(coalesce(p_streams, '{}'));
   insert into subscription_streams (stream, subscription_id) select u.stream, before.id from unnest(p_streams) u(stream) on conflict do nothing;

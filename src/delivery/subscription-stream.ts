@@ -2,6 +2,7 @@
 import { internalError, Problem, problemObject } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { type Feed, type FeedDependencies, openFeed } from "../subscription/feed.ts";
+import { pushes } from "../subscription/push.ts";
 import { ByteSink } from "./byte-sink.ts";
 import { encodeDeliveries } from "./delivery-frames.ts";
 import { encodeFrame } from "./sse-frame.ts";
@@ -52,12 +53,13 @@ export function createSubscriptionStreams(options: SubscriptionStreamsOptions): 
     signal: AbortSignal,
   ): Promise<void> {
     try {
-      for (;;) {
+      for await (const push of pushes(feed, signal)) {
+        if ("deliveries" in push)
+          sink.write(encodeDeliveries(push.deliveries, { named, ids: true, subscription: null }));
+        else sink.write(encodeFrame({ event: "sluice.caught-up", data: { at: String(push.caughtUpAt) } }));
         await sink.drained(signal);
-        const deliveries = await feed.next();
-        if (deliveries === null) return finish(sink, "completed");
-        sink.write(encodeDeliveries(deliveries, { named, ids: true, subscription: null }));
       }
+      finish(sink, "completed");
     } catch (error) {
       if (signal.aborted) return;
       const problem = error instanceof Problem ? error : internalError(error);
@@ -97,7 +99,7 @@ export function createSubscriptionStreams(options: SubscriptionStreamsOptions): 
           // Jitter, so that the consumers of a restarted service do not all come in the same moment.
           retryMs: options.retryMs * (0.5 + Math.random()),
           event: "sluice.ready",
-          data: { subscription, consumer },
+          data: { subscription, consumer, from: String(feed.from), head: String(feed.head) },
         }),
       );
       if (request.signal.aborted) sink.end();

@@ -129,7 +129,7 @@ export function claimsHandlers(
             message: `must be given: each consumer of a ${subscription.mode} subscription has its own events`,
           },
         ]);
-      const { deliveries } = await consumption.claim(subscription.name, {
+      const { deliveries, completed } = await consumption.claim(subscription.name, {
         consumer: input.consumer ?? defaultConsumer,
         max: input.max ?? 1,
         visibilityTimeoutMs:
@@ -140,7 +140,8 @@ export function claimsHandlers(
         waitMs: durationOf("/wait", input.wait ?? "0s", 0, maxWaitMs),
         signal: exchange.request.signal,
       });
-      return new Response(`{"deliveries":[${deliveries.map(print).join(",")}]}`, {
+      const over = completed ? ',"completed":true' : "";
+      return new Response(`{"deliveries":[${deliveries.map(print).join(",")}]${over}}`, {
         headers: { "content-type": "application/json" },
       });
     },

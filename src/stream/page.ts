@@ -4,8 +4,9 @@ import type { Principal } from "../base/principal.ts";
 import { arrayLiteral, separator, textList } from "../storage/lists.ts";
 import { isTooSlow } from "../storage/pg-errors.ts";
 import type { Fragment, Pool, Sql } from "../storage/pool.ts";
+import { correlatedPositions } from "./correlated-positions.ts";
 import type { StoredEvent } from "./event.ts";
-import { isUnfiltered, type Selection } from "./selection.ts";
+import type { Selection } from "./selection.ts";
 
 export type PageRequest = {
   selection: Selection;
@@ -81,40 +82,43 @@ const firstWindow = 20_000;
 // A payload predicate can cost anything on each event; a window that proves quick is soon a wide one.
 const firstPayloadWindow = 100;
 const maxWindow = 50_000_000;
+// Of a correlation in all streams, the window counts its own events.
+const firstCorrelatedWindow = 1_000;
+const maxCorrelatedWindow = 10_000;
 // A statement of about this length keeps a filtered scan responsive without many round trips.
 const slowWindowMs = 250;
 const quickWindowMs = 50;
 
 /**
- * Reads the next page. A filter that finds little scans window by window of positions, whose width follows the time a
- * window takes, so that no statement runs long however sparse the matches are.
+ * Reads the next page. A filter that finds little scans window by window of positions, or of a correlation's events, whose
+ * width follows the time a window takes, so that no statement runs long however sparse the matches are.
  */
 export async function readPage(pool: Pool, request: PageRequest): Promise<Page> {
   const { direction, bound, limit } = request;
   const forward = direction === "forward";
-  const windowed = !isUnfiltered(request.selection) && request.selection.correlation === null;
+  const correlated = request.streamIds === null ? request.selection.correlation : null;
   const deadline = performance.now() + request.budgetMs;
   const events: StoredEvent[] = [];
   let { cursor } = request;
   let bytesLeft = request.maxBytes ?? pageBytes;
-  let window = Math.min(
-    request.selection.where !== null ? firstPayloadWindow : windowed ? firstWindow : Number.POSITIVE_INFINITY,
-    request.window ?? Number.POSITIVE_INFINITY,
-  );
+  let window = Math.min(firstWindowOf(request), request.window ?? Number.POSITIVE_INFINITY);
   let wasTooSlow = (request.window ?? null) !== null;
   const left = () => (forward ? bound - cursor : cursor - bound);
 
   while (left() > 0 && events.length < limit && bytesLeft > 0) {
     request.signal?.throwIfAborted();
-    const width = Math.min(window, left());
-    const end = forward ? cursor + width : cursor - width;
-    let started = 0;
     const wanted = limit - events.length;
+    const width = correlated === null ? Math.min(window, left()) : window;
+    let end = correlated !== null ? bound : forward ? cursor + width : cursor - width;
+    let started = 0;
     let rows: EventRow[];
     try {
-      rows = await pool.run((sql) => {
+      rows = await pool.run(async (sql) => {
         started = performance.now();
-        return selectRows(sql, request, cursor, end, wanted, bytesLeft);
+        if (correlated === null) return selectRows(sql, request, cursor, end, wanted, bytesLeft);
+        const positions = await correlatedPositions(sql, correlated, cursor, end, forward, width);
+        if (positions.length === width) end = positions.at(-1) as number;
+        return positions.length === 0 ? [] : selectAt(sql, request, positions, wanted, bytesLeft);
       }, request.signal);
     } catch (error) {
       // More than the time limit allows for: the same in smaller pieces, or the reader would never get beyond this place.
@@ -132,11 +136,19 @@ export async function readPage(pool: Pool, request: PageRequest): Promise<Page> 
     cursor = reachedBy(rows, wanted, bytesLeft) ?? end;
     for (const row of rows) bytesLeft -= row.bytes;
     const tookMs = performance.now() - started;
-    if (tookMs < quickWindowMs) window = Math.min(window * 4, maxWindow);
+    if (tookMs < quickWindowMs) window = Math.min(window * 4, correlated === null ? maxWindow : maxCorrelatedWindow);
     else if (tookMs > slowWindowMs) window = Math.max(Math.floor(window / 2), 1);
     if (performance.now() > deadline) break;
   }
   return { events, reached: cursor, done: left() <= 0, window: wasTooSlow ? window : null };
+}
+
+function firstWindowOf({ selection, streamIds, limit }: PageRequest): number {
+  const { types, correlation, key, where } = selection;
+  if (where !== null) return firstPayloadWindow;
+  const isFiltered = types !== null || key !== null;
+  if (correlation !== null && streamIds === null) return isFiltered ? firstCorrelatedWindow : limit;
+  return isFiltered && correlation === null ? firstWindow : Number.POSITIVE_INFINITY;
 }
 
 function tooSlowAt(where: string, position: number) {
@@ -197,6 +209,25 @@ function selectRows(sql: Sql, request: PageRequest, cursor: number, end: number,
       ) m
       where s.id = any(${arrayLiteral(streamIds)}::bigint[])
       order by m.position ${order} limit ${limit}`,
+    order,
+    maxBytes,
+  );
+}
+
+/** What matches among these positions of persistent events, without asking for the correlation again. */
+function selectAt(sql: Sql, request: PageRequest, positions: readonly number[], limit: number, maxBytes: number) {
+  const order = request.direction === "forward" ? sql`asc` : sql`desc`;
+  return bounded(
+    sql,
+    sql`
+      select ${columns(sql)}, s.name as stream
+      from unnest(${arrayLiteral(positions)}::bigint[]) u(position)
+        -- The offset keeps these probes from becoming a join with all events.
+        cross join lateral (select ev.* from events ev where ev.position = u.position and not ev.ephemeral offset 0) e
+        join streams s on s.id = e.stream_id
+      where not s.internal and e."offset" >= s.first_offset
+        and (s.replay or e.position > ${request.historyEnd}) ${filterOf(sql, request.selection)}
+      order by e.position ${order} limit ${limit}`,
     order,
     maxBytes,
   );

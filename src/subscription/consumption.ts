@@ -19,6 +19,8 @@ export type ConsumeOptions = {
   /** Settled before they are sent, whatever the subscription promises. */
   autoAcknowledge: boolean;
   waitMs: number;
+  /** Nothing new behind this position; undefined: whatever there is. */
+  upTo?: number | undefined;
   signal: AbortSignal;
 };
 
@@ -39,7 +41,7 @@ export type ConsumptionOptions = { catalog: Catalog; membership: Membership; led
 export function createConsumption({ catalog, membership, ledger, reads }: ConsumptionOptions): Consumption {
   async function attempt(name: string, options: ConsumeOptions): Promise<Consumed> {
     const subscription = await catalog.require(name);
-    const { consumer, max, waitMs, signal } = options;
+    const { consumer, max, waitMs, upTo, signal } = options;
     const cursor = await membership.join(subscription, consumer);
     const handout = await ledger.claim(subscription, {
       cursor,
@@ -48,6 +50,7 @@ export function createConsumption({ catalog, membership, ledger, reads }: Consum
       visibilityTimeoutMs: options.visibilityTimeoutMs ?? subscription.visibilityTimeoutMs,
       leased: subscription.delivery !== "at-most-once" && !options.autoAcknowledge,
       waitMs,
+      upTo,
       signal,
     });
     return { ...handout, cursor };

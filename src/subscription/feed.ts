@@ -2,7 +2,7 @@
 import type { Log } from "../base/log.ts";
 import { pause } from "../base/pause.ts";
 import { isOutage } from "../storage/pg-errors.ts";
-import type { Consumption } from "./consumption.ts";
+import type { Consumed, Consumption } from "./consumption.ts";
 import type { Delivery } from "./ledger/delivery.ts";
 import type { Ledger } from "./ledger/ledger.ts";
 import type { Catalog } from "./registry/catalog.ts";
@@ -13,6 +13,19 @@ export type Feed = {
   /** The next events, as soon as there are some and the consumer has credit; null when the subscription is completed. Throws
    * `subscription-not-found` when it is deleted, and the signal's reason when that fires. */
   next: () => Promise<Delivery[] | null>;
+  /** What comes within a time; none when nothing has. `upTo`: nothing new behind this position, but what comes back. */
+  more: (waitMs: number, upTo?: number) => Promise<Delivery[] | null>;
+  /** The next events up to a position; none when all of them have been handed out. */
+  nextUpTo: (position: number) => Promise<Delivery[] | null>;
+  /** Where its cursor stood when it was opened, and the last position that was committed by then. */
+  from: number;
+  head: number;
+  /** The last position that this process has. */
+  headNow: () => number;
+  /** The subscription as it is now. Throws `subscription-not-found`. */
+  subscription: () => Promise<Subscription>;
+  /** Resolves when there may be something new, and now and then; or when the signal fires. */
+  stir: () => Promise<void>;
   /** Leaves. What it holds is handed out anew at once, unless the consumer is only moving elsewhere. */
   close: (release: boolean) => Promise<void>;
 };
@@ -21,7 +34,7 @@ export type FeedDependencies = {
   consumption: Consumption;
   catalog: Catalog;
   membership: Membership;
-  ledger: Pick<Ledger, "release" | "putBack">;
+  ledger: Pick<Ledger, "release" | "putBack" | "standing" | "isOwed" | "stir" | "head">;
   log: Log;
 };
 
@@ -38,6 +51,7 @@ const retryMs = 100;
 const maxRetryMs = 5_000;
 const maxEvents = 1_000;
 const prunedAt = 1_000;
+const passedCheckMs = 1_000;
 
 /** Makes the consumer a member. Throws `subscription-not-found`, `too-many-consumers`. */
 export async function openFeed(dependencies: FeedDependencies, options: FeedOptions): Promise<Feed> {
@@ -45,7 +59,11 @@ export async function openFeed(dependencies: FeedDependencies, options: FeedOpti
   const { consumer, signal } = options;
   let subscription: Subscription = await catalog.require(options.subscription);
   const entered = subscription;
-  await membership.enter(entered, consumer);
+  let cursor = await membership.enter(entered, consumer);
+  const { place: from, head } = await ledger.standing(cursor).catch(async (error: unknown) => {
+    await leave();
+    throw error;
+  });
   let held: Held[] = [];
   let closed = false;
 
@@ -59,6 +77,12 @@ export async function openFeed(dependencies: FeedDependencies, options: FeedOpti
     Math.min(subscription.consumerTimeoutMs / 3, 10_000),
   );
 
+  async function leave(): Promise<void> {
+    await membership
+      .leave(entered, consumer)
+      .catch((error: unknown) => log.warn({ err: error, consumer }, "a membership waits for its end"));
+  }
+
   /** Leases whose time is over need no releasing. */
   function remember(leases: Held[]): void {
     held.push(...leases);
@@ -67,39 +91,80 @@ export async function openFeed(dependencies: FeedDependencies, options: FeedOpti
     held = held.filter((lease) => lease.until > now);
   }
 
+  /** Waits an outage of the database out. */
+  async function withstand<T>(task: () => Promise<T>): Promise<T> {
+    for (let delayMs = retryMs; ; delayMs = Math.min(delayMs * 2, maxRetryMs)) {
+      signal.throwIfAborted();
+      try {
+        return await task();
+      } catch (error) {
+        if (signal.aborted || !isOutage(error)) throw error;
+        await pause(delayMs, signal);
+      }
+    }
+  }
+
+  async function claim(waitMs: number, upTo?: number): Promise<Consumed> {
+    subscription = await catalog.require(options.subscription);
+    const consumed = await consumption.claim(options.subscription, {
+      consumer,
+      max: Math.min(subscription.maxInFlight, maxEvents),
+      visibilityTimeoutMs: null,
+      autoAcknowledge: options.autoAcknowledge,
+      waitMs,
+      upTo,
+      signal,
+    });
+    cursor = consumed.cursor;
+    if (closed) {
+      await ledger.putBack(cursor, consumed.leases);
+      signal.throwIfAborted();
+    }
+    // An extension moves a deadline, but only to where it was asked for; twice the time is far enough.
+    const until = Date.now() + subscription.visibilityTimeoutMs * 2;
+    remember(consumed.leases.map((lease) => ({ cursor: consumed.cursor, ...lease, until })));
+    return consumed;
+  }
+  const take = (waitMs: number, upTo?: number) => withstand(() => claim(waitMs, upTo));
+
+  /** Whether something that it may be handed waits for it, though the cursor has passed it. */
+  const isOwed = () =>
+    subscription.mode === "consumer-group" ? withstand(() => ledger.isOwed(cursor, consumer)) : Promise.resolve(false);
+
   return {
+    from,
+    head,
+    headNow: ledger.head,
     async next() {
-      let delayMs = retryMs;
       for (;;) {
-        signal.throwIfAborted();
-        try {
-          subscription = await catalog.require(options.subscription);
-          const { deliveries, leases, cursor, completed } = await consumption.claim(options.subscription, {
-            consumer,
-            max: Math.min(subscription.maxInFlight, maxEvents),
-            visibilityTimeoutMs: null,
-            autoAcknowledge: options.autoAcknowledge,
-            waitMs: Number.POSITIVE_INFINITY,
-            signal,
-          });
-          if (closed) {
-            await ledger.putBack(cursor, leases);
-            signal.throwIfAborted();
-          }
-          // An extension moves a deadline, but only to where it was asked for; twice the time is far enough.
-          const until = Date.now() + subscription.visibilityTimeoutMs * 2;
-          remember(leases.map((lease) => ({ cursor, ...lease, until })));
-          if (deliveries.length > 0) return deliveries;
-          if (completed) return null;
-          // The service drains, or the signal fired.
-          await pause(retryMs, signal);
-        } catch (error) {
-          if (signal.aborted || !isOutage(error)) throw error;
-          await pause(delayMs, signal);
-          delayMs = Math.min(delayMs * 2, maxRetryMs);
-        }
+        const { deliveries, completed } = await take(Number.POSITIVE_INFINITY);
+        if (deliveries.length > 0) return deliveries;
+        if (completed) return null;
+        // The service drains, or the signal fired.
+        await pause(retryMs, signal);
       }
     },
+    async more(waitMs, upTo) {
+      const { deliveries, completed } = await take(waitMs, upTo);
+      return completed ? null : deliveries;
+    },
+    async nextUpTo(position) {
+      for (;;) {
+        const { deliveries, completed, place } = await take(0, position);
+        if (deliveries.length > 0) return deliveries;
+        if (completed) return null;
+        if (place !== undefined && place >= position && !(await isOwed())) return [];
+        // It has no credit, or the subscription is paused; meanwhile others may take the rest.
+        const later = await take(passedCheckMs, position);
+        if (later.deliveries.length > 0) return later.deliveries;
+        await pause(retryMs, signal);
+      }
+    },
+    async subscription() {
+      subscription = await withstand(() => catalog.require(options.subscription));
+      return subscription;
+    },
+    stir: () => ledger.stir(subscription, cursor, signal),
     async close(release) {
       if (closed) return;
       closed = true;
@@ -111,9 +176,7 @@ export async function openFeed(dependencies: FeedDependencies, options: FeedOpti
           .release(cursor, leases, "the consumer's connection closed")
           .catch((error: unknown) => log.warn({ err: error, consumer }, "leases wait for their deadlines"));
       }
-      await membership
-        .leave(entered, consumer)
-        .catch((error: unknown) => log.warn({ err: error, consumer }, "a membership waits for its end"));
+      await leave();
     },
   };
 }

@@ -8,6 +8,7 @@ import { type Consumption, createConsumption } from "./consumption.ts";
 import { createDeadLetters, type DeadLetters } from "./dead-letters.ts";
 import { createProcessedEvents, type ProcessedEvents } from "./exactly-once/processed.ts";
 import { createCandidateReader } from "./ledger/candidates.ts";
+import { createEndings } from "./ledger/endings.ts";
 import { createLedger, type Ledger } from "./ledger/ledger.ts";
 import { createTokens } from "./ledger/token.ts";
 import { readHandedOut } from "./letter-content.ts";
@@ -60,7 +61,12 @@ export async function startSubscriptions({
   });
   const tokens = createTokens(key);
   const readHeadNow = () => reads.run((sql) => readHead(sql, tail.head()));
-  const ledger = createLedger({
+  const tell = (cursors: readonly number[]) => {
+    ledger.wake(cursors);
+    announce(cursors);
+  };
+  const endings = createEndings({ pool: claims, onCompleted: (cursor) => tell([cursor]), log });
+  const ledger: Ledger = createLedger({
     pool: claims,
     tail,
     candidates: createCandidateReader({
@@ -70,18 +76,20 @@ export async function startSubscriptions({
       readEvents: (positions) => readHandedOut(reads, positions),
     }),
     tokens,
+    endings,
+    mayEnd: (id) => catalog.mayEnd(id),
     findById: (id) => reads.run((sql) => findSubscriptionById(sql, id)),
     readHead: readHeadNow,
     announce,
     log,
   });
   const changed = (cursors: readonly number[]) => {
-    ledger.wake(cursors);
-    announce(cursors);
+    tell(cursors);
+    void endings.review(cursors);
   };
   const expiry = startReceiptExpiry({ pool: claims, onReturned: changed, log });
   const reader = { pool: reads, knownHead: tail.head };
-  const catalog = createCatalog({
+  const catalog: Catalog = createCatalog({
     reader,
     writes: claims,
     async cursorsOf({ id }) {
@@ -105,7 +113,14 @@ export async function startSubscriptions({
     ledger,
     consumption: createConsumption({ catalog, membership, ledger, reads }),
     processed,
-    receipts: createReceipts({ reads, claims, readHead: readHeadNow, onRead: (cursor) => changed([cursor]) }),
+    receipts: createReceipts({
+      reads,
+      claims,
+      readHead: readHeadNow,
+      endings,
+      reload: catalog.refresh,
+      onRead: (cursor) => changed([cursor]),
+    }),
     expiry,
     deadLetters: createDeadLetters({ reads, writes: claims, onChanged: (cursor) => changed([cursor]) }),
     reset: createReset({ reader, writes: claims, onReset: (cursor) => changed([cursor]) }),
@@ -114,6 +129,7 @@ export async function startSubscriptions({
       await expiry.stop();
       await processed.stop();
       await membership.stop();
+      await endings.stop();
       await ledger.stop();
     },
   };

@@ -49,10 +49,15 @@ test("a subscription is created with its defaults, described, and configured ane
     onFailure: null,
     unreadTimeout: null,
     onUnreadExpired: null,
+    terminal: null,
+    push: "immediate",
+    batchInterval: null,
     expiresAfter: null,
     metadata: {},
     createdAt: expect.any(String),
     state: "active",
+    completedAt: null,
+    position: "-1",
     floor: "-1",
     inFlight: "0",
     waiting: "0",
@@ -71,6 +76,38 @@ test("a subscription is created with its defaults, described, and configured ane
     metadata: { team: "x" },
     createdAt: expect.any(String),
   });
+});
+
+test("how it is pushed, what completes it and when it expires is configured and described", async () => {
+  const { name, answer } = await newSubscription({
+    types: ["Even"],
+    terminal: ["Closed", "Closed"],
+    push: "batched",
+    batchInterval: "250ms",
+    expiresAfter: "7d",
+  });
+  expect(answer.body).toMatchObject({
+    types: ["Closed", "Even"],
+    terminal: ["Closed"],
+    push: "batched",
+    batchInterval: "250ms",
+    expiresAfter: "7d",
+    completedAt: null,
+  });
+  const changed = await put<Record<string, unknown>>(`${url}/${name}`, { stream: "any", push: "on-reconnect" });
+  expect(changed.body).toMatchObject({ push: "on-reconnect", batchInterval: null, expiresAfter: null, terminal: null });
+});
+
+test("its position is the last one that was delivered, of the slowest consumer", async () => {
+  const { name, source } = await newSubscription({}, 4);
+  const described = async () => (await send<Record<string, unknown>>(`${url}/${name}`)).body;
+  const first = await claim(source, { consumer: "a", max: 3 });
+  expect(await described()).toMatchObject({
+    position: first[2]?.event.position,
+    floor: String(Number(first[0]?.event.position) - 1),
+  });
+  const second = await claim(source, { consumer: "b", max: 2 });
+  expect(await described()).toMatchObject({ position: second[1]?.event.position });
 });
 
 test("each consumer of a broadcast gets all events", async () => {
@@ -207,6 +244,11 @@ test("a configuration that is not valid says where and why", async () => {
     [{ stream: "a", mode: "read-receipt", onUnreadExpired: "burn" }, ["/onUnreadExpired"]],
     [{ stream: "a", expiresAfter: "10ms" }, ["/expiresAfter"]],
     [{ stream: "a", colour: "red" }, ["/colour"]],
+    [{ stream: "a", terminal: [] }, ["/terminal"]],
+    [{ stream: "a", push: "sometimes" }, ["/push"]],
+    [{ stream: "a", batchInterval: "1s" }, ["/batchInterval"]],
+    [{ stream: "a", push: "batched", batchInterval: "50ms" }, ["/batchInterval"]],
+    [{ stream: "a", push: "batched", batchInterval: "2h" }, ["/batchInterval"]],
     [{ stream: "a", metadata: { text: "x".repeat(20_000) } }, ["/metadata"]],
   ];
   for (const [body, paths] of bad) {

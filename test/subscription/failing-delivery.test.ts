@@ -7,6 +7,7 @@ import { readPositions, readTail } from "../../src/stream/page.ts";
 import { readHead } from "../../src/stream/resolve.ts";
 import { createTail, type Tail } from "../../src/stream/tail.ts";
 import { createUpkeep } from "../../src/stream/upkeep.ts";
+import { createEndings } from "../../src/subscription/ledger/endings.ts";
 import { createLedger, type Ledger } from "../../src/subscription/ledger/ledger.ts";
 import { createTokens } from "../../src/subscription/ledger/token.ts";
 import { parseSubscription } from "../../src/subscription/registry/configuration.ts";
@@ -79,8 +80,11 @@ test("a listener and a desk that throw fail no append, and keep nothing from tho
     defects++;
     throw new Error("a defect of a listener");
   });
+  const endings = createEndings({ pool: database.claims, onCompleted() {}, log });
   const ledger = createLedger({
     pool: database.claims,
+    endings,
+    mayEnd: () => false,
     tail,
     candidates: {
       // The candidates of one subscription cannot be read.
@@ -127,5 +131,6 @@ test("a listener and a desk that throw fail no append, and keep nothing from tho
   expect(appender.counters()).toMatchObject({ events: 100, failed: 0 });
   leave();
   await ledger.stop();
+  await endings.stop();
   await appender.stop();
 });

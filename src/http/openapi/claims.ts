@@ -85,7 +85,7 @@ const claimOf = (of: "subscription" | "queue", operationId: string) =>
     of,
     operationId,
     "Claim events",
-    "Hands out events to a consumer, who has until the deadline to settle each by its token. Due attempts come first, then what is new. With `wait`, the answer comes as soon as there is something.",
+    "Hands out events to a consumer, who has until the deadline to settle each by its token. Due attempts come first, then what is new. With `wait`, the answer comes as soon as there is something. When the subscription is completed for this consumer it comes at once, with `completed`.",
     ClaimInput,
     { value: { consumer: "worker-1", max: 10, wait: "20s" } },
     {

@@ -40,10 +40,21 @@ const description = {
     enum: ["requeue", "dead-letter", "drop", null],
     description: "What becomes of it then; null of other modes than read-receipt",
   },
+  terminal: names("Types of events that complete it; null: it goes on for ever"),
+  push: { enum: ["immediate", "on-reconnect", "batched"], description: "When event streams are written" },
+  batchInterval: orNull(text("Batched: the time between two writes")),
   expiresAfter: orNull(text("Time without any consumer after which it is deleted; null: never")),
   metadata: { type: "object", description: "As it was given", additionalProperties: true },
   createdAt: { type: "string", format: "date-time", description: "When it was created" },
   state: { enum: ["active", "paused", "completed"], description: "Whether it hands anything out" },
+  completedAt: {
+    type: ["string", "null"],
+    format: "date-time",
+    description: "When the event that completed it was settled, and all before it; null while it is not completed",
+  },
+  position: cursor(
+    "Last delivered: everything up to this position has been handed out or does not match, by the slowest of its cursors",
+  ),
   floor: cursor("Everything up to this position is settled or does not match, by the slowest of its cursors"),
   inFlight: decimal("Events handed out and not settled"),
   waiting: decimal("Events that wait for another attempt"),
@@ -137,7 +148,10 @@ export const subscriptionSchemas: Record<string, Schema> = {
   },
   Claim: {
     type: "object",
-    properties: { deliveries: { type: "array", items: component("schemas", "Delivery") } },
+    properties: {
+      deliveries: { type: "array", items: component("schemas", "Delivery") },
+      completed: { const: true, description: "There is nothing to come any more; not there while there may be" },
+    },
     required: ["deliveries"],
   },
   Settlements: {

@@ -23,10 +23,15 @@ export const billing: SubscriptionDescription = {
   onFailure: null,
   unreadTimeout: null,
   onUnreadExpired: null,
+  terminal: null,
+  push: "immediate",
+  batchInterval: null,
   expiresAfter: null,
   metadata: { team: "finance" },
   createdAt: "2026-11-20T08:00:00.000Z",
   state: "active",
+  completedAt: null,
+  position: "1044",
   floor: "1041",
   inFlight: "3",
   waiting: "0",
@@ -94,7 +99,7 @@ export const putSubscription: Operation = {
   operationId: "putSubscription",
   summary: "Create or reconfigure a subscription",
   description:
-    "Sets the whole configuration: a key that is not given takes its default. Where it stands in the log does not change; its streams need not exist yet.",
+    "Sets the whole configuration: a key that is not given takes its default. Where it stands in the log does not change; its streams need not exist yet. A completed subscription that is asked for other events, or to end with others, goes on behind its end.",
   tags: ["Subscriptions"],
   parameters: use("SubscriptionName"),
   requestBody: {
@@ -107,6 +112,10 @@ export const putSubscription: Operation = {
           exclusive: {
             summary: "Competing consumers",
             value: { stream: "orders", mode: "exclusive", from: "beginning" },
+          },
+          workflow: {
+            summary: "The events of one process, until it is closed",
+            value: { correlation: "wf-7", from: "beginning", terminal: ["OrderClosed"], expiresAfter: "30d" },
           },
           filtered: {
             summary: "Each consumer gets large orders",

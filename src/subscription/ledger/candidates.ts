@@ -84,6 +84,18 @@ export function createCandidateReader({ tail, pool, reads, readEvents }: Candida
   };
 }
 
+/** A reader that finds nothing behind a position. */
+export function boundedReader(reader: CandidateReader, last: number): CandidateReader {
+  return {
+    async read(selection, after, limit, atLeast, signal) {
+      if (after >= last) return { after, upTo: after, events: [] };
+      const { upTo, events } = await reader.read(selection, after, limit, atLeast, signal);
+      return { after, upTo: Math.min(upTo, last), events: events.filter((event) => event.position <= last) };
+    },
+    readAt: reader.readAt,
+  };
+}
+
 /** About the memory that candidates take, in bytes. */
 export function bytesOf({ events }: Candidates): number {
   let bytes = 0;

@@ -12,4 +12,11 @@ export type Delivery = {
 };
 
 /** The deliveries of one claim, and the leases that hold them. */
-export type Handout = { deliveries: Delivery[]; leases: { step: number; part: number }[]; completed?: true };
+export type Handout = {
+  deliveries: Delivery[];
+  leases: { step: number; part: number }[];
+  /** There is nothing to come any more. */
+  completed?: true;
+  /** With an answer at once that there is nothing: up to here everything has been handed out or does not match. */
+  place?: number;
+};

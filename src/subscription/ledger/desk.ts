@@ -9,6 +9,8 @@ import { type Subscription, selectionOf } from "../registry/subscription.ts";
 import { bytesOf, type CandidateReader, type Candidates } from "./candidates.ts";
 import type { Delivery, Handout } from "./delivery.ts";
 import type { ClaimCall, ClaimOutcome, Portion } from "./delivery-claim.ts";
+import { createEnding } from "./ending.ts";
+import type { Endings } from "./endings.ts";
 import { keyHash } from "./key-hash.ts";
 import { settledToken, type Tokens, tokenOf } from "./token.ts";
 
@@ -30,6 +32,7 @@ export type DeskOptions = {
   candidates: CandidateReader;
   tokens: Tokens;
   call: (call: ClaimCall) => Promise<ClaimOutcome>;
+  endings: Pick<Endings, "note" | "isNoted" | "complete" | "review">;
   /** The subscription as it is configured now; null when there is none any more. */
   reload: () => Promise<Subscription | null>;
   /** The last position that is committed. */
@@ -67,8 +70,10 @@ const nothing: Candidates = { after: -1, upTo: -1, events: [] };
 export type Desk = ReturnType<typeof createDesk>;
 
 export function createDesk(options: DeskOptions, configured: Subscription) {
-  const { cursor, candidates, tokens, call, log } = options;
+  const { cursor, candidates, tokens, call, endings, log } = options;
   let subscription = configured;
+  const ending = createEnding(cursor, endings);
+  ending.configure(subscription.terminal);
   let claims: Claim[] = [];
   /** Where the cursor stands, as far as is known; null before it was asked. */
   let place: number | null = null;
@@ -169,7 +174,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
   /** Looks at what lies behind what has been looked at already. */
   async function readOn(after: number, atLeast: number): Promise<void> {
     const limit = options.mayReadAhead() ? maxEvents : Math.max(1, wanted());
-    const next = await candidates.read(selectionOf(subscription), after, limit, atLeast, abort.signal);
+    const next = ending.cut(await candidates.read(selectionOf(subscription), after, limit, atLeast, abort.signal));
     ahead =
       ahead !== null && ahead.upTo === after
         ? { after: ahead.after, upTo: next.upTo, events: [...ahead.events, ...next.events] }
@@ -181,19 +186,25 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
   /** One call of the ledger. True when there may be more to hand out at once. */
   async function round(): Promise<boolean> {
     const now = performance.now();
-    if (place !== null) {
+    const isOver = place !== null && (await ending.isAt(place));
+    if (isOver) drop();
+    else if (place !== null) {
       if (ahead !== null && (place < ahead.after || place >= ahead.upTo)) drop();
       if (ahead === null) await readOn(place, -1);
-      else if (ahead.events.length < wanted() && ahead.upTo < options.head()) await readOn(ahead.upTo, -1);
+      else if (ahead.events.length < wanted() && ahead.upTo < options.head() && !ending.closes(ahead))
+        await readOn(ahead.upTo, -1);
     }
     const found = first(ahead ?? nothing, isGroup() ? maxEvents : wanted() + sparePositions);
-    const look = now >= lookAt;
+    // At the end there is only what comes back, and the cursor may have been reset.
+    const look = now >= lookAt || isOver;
     const lookWanted = looksWanted;
     const advance =
       place !== null && found.upTo > place && (now >= advanceAt || claims.some((claim) => claim.impatient));
     // In a group there may be something that came to wait when others asked.
     const owned = isGroup() && asked;
     if (place !== null && found.events.length === 0 && !look && !advance && !owned) return wait(found.upTo);
+    const noted = await ending.note(found, subscription.revision);
+    if (noted !== "ok") return refused(noted);
     asked = false;
     const asking = claims.slice(0, maxClaims);
     const outcome = await call({
@@ -218,14 +229,19 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     advanceAt = now + advanceMs;
     if (look) noteLook(asking, outcome);
     if (lookWanted !== looksWanted) lookNow();
+    ending.moved(found, place);
     if (ahead !== null) ahead = behind(ahead, place);
     for (const { claimant } of outcome.portions) {
       // What is not settled in time is handed out anew as soon as it is due.
       lookAt = Math.min(lookAt, now + (asking[claimant] as Claim).visibilityTimeoutMs + 2);
     }
+    // What is given away without a lease is settled: nothing else will complete it.
+    if (outcome.portions.some(({ claimant }) => !asking[claimant]?.leased) && (await ending.isAt(place)))
+      await endings.review([cursor]);
     await hand(asking, outcome.step, outcome.portions);
     if (outcome.others) options.announce();
     if (before === null || outcome.portions.length > 0) return true;
+    if (isOver && place === before) return finish();
     // What was looked through belongs to other members.
     if (place > before && found.events.length > 0) return true;
     // Somebody else has moved the cursor beyond what was read.
@@ -257,17 +273,24 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
       return false;
     }
     if (status === "changed") return reload();
-    if (status === "completed") {
-      for (const claim of claims.splice(0)) claim.resolve({ deliveries: [], leases: [], completed: true });
-      return false;
-    }
+    if (status === "completed") return complete(() => true);
     return answerImpatient();
+  }
+
+  /** The terminal event was handed out: what is not settled yet may come back. */
+  const finish = () => complete(() => answerImpatient(Number.POSITIVE_INFINITY));
+
+  async function complete(otherwise: () => boolean): Promise<boolean> {
+    if (!(await endings.complete(cursor))) return otherwise();
+    for (const claim of claims.splice(0)) claim.resolve({ deliveries: [], leases: [], completed: true });
+    return false;
   }
 
   async function reload(): Promise<boolean> {
     const found = await options.reload();
     if (found === null || found.id !== subscription.id) return refused("gone");
     subscription = found;
+    ending.configure(found.terminal);
     drop();
     return true;
   }
@@ -287,10 +310,10 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     return answerImpatient();
   }
 
-  function answerImpatient(): boolean {
+  function answerImpatient(at = place): boolean {
     const answered = claims.filter((claim) => claim.impatient);
     claims = claims.filter((claim) => !claim.impatient);
-    for (const claim of answered) claim.resolve({ deliveries: [], leases: [] });
+    for (const claim of answered) claim.resolve({ deliveries: [], leases: [], ...(at === null ? {} : { place: at }) });
     if (claims.length > 0) schedule(Math.max(1, Math.min(lookAt - performance.now(), idleLookMs)));
     return false;
   }

@@ -6,11 +6,13 @@ import type { Pool } from "../../storage/pool.ts";
 import { removalsOf } from "../../stream/event.ts";
 import type { Tail, TailBatch } from "../../stream/tail.ts";
 import type { Subscription } from "../registry/subscription.ts";
-import type { CandidateReader } from "./candidates.ts";
+import { boundedReader, type CandidateReader } from "./candidates.ts";
 import type { Handout } from "./delivery.ts";
 import { callDeliveryClaim } from "./delivery-claim.ts";
 import { createDesk, type Desk } from "./desk.ts";
+import type { Endings } from "./endings.ts";
 import { createSettlements, type Settlements } from "./settlements.ts";
+import { createStirs } from "./stirs.ts";
 import type { Tokens } from "./token.ts";
 
 export type ClaimOptions = {
@@ -23,6 +25,8 @@ export type ClaimOptions = {
   leased: boolean;
   /** How long to wait for the first event; 0: not at all, Infinity: until the signal fires. */
   waitMs: number;
+  /** Nothing new behind this position, which is committed; undefined: whatever there is. */
+  upTo?: number | undefined;
   signal: AbortSignal;
 };
 
@@ -35,6 +39,14 @@ export type Ledger = Settlements & {
   release: (cursor: number, leases: Handout["leases"], reason: string) => Promise<void>;
   /** The same of everything that a consumer holds. */
   releaseConsumer: (cursor: number, consumer: string, reason: string) => Promise<void>;
+  /** Where a cursor stands, and the last position that is committed. */
+  standing: (cursor: number) => Promise<{ place: number; head: number }>;
+  /** Whether events that may be handed out wait for this member of a consumer group. */
+  isOwed: (cursor: number, consumer: string) => Promise<boolean>;
+  /** Resolves when there may be something new to claim, and now and then; or when the signal fires. */
+  stir: (subscription: Subscription, cursor: number, signal: AbortSignal) => Promise<void>;
+  /** The last position that this process has. */
+  head: () => number;
   /** Something of these cursors has changed, here or in another process; null: of any. */
   wake: (cursors: readonly number[] | null) => void;
   /** Ends all waiting: the service drains. */
@@ -58,6 +70,9 @@ export type LedgerOptions = {
   tail: Pick<Tail, "head" | "subscribe">;
   candidates: CandidateReader;
   tokens: Tokens;
+  endings: Endings;
+  /** Whether a subscription has terminal types, as far as this process knows. */
+  mayEnd: (subscription: number) => boolean;
   findById: (id: number) => Promise<Subscription | null>;
   readHead: () => Promise<number>;
   /** Tells the other processes. */
@@ -72,6 +87,9 @@ const maxAheadBytes = 64_000_000;
 export function createLedger(options: LedgerOptions): Ledger {
   const { pool, tail, tokens, log, announce } = options;
   const desks = new Map<number, Desk>();
+  /** Desks of who wants nothing behind a position, by cursor and position: like another process, they share the cursor. */
+  const bounded = new Map<number, Map<number, Desk>>();
+  const stirs = createStirs();
   let aheadBytes = 0;
   let claimed = 0;
   let claims = 0;
@@ -82,12 +100,19 @@ export function createLedger(options: LedgerOptions): Ledger {
   const settlements = createSettlements({
     pool,
     tokens,
+    mayEnd: options.mayEnd,
+    review: options.endings.review,
     onSettled(cursors) {
       const elsewhere: number[] = [];
       for (const cursor of cursors) {
-        const desk = desks.get(cursor);
-        if (desk?.isWaiting()) desk.wakeWithCredit();
-        else elsewhere.push(cursor);
+        stirs.onCursor(cursor);
+        let isHere = false;
+        for (const desk of desksOf(cursor)) {
+          if (!desk.isWaiting()) continue;
+          desk.wakeWithCredit();
+          isHere = true;
+        }
+        if (!isHere) elsewhere.push(cursor);
       }
       if (elsewhere.length > 0) announce(elsewhere);
     },
@@ -95,26 +120,50 @@ export function createLedger(options: LedgerOptions): Ledger {
     log,
   });
 
+  function* desksOf(cursor: number): Iterable<Desk> {
+    const desk = desks.get(cursor);
+    if (desk !== undefined) yield desk;
+    yield* bounded.get(cursor)?.values() ?? [];
+  }
+
+  function* allDesks(): Iterable<Desk> {
+    yield* desks.values();
+    for (const some of bounded.values()) yield* some.values();
+  }
+
+  function remove(desk: Desk, upTo: number | undefined): void {
+    const of = upTo === undefined ? desks : bounded.get(desk.cursor);
+    const key = upTo ?? desk.cursor;
+    if (of?.get(key) === desk) of.delete(key);
+    if (bounded.get(desk.cursor)?.size === 0) bounded.delete(desk.cursor);
+  }
+
+  function wakeToLook(cursor: number): void {
+    stirs.onCursor(cursor);
+    for (const desk of desksOf(cursor)) desk.wakeToLook();
+  }
+
   function onReturned(cursor: number): void {
-    desks.get(cursor)?.wakeToLook();
+    wakeToLook(cursor);
     announce([cursor]);
   }
 
-  function deskOf(subscription: Subscription, cursor: number): Desk {
-    const found = desks.get(cursor);
+  function deskOf(subscription: Subscription, cursor: number, upTo: number | undefined): Desk {
+    const found = upTo === undefined ? desks.get(cursor) : bounded.get(cursor)?.get(upTo);
     if (found !== undefined) return found;
     const desk = createDesk(
       {
         cursor,
-        candidates: options.candidates,
+        candidates: upTo === undefined ? options.candidates : boundedReader(options.candidates, upTo),
         tokens,
         async call(call) {
           claims++;
           return pool.run((sql) => callDeliveryClaim(sql, call));
         },
+        endings: options.endings,
         reload: () => options.findById(subscription.id),
-        readHead: options.readHead,
-        head: tail.head,
+        readHead: upTo === undefined ? options.readHead : () => Promise.resolve(upTo),
+        head: upTo === undefined ? tail.head : () => Math.min(tail.head(), upTo),
         settle: (gone) =>
           void background(settlements.acknowledge({ subscription: subscription.id, consumer: null, tokens: gone })),
         putBack: (leases) => background(putBack(cursor, leases)),
@@ -124,7 +173,8 @@ export function createLedger(options: LedgerOptions): Ledger {
       },
       subscription,
     );
-    desks.set(cursor, desk);
+    if (upTo === undefined) desks.set(cursor, desk);
+    else bounded.set(cursor, (bounded.get(cursor) ?? new Map<number, Desk>()).set(upTo, desk));
     return desk;
   }
 
@@ -146,36 +196,40 @@ export function createLedger(options: LedgerOptions): Ledger {
   }
 
   function onBatch(batch: TailBatch): void {
-    if (desks.size === 0) return;
+    stirs.onBatch(batch);
+    if (desks.size === 0 && bounded.size === 0) return;
     for (const event of batch.events) {
       const removals = removalsOf(event);
-      if (removals.size > 0) for (const desk of desks.values()) desk.remove(removals);
+      if (removals.size > 0) for (const desk of allDesks()) desk.remove(removals);
     }
     const streams = new Set(batch.events.map((event) => event.stream));
-    for (const desk of desks.values()) {
+    const correlations = new Set(batch.events.map((event) => event.correlationId));
+    for (const desk of allDesks()) {
       if (!desk.isWaiting()) continue;
-      const wanted = desk.subscription().streams;
-      if (wanted === null || wanted.some((stream) => streams.has(stream))) desk.wake();
+      const wanted = desk.subscription();
+      if (wanted.streams?.some((stream) => streams.has(stream)) ?? correlations.has(wanted.correlation)) desk.wake();
     }
   }
   const unsubscribe = tail.subscribe(onBatch);
 
   const sweeper = setInterval(() => {
     aheadBytes = 0;
-    for (const [cursor, desk] of desks) {
+    const sweep = (desk: Desk, upTo: number | undefined) => {
       if (desk.idleMs() > idleDeskMs) {
         void desk.stop(shuttingDown());
-        desks.delete(cursor);
+        remove(desk, upTo);
       } else aheadBytes += desk.aheadBytes();
-    }
+    };
+    for (const desk of desks.values()) sweep(desk, undefined);
+    for (const some of bounded.values()) for (const [upTo, desk] of some) sweep(desk, upTo);
   }, 1_000);
 
   return {
     ...settlements,
-    claim(subscription, { cursor, consumer, max, visibilityTimeoutMs, leased, waitMs, signal }) {
+    claim(subscription, { cursor, consumer, max, visibilityTimeoutMs, leased, waitMs, upTo, signal }) {
       if (stopped) return Promise.reject(shuttingDown());
       if (signal.aborted) return Promise.resolve({ deliveries: [], leases: [] });
-      const desk = deskOf(subscription, cursor);
+      const desk = deskOf(subscription, cursor, upTo);
       return new Promise((resolve, reject) => {
         let timer: ReturnType<typeof setTimeout> | null = null;
         const settle = () => {
@@ -196,7 +250,7 @@ export function createLedger(options: LedgerOptions): Ledger {
           reject(error) {
             settle();
             // A desk that was gone is found anew.
-            if (!desk.isWaiting()) desks.delete(cursor);
+            if (!desk.isWaiting()) remove(desk, upTo);
             reject(error);
           },
         });
@@ -223,24 +277,44 @@ export function createLedger(options: LedgerOptions): Ledger {
       await pool.run((sql) => sql`select delivery_expire(${cursor}, ${consumer}, null, null, ${reason}, '-infinity')`);
       onReturned(cursor);
     },
+    async standing(cursor) {
+      const rows = await pool.run(
+        (sql) => sql<{ place: string }[]>`select place from cursor_states where id = ${cursor}`,
+      );
+      return { place: Number(rows[0]?.place ?? -1), head: Math.max(tail.head(), await options.readHead()) };
+    },
+    async isOwed(cursor, consumer) {
+      const rows = await pool.run(
+        (sql) => sql`
+          select from deliveries d
+          where d.cursor_id = ${cursor} and d.owner = ${consumer} and d.owner >= '' and d.due <= clock_timestamp() limit 1`,
+      );
+      return rows.length > 0;
+    },
+    stir: stirs.next,
+    head: tail.head,
     wake(cursors) {
-      if (cursors === null) for (const desk of desks.values()) desk.wakeToLook();
-      else for (const cursor of cursors) desks.get(cursor)?.wakeToLook();
+      if (cursors === null) for (const desk of allDesks()) desk.wakeToLook();
+      else for (const cursor of cursors) wakeToLook(cursor);
     },
     drain() {
       draining = true;
-      for (const desk of desks.values()) desk.dismiss();
+      for (const desk of allDesks()) desk.dismiss();
     },
     counts() {
       let waiting = 0;
-      for (const desk of desks.values()) waiting += desk.waiting();
-      return { desks: desks.size, waiting, claimed, claims };
+      let open = 0;
+      for (const desk of allDesks()) {
+        waiting += desk.waiting();
+        open++;
+      }
+      return { desks: open, waiting, claimed, claims };
     },
     async stop() {
       stopped = true;
       unsubscribe();
       clearInterval(sweeper);
-      await Promise.all([...desks.values()].map((desk) => desk.stop(shuttingDown())));
+      await Promise.all([...allDesks()].map((desk) => desk.stop(shuttingDown())));
       await settlements.stop();
       await Promise.all(closing);
     },

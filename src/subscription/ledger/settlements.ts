@@ -34,6 +34,10 @@ export type Settlements = {
 export type SettlementsOptions = {
   pool: Pool;
   tokens: Tokens;
+  /** Whether a subscription has terminal types. */
+  mayEnd: (subscription: number) => boolean;
+  /** Something of these cursors was settled, which may have been the last that was missing to their ends. */
+  review: (cursors: Iterable<number>) => Promise<void>;
   /** Something of these cursors was settled: their consumers have credit again. */
   onSettled: (cursors: Iterable<number>) => void;
   /** Something of this cursor waits for another try. */
@@ -60,7 +64,8 @@ const maxBatchTokens = 5_000;
 const statementsInFlight = 2;
 const maxAttempts = 4;
 
-export function createSettlements({ pool, tokens, onSettled, onReturned, log }: SettlementsOptions): Settlements {
+export function createSettlements(options: SettlementsOptions): Settlements {
+  const { pool, tokens, onSettled, onReturned, log } = options;
   const counters = { settled: 0, returned: 0, stale: 0, statements: 0 };
 
   const batcher = createBatcher<Pending>({
@@ -84,12 +89,20 @@ export function createSettlements({ pool, tokens, onSettled, onReturned, log }: 
       for (const pending of batch) pending.reject(error);
       return;
     }
+    await review(groups);
     onSettled(new Set(groups.map((group) => group.lease.cursor)));
     let at = 0;
     for (const pending of batch) {
       pending.resolve(codes.slice(at, at + pending.groups.length));
       at += pending.groups.length;
     }
+  }
+
+  /** Before the answer, so that whoever has settled the last event finds its subscription completed. */
+  async function review(groups: readonly Group[]): Promise<void> {
+    const cursors = new Set<number>();
+    for (const { lease } of groups) if (options.mayEnd(lease.subscription)) cursors.add(lease.cursor);
+    if (cursors.size > 0) await options.review(cursors);
   }
 
   /** Tries a few times what was rolled back for a passing reason, such as a deadlock. */
@@ -172,6 +185,7 @@ export function createSettlements({ pool, tokens, onSettled, onReturned, log }: 
       for (const groups of runsOf(sorted.groups)) {
         const { cursor } = (groups[0] as Group).lease;
         codes.push(...(await again((sql) => callDeliveryReturn(sql, cursor, groups, how))));
+        await review(groups);
         onReturned(cursor);
       }
       const results = collect(sorted, codes);

@@ -7,7 +7,9 @@ import { type StoredEvent, sizeOf } from "../../stream/event.ts";
 import { findIds, keepIds, keepVisible, scanMatches } from "../../stream/matches.ts";
 import { readPage, readPositions } from "../../stream/page.ts";
 import { readStreamStarts } from "../../stream/stream-head.ts";
+import type { Endings } from "../ledger/endings.ts";
 import { type Subscription, selectionOf } from "../registry/subscription.ts";
+import { findEntitlement } from "./entitlement.ts";
 import { callReceiptRead, callReceiptReadUpTo, callUnreadHeld, keepEarlyReads } from "./receipt-calls.ts";
 
 /** What a consumer says that it has read: events by their ids, everything up to a position, or everything. */
@@ -40,6 +42,9 @@ export type ReceiptsOptions = {
   claims: Pool;
   /** The last position that is committed. */
   readHead: () => Promise<number>;
+  endings: Pick<Endings, "isNoted" | "note" | "review">;
+  /** The subscription of this name as it is configured now. */
+  reload: (name: string) => Promise<Subscription | null>;
   /** What was handed out under this cursor is read: its consumer has credit again. */
   onRead: (cursor: number) => void;
 };
@@ -51,7 +56,8 @@ const maxAttempts = 4;
 const pieceEvents = 50;
 const pageBytes = 2_000_000;
 
-export function createReceipts({ reads, claims, readHead, onRead }: ReceiptsOptions): Receipts {
+export function createReceipts(options: ReceiptsOptions): Receipts {
+  const { reads, claims, readHead, endings, onRead } = options;
   const counters = { read: 0 };
 
   async function cursorOf(subscription: Subscription, consumer: string): Promise<number> {
@@ -115,13 +121,30 @@ export function createReceipts({ reads, claims, readHead, onRead }: ReceiptsOpti
   async function readUpTo(
     subscription: Subscription,
     cursor: number,
-    upTo: number,
+    wanted: number,
     signal: AbortSignal,
   ): Promise<number> {
     const selection = selectionOf(subscription);
     const streamIds = await streamIdsOf(subscription);
-    let count = 0;
-    for (let { place } = await held(cursor, -1, 1); ; ) {
+    let { place } = await held(cursor, -1, 1);
+    const entitled = await findEntitlement(reads, endings, subscription, streamIds, {
+      cursor,
+      place,
+      head: wanted,
+      signal,
+    });
+    const upTo = Math.min(wanted, entitled.upTo);
+    if (entitled.isEnd && upTo === entitled.upTo) {
+      const noted = await endings.note(cursor, subscription.revision, upTo);
+      if (noted !== "ok") {
+        // It may end with other types now.
+        const now = await options.reload(subscription.name);
+        return now === null || noted === "gone" || now.revision === subscription.revision
+          ? 0
+          : readUpTo(now, cursor, wanted, signal);
+      }
+    }
+    for (let count = 0; ; ) {
       const matches = await scanMatches(reads, {
         selection,
         streamIds,
@@ -153,13 +176,16 @@ export function createReceipts({ reads, claims, readHead, onRead }: ReceiptsOpti
       if (positions.length > limit) return { events: page.events, next: positions.at(-1) as number };
       if (isFull(page)) return { events: page.events, next: lastOf(page) };
       const from = Math.max(after, place);
+      const head = await readHead();
+      const streamIds = await streamIdsOf(subscription);
+      const { upTo } = await findEntitlement(reads, endings, subscription, streamIds, { cursor, place, head, signal });
       const beyond = await readPage(reads, {
         selection: selectionOf(subscription),
-        streamIds: await streamIdsOf(subscription),
+        streamIds,
         principal: everyone,
         direction: "forward",
         cursor: from,
-        bound: Math.max(from, await readHead()),
+        bound: Math.max(from, upTo),
         limit: limit - page.events.length,
         maxBytes: pageBytes - page.bytes,
         historyEnd: -1,
@@ -177,10 +203,13 @@ export function createReceipts({ reads, claims, readHead, onRead }: ReceiptsOpti
       const visible = await keepVisible(reads, positions);
       await dropGone(cursor, positions, visible);
       if (visible.length > countedAtMost) return { count: countedAtMost, atLeast: true };
-      const bound = Math.max(place, await readHead());
+      const head = await readHead();
+      const streamIds = await streamIdsOf(subscription);
+      const entitled = await findEntitlement(reads, endings, subscription, streamIds, { cursor, place, head, signal });
+      const bound = entitled.upTo;
       const matches = await scanMatches(reads, {
         selection: selectionOf(subscription),
-        streamIds: await streamIdsOf(subscription),
+        streamIds,
         after: place,
         bound,
         limit: countedAtMost + 1 - visible.length,
@@ -200,6 +229,7 @@ export function createReceipts({ reads, claims, readHead, onRead }: ReceiptsOpti
         count = await readUpTo(subscription, cursor, what === "all" ? head : Math.min(what.upTo, head), signal);
       }
       counters.read += count;
+      if (subscription.terminal !== null) await endings.review([cursor]);
       onRead(cursor);
       return count;
     },

@@ -20,6 +20,8 @@ export type Catalog = {
   configure: (name: string, parsed: ParsedSubscription, queueOf: string | null) => Promise<boolean>;
   setPaused: (name: string, paused: boolean) => Promise<void>;
   remove: (name: string) => Promise<void>;
+  /** Whether a subscription, by its id, has terminal types, as far as this process has heard of it. */
+  mayEnd: (id: number) => boolean;
 };
 
 export type CatalogOptions = {
@@ -35,10 +37,14 @@ const maxKnown = 10_000;
 
 export function createCatalog({ reader, writes, cursorsOf, onChanged }: CatalogOptions): Catalog {
   const known = new Map<string, { subscription: Subscription; readAt: number }>();
+  const ending = new Set<number>();
 
   async function refresh(name: string): Promise<Subscription | null> {
     const subscription = await reader.pool.run((sql) => findSubscription(sql, name));
     if (known.size >= maxKnown) known.clear();
+    if (ending.size >= maxKnown) ending.clear();
+    if (subscription?.terminal) ending.add(subscription.id);
+    else if (subscription !== null) ending.delete(subscription.id);
     if (subscription === null) known.delete(name);
     else known.set(name, { subscription, readAt: performance.now() });
     return subscription;
@@ -92,5 +98,6 @@ export function createCatalog({ reader, writes, cursorsOf, onChanged }: CatalogO
       known.delete(name);
       onChanged(cursors);
     },
+    mayEnd: (id) => ending.has(id),
   };
 }

@@ -104,6 +104,19 @@ export const SubscriptionInput = Type.Object(
           "Read-receipt: what becomes of it then: requeue: another attempt, or a dead letter when there were as many as are allowed; dead-letter: at once; drop: it is unread no more",
       }),
     ),
+    terminal: Type.Optional(
+      names(
+        "Types of events that complete it: behind the first that matches nothing is handed out. They are handed out too, whether `types` names them or not",
+      ),
+    ),
+    push: Type.Optional(
+      oneOf(["immediate", "on-reconnect", "batched"], {
+        default: "immediate",
+        description:
+          "When event streams are written. immediate: as events come; batched: once per `batchInterval` at most, with all that has come together; on-reconnect: only as the consumer connects, with all that has come until then. Claims are not affected",
+      }),
+    ),
+    batchInterval: Type.Optional(duration("Of batched: 100ms to 1h", { default: "1s" })),
     expiresAfter: Type.Optional(
       duration("A subscription without any consumer for so long is deleted, 1s to 365d. Default: never", {}),
     ),
@@ -168,12 +181,19 @@ export function parseSubscription(body: unknown): ParsedSubscription {
     if (input[key] !== undefined && mode !== "read-receipt")
       violations.push({ path: `/${key}`, message: `belongs to mode read-receipt, this is ${mode}` });
   }
+  if (input.batchInterval !== undefined && input.push !== "batched")
+    violations.push({
+      path: "/batchInterval",
+      message: `belongs to push batched, not to ${input.push ?? "immediate"}`,
+    });
+  const terminal = input.terminal === undefined ? null : namesOf(input.terminal);
   const configuration: SubscriptionConfiguration = {
     mode,
     delivery: input.delivery ?? "at-least-once",
     streams,
     correlation: input.correlation ?? null,
-    types: input.types === undefined ? null : [...new Set(input.types)].sort(),
+    // What completes it has to be handed out.
+    types: input.types === undefined ? null : namesOf([...input.types, ...(terminal ?? [])]),
     where: input.where ?? null,
     visibilityTimeoutMs: ms("/visibilityTimeout", input.visibilityTimeout, "30s", 100, 12 * hour),
     maxInFlight: input.maxInFlight ?? 1_000,
@@ -186,15 +206,19 @@ export function parseSubscription(body: unknown): ParsedSubscription {
     unreadTimeoutMs:
       input.unreadTimeout === undefined ? null : ms("/unreadTimeout", input.unreadTimeout, "", 100, 365 * 24 * hour),
     onUnreadExpired: input.onUnreadExpired ?? "requeue",
-    terminal: null,
-    push: "immediate",
-    batchIntervalMs: 1_000,
+    terminal,
+    push: input.push ?? "immediate",
+    batchIntervalMs: ms("/batchInterval", input.batchInterval, "1s", 100, hour),
     expiresAfterMs:
       input.expiresAfter === undefined ? null : ms("/expiresAfter", input.expiresAfter, "", 1_000, 365 * 24 * hour),
     metadata,
   };
   if (violations.length > 0) throw invalidConfiguration(violations);
   return { configuration, from: input.from ?? "latest", delivery: input.delivery ?? null };
+}
+
+function namesOf(list: readonly string[]): string[] {
+  return [...new Set(list)].sort();
 }
 
 function explain(message: string, schema: TSchema): string {

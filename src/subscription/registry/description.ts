@@ -26,11 +26,18 @@ export type SubscriptionDescription = {
   unreadTimeout: string | null;
   /** Null of other modes than read-receipt. */
   onUnreadExpired: Subscription["onUnreadExpired"] | null;
+  terminal: readonly string[] | null;
+  push: Subscription["push"];
+  /** Null where it is not batched. */
+  batchInterval: string | null;
   /** Null: it lives until it is deleted. */
   expiresAfter: string | null;
   metadata: Readonly<Record<string, unknown>>;
   createdAt: string;
   state: "active" | "paused" | "completed";
+  completedAt: string | null;
+  /** Last delivered: everything up to here has been handed out or does not match, by the slowest of its cursors. */
+  position: string;
   /** Everything up to here is settled or does not match, by the slowest of its cursors. */
   floor: string;
   /** Handed out and not settled. */
@@ -46,6 +53,7 @@ export type SubscriptionDescription = {
 
 type Row = LagColumns & {
   id: string;
+  place: string | null;
   floor: string | null;
   leased: string;
   waiting: string;
@@ -60,13 +68,13 @@ export async function describeSubscriptions(
   if (subscriptions.length === 0) return [];
   const rows = await pool.run(
     (sql) => sql<Row[]>`
-      select s.id, c.floor, coalesce(c.leased, 0) as leased, coalesce(c.waiting, 0) as waiting,
+      select s.id, c.place, c.floor, coalesce(c.leased, 0) as leased, coalesce(c.waiting, 0) as waiting,
         g.events as lag_events, g.is_least as lag_is_least, g.seconds as lag_seconds,
         (select count(*) from dead_letters l where l.subscription_id = s.id) as dead_letters,
         (select count(*) from consumers m where m.subscription_id = s.id) as consumers
       from subscriptions s
       left join lateral (
-        select min(k.floor) as floor, sum(k.leased)::bigint as leased, sum(k.waiting)::bigint as waiting,
+        select min(k.place) as place, min(k.floor) as floor, sum(k.leased)::bigint as leased, sum(k.waiting)::bigint as waiting,
           (array_agg(k.id order by k.floor))[1] as slowest,
           (array_agg(k.place order by k.floor))[1] as slowest_place,
           (array_agg(k.leased + k.waiting + k.parked order by k.floor))[1] as slowest_unsettled
@@ -110,10 +118,15 @@ function describe(subscription: Subscription, row: Row): SubscriptionDescription
     onFailure: subscription.mode === "consumer-group" ? subscription.onFailure : null,
     unreadTimeout: subscription.unreadTimeoutMs === null ? null : formatDuration(subscription.unreadTimeoutMs),
     onUnreadExpired: subscription.mode === "read-receipt" ? subscription.onUnreadExpired : null,
+    terminal: subscription.terminal,
+    push: subscription.push,
+    batchInterval: subscription.push === "batched" ? formatDuration(subscription.batchIntervalMs) : null,
     expiresAfter: subscription.expiresAfterMs === null ? null : formatDuration(subscription.expiresAfterMs),
     metadata: subscription.metadata,
     createdAt: subscription.createdAt,
     state: subscription.completedAt !== null ? "completed" : subscription.paused ? "paused" : "active",
+    completedAt: subscription.completedAt,
+    position: row.place ?? String(subscription.startPosition),
     floor: String(Number(row.floor ?? subscription.startPosition + 1) - 1),
     inFlight: row.leased,
     waiting: row.waiting,
