@@ -8,6 +8,7 @@ create table consumers (
   metadata        json not null,
   registered_at   timestamp with time zone not null default date_trunc('milliseconds'::text, clock_timestamp()),
   seen_at         timestamp with time zone not null,
+  session         bigint not null default 0,
   constraint consumers_pkey PRIMARY KEY (subscription_id, name),
   constraint consumers_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES subscriptions(id) ON DELETE CASCADE
 ) with (fillfactor=70);
@@ -489,6 +490,18 @@ create view stream_heads as
           ORDER BY ev."offset" DESC
          LIMIT 1) e ON true;
 
+CREATE OR REPLACE FUNCTION consumer_enter(p_subscription bigint, p_name text, OUT outcome text, OUT cursor_id bigint, OUT session bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+begin
+  select j.outcome, j.cursor_id into outcome, cursor_id from consumer_join(p_subscription, p_name, null) j;
+  if outcome not in ('joined', 'present') then return; end if;
+  update consumers c set session = greatest(c.session + 1, (extract(epoch from clock_timestamp()) * 1000000)::bigint)
+    where c.subscription_id = p_subscription and c.name = p_name
+    returning c.session into session;
+end $function$;
+
 CREATE OR REPLACE FUNCTION consumer_join(p_subscription bigint, p_name text, p_metadata json, OUT outcome text, OUT cursor_id bigint)
  RETURNS record
  LANGUAGE plpgsql
@@ -532,14 +545,16 @@ begin
   if outcome = 'joined' and s.mode = 'consumer-group' then perform group_rebalance(cursor_id); end if;
 end $function$;
 
-CREATE OR REPLACE FUNCTION consumer_leave(p_subscription bigint, p_name text)
+CREATE OR REPLACE FUNCTION consumer_leave(p_subscription bigint, p_name text, p_session bigint)
  RETURNS bigint
  LANGUAGE plpgsql
 AS $function$
 declare
   shared bigint;
 begin
-  delete from consumers c where c.subscription_id = p_subscription and c.name = p_name;
+  delete from consumers c where c.subscription_id = p_subscription and c.name = p_name and c.session = p_session;
+  -- It has connected anew since, here or elsewhere.
+  if not found then return null; end if;
   select k.id into shared from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = '';
   if shared is not null then
     perform delivery_expire(shared, p_name, null, null, 'the consumer''s connection closed', '-infinity');

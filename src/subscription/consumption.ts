@@ -43,15 +43,24 @@ export function createConsumption({ catalog, membership, ledger, reads }: Consum
     const subscription = await catalog.require(name);
     const { consumer, max, waitMs, upTo, signal } = options;
     const cursor = await membership.join(subscription, consumer);
-    const handout = await ledger.claim(subscription, {
+    // Who waits for longer than its silence is borne is not silent.
+    const beatMs = Math.min(subscription.consumerTimeoutMs / 3, 10_000);
+    const heartbeat =
+      Number.isFinite(waitMs) && waitMs > beatMs
+        ? setInterval(() => void membership.join(subscription, consumer).catch(() => {}), beatMs)
+        : null;
+    const claimed = ledger.claim(subscription, {
       cursor,
       consumer,
       max,
       visibilityTimeoutMs: options.visibilityTimeoutMs ?? subscription.visibilityTimeoutMs,
-      leased: subscription.delivery !== "at-most-once" && !options.autoAcknowledge,
+      autoAcknowledge: options.autoAcknowledge,
       waitMs,
       upTo,
       signal,
+    });
+    const handout = await claimed.finally(() => {
+      if (heartbeat !== null) clearInterval(heartbeat);
     });
     return { ...handout, cursor };
   }

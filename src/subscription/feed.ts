@@ -34,7 +34,7 @@ export type FeedDependencies = {
   consumption: Consumption;
   catalog: Catalog;
   membership: Membership;
-  ledger: Pick<Ledger, "release" | "putBack" | "standing" | "isOwed" | "stir" | "head">;
+  ledger: Pick<Ledger, "release" | "putBack" | "heldBy" | "standing" | "isOwed" | "stir" | "head">;
   log: Log;
 };
 
@@ -45,12 +45,12 @@ export type FeedOptions = {
   signal: AbortSignal;
 };
 
-type Held = { cursor: number; step: number; part: number; until: number };
+type Held = { cursor: number; step: number; part: number };
 
 const retryMs = 100;
 const maxRetryMs = 5_000;
 const maxEvents = 1_000;
-const prunedAt = 1_000;
+const minPrunedAt = 1_000;
 const passedCheckMs = 1_000;
 
 /** Makes the consumer a member. Throws `subscription-not-found`, `too-many-consumers`. */
@@ -83,12 +83,17 @@ export async function openFeed(dependencies: FeedDependencies, options: FeedOpti
       .catch((error: unknown) => log.warn({ err: error, consumer }, "a membership waits for its end"));
   }
 
-  /** Leases whose time is over need no releasing. */
-  function remember(leases: Held[]): void {
+  let prunedAt = minPrunedAt;
+
+  /** What was settled needs no releasing: now and then the ledger is asked what is left. */
+  async function remember(leases: Held[]): Promise<void> {
     held.push(...leases);
     if (held.length < prunedAt) return;
-    const now = Date.now();
-    held = held.filter((lease) => lease.until > now);
+    const alive = await ledger.heldBy(cursor, consumer).catch(() => null);
+    if (alive === null) return;
+    const known = new Set(alive.map(({ step, part }) => `${step} ${part}`));
+    held = held.filter((lease) => lease.cursor !== cursor || known.has(`${lease.step} ${lease.part}`));
+    prunedAt = Math.max(minPrunedAt, held.length * 2);
   }
 
   /** Waits an outage of the database out. */
@@ -120,9 +125,7 @@ export async function openFeed(dependencies: FeedDependencies, options: FeedOpti
       await ledger.putBack(cursor, consumed.leases);
       signal.throwIfAborted();
     }
-    // An extension moves a deadline, but only to where it was asked for; twice the time is far enough.
-    const until = Date.now() + subscription.visibilityTimeoutMs * 2;
-    remember(consumed.leases.map((lease) => ({ cursor: consumed.cursor, ...lease, until })));
+    await remember(consumed.leases.map((lease) => ({ cursor: consumed.cursor, ...lease })));
     return consumed;
   }
   const take = (waitMs: number, upTo?: number) => withstand(() => claim(waitMs, upTo));

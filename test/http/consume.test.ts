@@ -193,3 +193,47 @@ test("the place of a consumer whose connection closes is free at once", async ()
     return isReady;
   });
 });
+
+test("a consumer with credit is served behind any number of waiting ones that have none", async () => {
+  const { name, stream, source } = await newSubscription({ maxInFlight: 1 }, 70);
+  const busy = Array.from({ length: 70 }, (_, n) => `busy-${n}`);
+  const held = await Promise.all(busy.map((consumer) => claim(source, { consumer, max: 1, wait: "20s" })));
+  expect(held.flat().length).toBe(70);
+  const abort = new AbortController();
+  const waiting = busy.map((consumer) =>
+    fetch(`${url}/${name}/claims`, {
+      method: "POST",
+      body: JSON.stringify({ consumer, wait: "30s" }),
+      signal: abort.signal,
+    }).catch(() => null),
+  );
+  await until("they wait", async () =>
+    /sluice_claims_waiting 70\b/.test(await (await fetch(`${service.url}/metrics`)).text()),
+  );
+  await fill(stream, 1);
+  expect(offsets(await claim(source, { consumer: "free", max: 1, wait: "20s" }))).toEqual([70]);
+  abort.abort();
+  await Promise.all(waiting);
+});
+
+test("while a subscription is paused, who waits costs the database next to nothing", async () => {
+  const { name, source } = await newSubscription({}, 1);
+  await send(`${url}/${name}/pause`, { method: "POST" });
+  const statements = async () =>
+    Number(/sluice_claim_statements_total (\d+)/.exec(await (await fetch(`${service.url}/metrics`)).text())?.[1]);
+  const before = await statements();
+  expect(await claim(source, { consumer: "a", wait: "1s" })).toEqual([]);
+  expect((await statements()) - before).toBeLessThan(10);
+});
+
+test("a claim that waits goes by what the subscription promises when it is answered", async () => {
+  const { name, stream, source } = await newSubscription({ delivery: "at-most-once" });
+  const waiting = claim(source, { consumer: "a", wait: "30s" });
+  await until("it waits", async () =>
+    /sluice_claims_waiting [1-9]/.test(await (await fetch(`${service.url}/metrics`)).text()),
+  );
+  await put(`${url}/${name}`, { stream, mode: "exclusive", delivery: "at-least-once" });
+  await fill(stream, 1);
+  const [delivery] = await waiting;
+  expect(await ack(source, [delivery?.token as string])).toEqual(["settled"]);
+});

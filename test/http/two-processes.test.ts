@@ -50,6 +50,41 @@ test("credit that is freed at one process is used at the other at once", async (
   consumer.close();
 });
 
+test("credit that is freed at one process is used at the other, also while somebody waits at the first", async () => {
+  const [here] = await newSubscription("credited-too", { mode: "exclusive", maxInFlight: 1 });
+  const idle = await openEventStream(`${one.url}/api/subscriptions/credited-too/events?consumer=idle`);
+  await idle.until("it waits", () => idle.frames.length > 0);
+  const consumer = await openEventStream(`${two.url}/api/subscriptions/credited-too/events?consumer=a`);
+  await consumer.until("it waits", () => consumer.frames.length > 0);
+  await fill("credited-too", 4);
+  await consumer.until("both have one", () => consumer.events().length + idle.events().length === 2);
+  for (let count = 2; count <= 3; count++) {
+    const began = performance.now();
+    await ack(here, tokensOf(consumer).slice(-1));
+    await consumer.until(`event ${count}`, () => consumer.events().length === count);
+    // Not by the look that a waiting desk takes every five seconds.
+    expect(performance.now() - began).toBeLessThan(4_000);
+  }
+  consumer.close();
+  idle.close();
+});
+
+test("a member that has moved to another process stays one when its old connection is found closed", async () => {
+  await newSubscription("moved", { mode: "consumer-group" });
+  const old = await openEventStream(`${one.url}/api/subscriptions/moved/events?consumer=a`);
+  await old.until("it is a member", () => old.frames.length > 0);
+  const next = await openEventStream(`${two.url}/api/subscriptions/moved/events?consumer=a`);
+  await next.until("it is a member", () => next.frames.length > 0);
+  old.close();
+  const other = await openEventStream(`${one.url}/api/subscriptions/moved/events?consumer=b`);
+  await other.until("it is a member", () => other.frames.length > 0);
+  await fill("moved", 20);
+  await next.until("both have some", () => next.events().length + other.events().length === 20);
+  expect(next.events().length).toBeGreaterThan(0);
+  next.close();
+  other.close();
+});
+
 test("when a process is killed, what its consumers held goes to those of the other, and nothing is lost", async () => {
   const [here] = await newSubscription("orphaned", { mode: "exclusive", visibilityTimeout: "1s" });
   const [group] = await newSubscription("group", {

@@ -66,7 +66,7 @@ const claim = (ledger: Ledger, { subscription, cursor }: Awaited<ReturnType<type
     consumer: "a",
     max: 1_000,
     visibilityTimeoutMs: 60_000,
-    leased: true,
+    autoAcknowledge: false,
     waitMs: 20_000,
     signal: new AbortController().signal,
   });

@@ -4,7 +4,7 @@ import { type Problem, subscriptionNotFound } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { pause } from "../../base/pause.ts";
 import { isOutage } from "../../storage/pg-errors.ts";
-import type { Removals, StoredEvent } from "../../stream/event.ts";
+import { type Removals, type StoredEvent, sizeOf } from "../../stream/event.ts";
 import { type Subscription, selectionOf } from "../registry/subscription.ts";
 import { bytesOf, type CandidateReader, type Candidates } from "./candidates.ts";
 import type { Delivery, Handout } from "./delivery.ts";
@@ -19,8 +19,8 @@ export type Claim = {
   consumer: string;
   max: number;
   visibilityTimeoutMs: number;
-  /** False: the events are given away for good, settled before they are sent. */
-  leased: boolean;
+  /** The events are given away for good, settled before they are sent, as far as the subscription allows. */
+  autoAcknowledge: boolean;
   /** Answered with nothing as soon as there is nothing, instead of waiting. */
   impatient: boolean;
   resolve: (handout: Handout) => void;
@@ -48,6 +48,14 @@ export type DeskOptions = {
   log: Log;
 };
 
+/** A claim in the queue. */
+type Waiting = Claim & {
+  /** In which round over all claims it was asked for last. */
+  asked: number;
+  /** As of its last call: what the subscription promises may change while it waits. */
+  leased: boolean;
+};
+
 /** Events of one call at most, and claims. */
 const maxEvents = 1_000;
 const maxClaims = 64;
@@ -63,6 +71,11 @@ const beginning = "-infinity";
 /** Events that may wait for members of a group that do not take them. */
 const maxWaiting = 1_000_000;
 const maxRemembered = 5_000;
+const maxRememberedBytes = 8_000_000;
+/** Bytes read ahead up to which more is read for who wants more. */
+const maxExtendedBytes = 2_000_000;
+/** Events read at once where there is no room to read ahead. */
+const minEvents = 100;
 /** Candidates beyond what is wanted, in case another process has taken the first ones. */
 const sparePositions = 50;
 const nothing: Candidates = { after: -1, upTo: -1, events: [] };
@@ -74,12 +87,15 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
   let subscription = configured;
   const ending = createEnding(cursor, endings);
   ending.configure(subscription.terminal);
-  let claims: Claim[] = [];
+  let claims: Waiting[] = [];
+  /** Counts the rounds over all claims: there may be more of them than a call takes, and the first ones may have no credit. */
+  let pass = 1;
   /** Where the cursor stands, as far as is known; null before it was asked. */
   let place: number | null = null;
   let ahead: Candidates | null = null;
   let byPosition = new Map<number, StoredEvent>();
   let aheadBytes = 0;
+  let rememberedBytes = 0;
   let firstSteps = new Map<string, number>();
   let firstDue = beginning;
   /** Something is due for another try, and nobody had credit for it. */
@@ -101,6 +117,12 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
 
   const isGroup = () => subscription.mode === "consumer-group";
 
+  /** What an exactly-once subscription hands out has to be settled by its consumer, also if it did not mean to. */
+  function isLeased({ autoAcknowledge }: Claim): boolean {
+    if (subscription.delivery === "exactly-once") return true;
+    return subscription.delivery === "at-least-once" && !autoAcknowledge;
+  }
+
   function lookNow(): void {
     lookAt = 0;
     firstDue = beginning;
@@ -109,6 +131,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
   function drop(): void {
     ahead = null;
     aheadBytes = 0;
+    rememberedBytes = 0;
     byPosition = new Map();
   }
 
@@ -160,9 +183,14 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
 
   /** What is read is remembered while it may be handed out; in a group that can be later, to another member. */
   function remember(events: readonly StoredEvent[]): void {
-    if (byPosition.size > maxRemembered || (!isGroup() && ahead?.events.length === events.length))
+    if (!isGroup() || byPosition.size > maxRemembered || rememberedBytes > maxRememberedBytes) {
       byPosition = new Map();
-    for (const event of events) byPosition.set(event.position, event);
+      rememberedBytes = 0;
+    }
+    for (const event of isGroup() ? events : (ahead?.events ?? events)) {
+      byPosition.set(event.position, event);
+      rememberedBytes += sizeOf(event);
+    }
   }
 
   function wanted(): number {
@@ -173,14 +201,20 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
 
   /** Looks at what lies behind what has been looked at already. */
   async function readOn(after: number, atLeast: number): Promise<void> {
-    const limit = options.mayReadAhead() ? maxEvents : Math.max(1, wanted());
+    const limit = options.mayReadAhead() ? maxEvents : Math.max(1, Math.min(wanted(), minEvents));
     const next = ending.cut(await candidates.read(selectionOf(subscription), after, limit, atLeast, abort.signal));
     ahead =
       ahead !== null && ahead.upTo === after
         ? { after: ahead.after, upTo: next.upTo, events: [...ahead.events, ...next.events] }
         : next;
-    aheadBytes = bytesOf(next);
+    aheadBytes = bytesOf(ahead);
     remember(next.events);
+  }
+
+  /** What nobody has taken yet must not pile up. */
+  function mayExtend(found: Candidates): boolean {
+    aheadBytes = bytesOf(found);
+    return found.events.length === 0 || (aheadBytes < maxExtendedBytes && options.mayReadAhead());
   }
 
   /** One call of the ledger. True when there may be more to hand out at once. */
@@ -191,7 +225,12 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     else if (place !== null) {
       if (ahead !== null && (place < ahead.after || place >= ahead.upTo)) drop();
       if (ahead === null) await readOn(place, -1);
-      else if (ahead.events.length < wanted() && ahead.upTo < options.head() && !ending.closes(ahead))
+      else if (
+        ahead.events.length < wanted() &&
+        ahead.upTo < options.head() &&
+        mayExtend(ahead) &&
+        !ending.closes(ahead)
+      )
         await readOn(ahead.upTo, -1);
     }
     const found = first(ahead ?? nothing, isGroup() ? maxEvents : wanted() + sparePositions);
@@ -201,12 +240,20 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     const advance =
       place !== null && found.upTo > place && (now >= advanceAt || claims.some((claim) => claim.impatient));
     // In a group there may be something that came to wait when others asked.
-    const owned = isGroup() && asked;
+    const owned = isGroup() && (asked || claims.some((claim) => claim.asked !== pass));
     if (place !== null && found.events.length === 0 && !look && !advance && !owned) return wait(found.upTo);
     const noted = await ending.note(found, subscription.revision);
     if (noted !== "ok") return refused(noted);
     asked = false;
-    const asking = claims.slice(0, maxClaims);
+    let asking = claims.filter((claim) => claim.asked !== pass).slice(0, maxClaims);
+    if (asking.length === 0) {
+      pass++;
+      asking = claims.slice(0, maxClaims);
+    }
+    for (const claim of asking) {
+      claim.asked = pass;
+      claim.leased = isLeased(claim);
+    }
     const outcome = await call({
       cursor,
       revision: subscription.revision,
@@ -246,12 +293,14 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     if (place > before && found.events.length > 0) return true;
     // Somebody else has moved the cursor beyond what was read.
     if (place > found.upTo || place < found.after) return true;
+    // Others may have credit.
+    if ((found.events.length > 0 || dueLeft || isGroup()) && claims.some((claim) => claim.asked !== pass)) return true;
     // There is something, but nobody who asks may have it now.
     if (found.events.length > 0) return answerImpatient();
     return wait(Math.max(found.upTo, place));
   }
 
-  function noteLook(asking: readonly Claim[], outcome: Extract<ClaimOutcome, { status: "ok" }>): void {
+  function noteLook(asking: readonly Waiting[], outcome: Extract<ClaimOutcome, { status: "ok" }>): void {
     if (outcome.looked === null) return;
     const { firstSteps: steps, firstDue: due } = outcome.looked;
     waiting = outcome.looked.waiting;
@@ -274,6 +323,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     }
     if (status === "changed") return reload();
     if (status === "completed") return complete(() => true);
+    lookAt = performance.now() + idleLookMs;
     return answerImpatient();
   }
 
@@ -319,13 +369,13 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
   }
 
   /** Gives each claimant its portion. */
-  async function hand(asking: readonly Claim[], step: number, portions: readonly Portion[]): Promise<void> {
+  async function hand(asking: readonly Waiting[], step: number, portions: readonly Portion[]): Promise<void> {
     if (portions.length === 0) return;
     const missing = portions.flatMap((portion) => portion.positions.filter((position) => !byPosition.has(position)));
     const read = missing.length === 0 ? null : await readMissing(missing, step, portions);
     const unsent: Handout["leases"][number][] = [];
     for (const { claimant, part, positions, attempts, deadline } of portions) {
-      const claim = asking[claimant] as Claim;
+      const claim = asking[claimant] as Waiting;
       const prefix = claim.leased ? tokens.prefix({ subscription: subscription.id, cursor, step, part }) : null;
       const token = (position: number) => (prefix === null ? settledToken : tokenOf(prefix, position));
       const deliveries: Delivery[] = [];
@@ -379,11 +429,14 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     /** Takes its place in the queue; returns the way to give up. */
     push(claim: Claim): () => void {
       usedAt = performance.now();
-      claims.push(claim);
+      const waiting: Waiting = { ...claim, asked: 0, leased: true };
+      claims.push(waiting);
       asked = true;
+      // Who had no credit for it has left it to whoever has.
+      if (dueLeft) lookAt = 0;
       wake();
       return () => {
-        claims = claims.filter((c) => c !== claim);
+        claims = claims.filter((c) => c !== waiting);
       };
     },
     /** Something has come, was settled, was put back, or was configured. */
@@ -414,7 +467,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
       for (const claim of claims.splice(0)) claim.resolve({ deliveries: [], leases: [] });
     },
     idleMs: () => (claims.length > 0 || running ? 0 : performance.now() - usedAt),
-    aheadBytes: () => aheadBytes,
+    aheadBytes: () => Math.max(aheadBytes, rememberedBytes),
     /** Turns everyone away, and waits for the call under way. */
     async stop(reason: unknown): Promise<void> {
       abort.abort(reason);

@@ -21,8 +21,8 @@ export type ClaimOptions = {
   /** Events at most. */
   max: number;
   visibilityTimeoutMs: number;
-  /** False: the events are given away for good, settled before they are sent. */
-  leased: boolean;
+  /** Settled before they are sent, as far as the subscription allows. */
+  autoAcknowledge: boolean;
   /** How long to wait for the first event; 0: not at all, Infinity: until the signal fires. */
   waitMs: number;
   /** Nothing new behind this position, which is committed; undefined: whatever there is. */
@@ -39,6 +39,8 @@ export type Ledger = Settlements & {
   release: (cursor: number, leases: Handout["leases"], reason: string) => Promise<void>;
   /** The same of everything that a consumer holds. */
   releaseConsumer: (cursor: number, consumer: string, reason: string) => Promise<void>;
+  /** The leases that a consumer holds. */
+  heldBy: (cursor: number, consumer: string) => Promise<Handout["leases"]>;
   /** Where a cursor stands, and the last position that is committed. */
   standing: (cursor: number) => Promise<{ place: number; head: number }>;
   /** Whether events that may be handed out wait for this member of a consumer group. */
@@ -47,7 +49,7 @@ export type Ledger = Settlements & {
   stir: (subscription: Subscription, cursor: number, signal: AbortSignal) => Promise<void>;
   /** The last position that this process has. */
   head: () => number;
-  /** Something of these cursors has changed, here or in another process; null: of any. */
+  /** Something of these cursors has changed, here or in another process; negative: their consumers have credit again; null: of any. */
   wake: (cursors: readonly number[] | null) => void;
   /** Ends all waiting: the service drains. */
   drain: () => void;
@@ -103,18 +105,14 @@ export function createLedger(options: LedgerOptions): Ledger {
     mayEnd: options.mayEnd,
     review: options.endings.review,
     onSettled(cursors) {
-      const elsewhere: number[] = [];
+      const freed: number[] = [];
       for (const cursor of cursors) {
         stirs.onCursor(cursor);
-        let isHere = false;
-        for (const desk of desksOf(cursor)) {
-          if (!desk.isWaiting()) continue;
-          desk.wakeWithCredit();
-          isHere = true;
-        }
-        if (!isHere) elsewhere.push(cursor);
+        wakeWithCredit(cursor);
+        // The consumer may be connected elsewhere, whoever waits here. Credit is told from a look by its sign.
+        freed.push(-cursor);
       }
-      if (elsewhere.length > 0) announce(elsewhere);
+      announce(freed);
     },
     onReturned,
     log,
@@ -141,6 +139,10 @@ export function createLedger(options: LedgerOptions): Ledger {
   function wakeToLook(cursor: number): void {
     stirs.onCursor(cursor);
     for (const desk of desksOf(cursor)) desk.wakeToLook();
+  }
+
+  function wakeWithCredit(cursor: number): void {
+    for (const desk of desksOf(cursor)) if (desk.isWaiting()) desk.wakeWithCredit();
   }
 
   function onReturned(cursor: number): void {
@@ -226,7 +228,7 @@ export function createLedger(options: LedgerOptions): Ledger {
 
   return {
     ...settlements,
-    claim(subscription, { cursor, consumer, max, visibilityTimeoutMs, leased, waitMs, upTo, signal }) {
+    claim(subscription, { cursor, consumer, max, visibilityTimeoutMs, autoAcknowledge, waitMs, upTo, signal }) {
       if (stopped) return Promise.reject(shuttingDown());
       if (signal.aborted) return Promise.resolve({ deliveries: [], leases: [] });
       const desk = deskOf(subscription, cursor, upTo);
@@ -240,7 +242,7 @@ export function createLedger(options: LedgerOptions): Ledger {
           consumer,
           max,
           visibilityTimeoutMs,
-          leased,
+          autoAcknowledge,
           impatient: waitMs === 0 || draining,
           resolve(handout) {
             settle();
@@ -277,6 +279,14 @@ export function createLedger(options: LedgerOptions): Ledger {
       await pool.run((sql) => sql`select delivery_expire(${cursor}, ${consumer}, null, null, ${reason}, '-infinity')`);
       onReturned(cursor);
     },
+    async heldBy(cursor, consumer) {
+      const rows = await pool.run(
+        (sql) => sql<{ step: string; part: number }[]>`
+          select distinct step, part from deliveries
+          where cursor_id = ${cursor} and consumer = ${consumer} and consumer > ''`,
+      );
+      return rows.map((row) => ({ step: Number(row.step), part: row.part }));
+    },
     async standing(cursor) {
       const rows = await pool.run(
         (sql) => sql<{ place: string }[]>`select place from cursor_states where id = ${cursor}`,
@@ -295,7 +305,11 @@ export function createLedger(options: LedgerOptions): Ledger {
     head: tail.head,
     wake(cursors) {
       if (cursors === null) for (const desk of allDesks()) desk.wakeToLook();
-      else for (const cursor of cursors) wakeToLook(cursor);
+      else
+        for (const cursor of cursors) {
+          if (cursor > 0) wakeToLook(cursor);
+          else wakeWithCredit(-cursor);
+        }
     },
     drain() {
       draining = true;

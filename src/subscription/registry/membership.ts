@@ -38,7 +38,7 @@ export type MembershipOptions = {
   log: Log;
 };
 
-type Joined = { outcome: string; cursor_id: string };
+type Joined = { outcome: string; cursor_id: string; session?: string };
 type Known = { cursor: number; seenAt: number };
 
 const everyMs = 2_000;
@@ -49,21 +49,21 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
   // A member is noted in the database a few times within its timeout, not at every claim.
   const known = new Map<string, Known>();
   /** How many connections of this process a member has. */
-  const connected = new Map<string, number>();
+  const connected = new Map<string, { count: number; session: string }>();
   const keyOf = (subscription: Subscription, consumer: string) => `${subscription.id} ${consumer}`;
 
   async function note(
     subscription: Subscription,
     consumer: string,
     call: (sql: Sql) => Promise<Joined[]>,
-  ): Promise<{ cursor: number; isNew: boolean }> {
-    const [{ outcome, cursor_id }] = (await pool.run(call)) as [Joined];
+  ): Promise<{ cursor: number; isNew: boolean; session: string }> {
+    const [{ outcome, cursor_id, session = "0" }] = (await pool.run(call)) as [Joined];
     if (outcome === "full") throw tooManyConsumers(subscription.name, subscription.maxConsumers ?? 0);
     if (outcome === "gone") throw subscriptionNotFound(subscription.name);
     if (outcome === "joined") log.info({ subscription: subscription.name, consumer }, "consumer registered");
     if (known.size >= maxKnown) known.clear();
     known.set(keyOf(subscription, consumer), { cursor: Number(cursor_id), seenAt: performance.now() });
-    return { cursor: Number(cursor_id), isNew: outcome === "joined" };
+    return { cursor: Number(cursor_id), isNew: outcome === "joined", session };
   }
 
   async function forgetSilent(): Promise<void> {
@@ -121,19 +121,26 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
     },
     async enter(subscription, consumer) {
       const key = keyOf(subscription, consumer);
-      const { cursor } = await note(subscription, consumer, (sql) => joinConsumer(sql, subscription, consumer));
-      connected.set(key, (connected.get(key) ?? 0) + 1);
+      const { cursor, session } = await note(
+        subscription,
+        consumer,
+        (sql) => sql<Joined[]>`select outcome, cursor_id, session from consumer_enter(${subscription.id}, ${consumer})`,
+      );
+      connected.set(key, { count: (connected.get(key)?.count ?? 0) + 1, session });
       return cursor;
     },
     async leave(subscription, consumer) {
       const key = keyOf(subscription, consumer);
-      const others = (connected.get(key) ?? 1) - 1;
-      if (others > 0) connected.set(key, others);
+      const { count, session } = connected.get(key) ?? { count: 1, session: "0" };
+      if (count > 1) connected.set(key, { count: count - 1, session });
       else connected.delete(key);
-      if (others > 0 || (subscription.mode !== "consumer-group" && subscription.maxConsumers === null)) return;
+      if (count > 1 || (subscription.mode !== "consumer-group" && subscription.maxConsumers === null)) return;
       known.delete(key);
       const rows = await pool.run(
-        (sql) => sql<{ cursor: string | null }[]>`select consumer_leave(${subscription.id}, ${consumer}) as cursor`,
+        (sql) =>
+          sql<
+            { cursor: string | null }[]
+          >`select consumer_leave(${subscription.id}, ${consumer}, ${session}::bigint) as cursor`,
       );
       const cursor = rows[0]?.cursor ?? null;
       if (cursor !== null) onReturned(Number(cursor));
