@@ -113,7 +113,7 @@ function answeredWrongly(
 }
 
 /** The earliest moment from which the event may be handed out again, but for a failure of an earlier one of its key. */
-function endOf({ journals }: LedgerContext, handout: Handout): number {
+export function endOf({ journals }: LedgerContext, handout: Handout): number {
   const { declared, settlements, claimedAt, consumer } = handout;
   const returns = settlements.filter(mayReturn).map(({ invokedAt, delayMs }) => invokedAt + (delayMs ?? 0));
   // A slot that moves takes what is out of it after the subscription's time.
