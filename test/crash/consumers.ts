@@ -86,7 +86,7 @@ export function startConsumers({ history, random, subscriptions, ports, feedPort
     const deliveries = await client.claim(declared, name, {
       max: own.pick([1, 3, 20, 100]),
       waitMs,
-      visibilityTimeoutMs: own.chance(0.2) ? own.between(300, 3_000) : null,
+      visibilityTimeoutMs: own.chance(0.2) ? own.between(300, 4_500) : null,
       leave: leave.signal,
     });
     if (timer !== null) clearTimeout(timer);

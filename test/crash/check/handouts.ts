@@ -54,8 +54,8 @@ export type Journals = {
   strangers: Settlement[];
 };
 
-/** For the service to find out that a connection is gone, and for what it had in hand by then. */
-const lagMs = 10_000;
+/** For the service to find out that a connection is gone, and for the time of what it had in hand by then. */
+const lagMs = 15_000;
 /** By so much the service may know earlier than the client that a connection is cut. */
 const earlierMs = 500;
 
@@ -104,9 +104,8 @@ export function journalsOf(history: readonly Entry[]): Journals {
   function lose(op: number, at: number): void {
     const by = asked.get(op);
     if (by === undefined) return;
-    const timeoutMs = Math.max(3_000, declared.get(by.subscription)?.visibilityTimeoutMs ?? 0);
     for (const whose of [by.consumer, ""])
-      push(unseen, keyOf(by.subscription, whose), { from: by.seenAt, to: at + lagMs + timeoutMs });
+      push(unseen, keyOf(by.subscription, whose), { from: by.seenAt, to: at + lagMs });
   }
 
   for (const entry of history) {
