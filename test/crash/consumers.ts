@@ -67,7 +67,7 @@ export function startConsumers({ history, random, subscriptions, ports, feedPort
         if (own.chance(0.12)) await hoard(consumer);
         else if (kind === "follow" && !declared.isQueue) await follow(consumer);
         else await claimForAWhile(consumer);
-        await pause(own.chance(0.5) ? 0 : own.chance(0.9) ? own.between(0, 1_000) : own.between(1_000, 5_000));
+        await pause(own.chance(0.5) ? 0 : own.chance(0.6) ? own.between(0, 1_000) : own.between(1_000, 5_000));
       }
     }
     await consumer.handling.idle();
