@@ -64,9 +64,10 @@ export function startConsumers({ history, random, subscriptions, ports, feedPort
       if (calm.signal.aborted) await (follows ? followSteadily(consumer) : claimOnce(consumer, 1_000));
       else {
         const kind = own.pick(["claim", "claim", "follow"] as const);
-        if (kind === "follow" && !declared.isQueue) await follow(consumer);
+        if (own.chance(0.12)) await hoard(consumer);
+        else if (kind === "follow" && !declared.isQueue) await follow(consumer);
         else await claimForAWhile(consumer);
-        await pause(own.chance(0.5) ? 0 : own.chance(0.9) ? own.between(0, 1_000) : own.between(1_000, 5_000));
+        await pause(own.chance(0.5) ? 0 : own.chance(0.6) ? own.between(0, 1_000) : own.between(1_000, 5_000));
       }
     }
     await consumer.handling.idle();
@@ -86,12 +87,23 @@ export function startConsumers({ history, random, subscriptions, ports, feedPort
     const deliveries = await client.claim(declared, name, {
       max: own.pick([1, 3, 20, 100]),
       waitMs,
-      visibilityTimeoutMs: own.chance(0.2) ? own.between(300, 3_000) : null,
+      visibilityTimeoutMs: own.chance(0.2) ? own.between(300, 4_500) : null,
       leave: leave.signal,
     });
     if (timer !== null) clearTimeout(timer);
     if (deliveries === null) await pause(own.between(50, 200));
     else await handling.handle(deliveries);
+  }
+
+  /** Takes a little again and again, and settles all of it at its end: others come meanwhile, and want their share. */
+  async function hoard({ name, declared, client, handling, random: own }: Consumer): Promise<void> {
+    const hoarded: Delivered[] = [];
+    for (let left = own.between(3, 20); left > 0 && !calm.signal.aborted; left--) {
+      const wish = { max: own.between(1, 5), waitMs: 0, visibilityTimeoutMs: own.between(2_000, 5_000) };
+      hoarded.push(...((await client.claim(declared, name, wish)) ?? []));
+      await pause(own.between(20, 300));
+    }
+    await handling.handle(hoarded);
   }
 
   /** Follows for a while; at times it does nothing with what it gets. */

@@ -79,7 +79,7 @@ export function createHandling(options: HandlingOptions): Handling {
   };
 
   const extending: Turn = async (tokens, deadline) => {
-    if (random.chance(0.4)) await until(deadline, random.between(-30, 3));
+    if (random.chance(0.4)) await until(deadline, random.between(-9, 1));
     const some = random.chance(0.5) ? tokens : tokens.filter(() => random.chance(0.5));
     const extensionMs = random.between(200, 2_000);
     if (some.length > 0) await settle("extend", { tokens: some, extensionMs }, false);

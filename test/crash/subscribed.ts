@@ -34,7 +34,7 @@ export function declareSubscriptions(random: Random, only?: readonly string[]): 
     visibilityTimeoutMs: random.pick([600, 1_000, 2_000, 3_000]),
     maxInFlight: kind.isQueue === true ? 10_000 : random.pick([5, 30, 1_000]),
     maxAttempts: random.pick([2, 4, 8]),
-    consumerTimeoutMs: kind.isQueue === true ? 60_000 : random.pick([1_500, 3_000, 60_000]),
+    consumerTimeoutMs: kind.isQueue === true ? 60_000 : random.pick([1_000, 1_000, 2_000, 60_000]),
     ...kind,
   }));
 }

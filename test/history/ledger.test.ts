@@ -113,6 +113,14 @@ describe("an event", () => {
     const late = [...handed(0, 1_200, again), ...settled("0@1200", 1_300)];
     expectOne(check([...handed(0, 100), ...longer, ...late]), "was handed out while");
   });
+  test("of a consumer that fell silent goes to another before its deadline, of one that was heard of it does not", () => {
+    const impatient = subscribed({ consumerTimeoutMs: 400 });
+    const history = [...handed(0, 100), ...handed(0, 700, again), ...settled("0@700", 750)];
+    expect(violationsOf(impatient, history, { events: one })).toEqual([]);
+    const heard = [200, 400, 600, 800].flatMap((at) => handed([], at));
+    const [first, second] = [history.slice(0, 2), history.slice(2)];
+    expectOne(violationsOf(impatient, [...first, ...heard, ...second], { events: one }), "was handed out while");
+  });
   test("whose failed attempt is not counted is found", () => {
     const end = settled("0@1200", 1_300);
     expectOne(check([...handed(0, 100), ...handed(0, 1_200, { consumer: "b" }), ...end]), "attempt is not counted");

@@ -1,5 +1,6 @@
 // Invariant 6 and what goes with it: first deliveries ascend, events are whole, and nobody holds more than its credit.
 import { type CursorJournal, type Handout, nameOf } from "./handouts.ts";
+import { endOf } from "./holders.ts";
 import { type LedgerContext, slackMs } from "./ledger-context.ts";
 
 /** What an abandoned claim had in hand is put back within this time, and comes as if for the first time. */
@@ -68,7 +69,7 @@ function overdrawn(context: LedgerContext, { declared }: CursorJournal, handouts
   let held: Handout[] = [];
   for (const handout of sorted) {
     const at = handout.claimedAt + slackMs;
-    held = held.filter((other) => surelyHeldUntil(other) > at);
+    held = held.filter((other) => surelyHeldUntil(context, other) > at);
     if (context.isForgotten(handout)) continue;
     held.push(handout);
     if (held.length > declared.maxInFlight)
@@ -78,7 +79,6 @@ function overdrawn(context: LedgerContext, { declared }: CursorJournal, handouts
 }
 
 /** Nobody else could have it before, and no request can have ended it. */
-function surelyHeldUntil({ deadline, feedEndAt, settlements }: Handout): number {
-  const asked = settlements.map(({ invokedAt }) => invokedAt);
-  return Math.min(deadline ?? 0, feedEndAt, ...asked);
+function surelyHeldUntil(context: LedgerContext, handout: Handout): number {
+  return Math.min(endOf(context, handout), ...handout.settlements.map(({ invokedAt }) => invokedAt));
 }

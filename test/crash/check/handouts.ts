@@ -32,8 +32,7 @@ export type Handout = Delivered & {
   settlements: Settlement[];
 };
 
-/** A time in which the service may have handed out what the consumer never saw. */
-export type Unseen = { from: number; to: number };
+export type Span = { from: number; to: number };
 
 export type CursorJournal = {
   declared: SubscriptionDeclared;
@@ -45,18 +44,18 @@ export type CursorJournal = {
 export type Journals = {
   declared: SubscriptionDeclared[];
   cursors: CursorJournal[];
-  /** Of one consumer, or of all. */
-  unseen: (subscription: string, consumer: string | null) => Unseen[];
-  /** When the consumer was surely heard of, ascending. */
-  signsOfLife: (subscription: string, consumer: string) => number[];
+  /** When the service may have handed out what the consumer, or any of them, never saw. */
+  unseen: (subscription: string, consumer: string | null) => Span[];
+  /** The consumer was heard of at some moment of each, in the order of their ends. */
+  signsOfLife: (subscription: string, consumer: string) => Span[];
   /** When a claim under this subscription was answered with nothing: it had given up waiting, perhaps with something in hand. */
   givenUp: (subscription: string) => number[];
   /** Attempts to settle tokens that nobody was given. */
   strangers: Settlement[];
 };
 
-/** For the service to find out that a connection is gone, and for what it had in hand by then. */
-const lagMs = 10_000;
+/** For the service to find out that a connection is gone, and for the time of what it had in hand by then. */
+const lagMs = 15_000;
 /** By so much the service may know earlier than the client that a connection is cut. */
 const earlierMs = 500;
 
@@ -64,11 +63,11 @@ const keyOf = (subscription: string, consumer: string) => `${subscription} ${con
 
 export function journalsOf(history: readonly Entry[]): Journals {
   const declared = new Map<string, SubscriptionDeclared>();
-  const asked = new Map<number, { subscription: string; consumer: string; seenAt: number }>();
+  const asked = new Map<number, { subscription: string; consumer: string; seenAt: number; answered: boolean }>();
   const handouts = new Map<string, Handout[]>();
   const all: Handout[] = [];
-  const unseen = new Map<string, Unseen[]>();
-  const signs = new Map<string, number[]>();
+  const unseen = new Map<string, Span[]>();
+  const signs = new Map<string, Span[]>();
   const givenUp = new Map<string, number[]>();
   const feedEnds = new Map<number, number>();
   const push = <T>(map: Map<string, T[]>, key: string, value: T) => {
@@ -81,6 +80,7 @@ export function journalsOf(history: readonly Entry[]): Journals {
     const by = asked.get(op);
     const subscription = declared.get(by?.subscription ?? "");
     if (by === undefined || subscription === undefined) return;
+    hear(op, at);
     by.seenAt = at;
     const cursor = subscription.mode === "broadcast" ? by.consumer : "";
     for (const [order, delivered] of deliveries.entries()) {
@@ -93,23 +93,29 @@ export function journalsOf(history: readonly Entry[]): Journals {
     }
   }
 
+  /** The first answer shows that the service has noted its consumer. */
+  function hear(op: number, at: number): void {
+    const by = asked.get(op);
+    if (by === undefined || by.answered) return;
+    by.answered = true;
+    push(signs, keyOf(by.subscription, by.consumer), { from: by.seenAt, to: at });
+  }
+
   function lose(op: number, at: number): void {
     const by = asked.get(op);
     if (by === undefined) return;
-    const timeoutMs = Math.max(3_000, declared.get(by.subscription)?.visibilityTimeoutMs ?? 0);
     for (const whose of [by.consumer, ""])
-      push(unseen, keyOf(by.subscription, whose), { from: by.seenAt, to: at + lagMs + timeoutMs });
+      push(unseen, keyOf(by.subscription, whose), { from: by.seenAt, to: at + lagMs });
   }
 
   for (const entry of history) {
     if (entry.kind === "subscription") declared.set(entry.subscription, entry);
     else if (entry.kind === "claiming" || entry.kind === "feed-opened") {
       const { subscription, consumer, at } = entry;
-      asked.set(entry.op, { subscription, consumer, seenAt: at });
-      push(signs, keyOf(subscription, consumer), at);
+      asked.set(entry.op, { subscription, consumer, seenAt: at, answered: false });
     } else if (entry.kind === "claimed") {
-      take(entry.op, entry.at, entry.deliveries);
-      if (entry.status !== 200) lose(entry.op, entry.at);
+      if (entry.status === 200) take(entry.op, entry.at, entry.deliveries);
+      else lose(entry.op, entry.at);
       if (entry.deliveries.length === 0) push(givenUp, asked.get(entry.op)?.subscription ?? "", entry.at);
     } else if (entry.kind === "fed") take(entry.op, entry.at, entry.deliveries);
     else if (entry.kind === "feed-closed") {

@@ -7,6 +7,7 @@ import {
   mayReturn,
   nameOf,
   type Settlement,
+  type Span,
   wasValid,
 } from "./handouts.ts";
 import { type LedgerContext, slackMs } from "./ledger-context.ts";
@@ -113,7 +114,7 @@ function answeredWrongly(
 }
 
 /** The earliest moment from which the event may be handed out again, but for a failure of an earlier one of its key. */
-function endOf({ journals }: LedgerContext, handout: Handout): number {
+export function endOf({ journals }: LedgerContext, handout: Handout): number {
   const { declared, settlements, claimedAt, consumer } = handout;
   const returns = settlements.filter(mayReturn).map(({ invokedAt, delayMs }) => invokedAt + (delayMs ?? 0));
   // A slot that moves takes what is out of it after the subscription's time.
@@ -127,13 +128,14 @@ function endOf({ journals }: LedgerContext, handout: Handout): number {
   return Math.min(earliestDeadline(handout), ...returns, handout.feedEndAt, drained, silent);
 }
 
-function silentAt(signs: readonly number[], { receivedAt }: Handout, timeoutMs: number): number {
-  const first = signs.findLastIndex((sign) => sign <= receivedAt);
-  for (let i = Math.max(0, first); i < signs.length; i++) {
-    const [sign, next = Number.POSITIVE_INFINITY] = [signs[i] as number, signs[i + 1]];
-    if (next - sign > timeoutMs) return sign + timeoutMs;
+/** The earliest moment after the handout in which the consumer may not have been heard of for so long. */
+function silentAt(signs: readonly Span[], { receivedAt }: Handout, timeoutMs: number): number {
+  let heardAt = Number.NEGATIVE_INFINITY;
+  for (const { from, to } of signs) {
+    if (to > receivedAt && to - heardAt > timeoutMs) break;
+    heardAt = Math.max(heardAt, from);
   }
-  return Number.POSITIVE_INFINITY;
+  return heardAt + timeoutMs;
 }
 
 /** The last deadline that was told; one that may have been set and was not told can be earlier. */
