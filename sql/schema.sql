@@ -552,14 +552,13 @@ AS $function$
 declare
   shared bigint;
 begin
-  delete from consumers c where c.subscription_id = p_subscription and c.name = p_name and c.session = p_session;
+  perform from consumers c where c.subscription_id = p_subscription and c.name = p_name and c.session = p_session for update;
   -- It has connected anew since, here or elsewhere.
   if not found then return null; end if;
-  select k.id into shared from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = '';
-  if shared is not null then
-    perform delivery_expire(shared, p_name, null, null, 'the consumer''s connection closed', '-infinity');
-    perform group_rebalance(shared);
-  end if;
+  select k.id into shared from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = '' for no key update;
+  if exists (select from deliveries d where d.cursor_id = shared and d.consumer = p_name and d.consumer > '') then return null; end if;
+  delete from consumers c where c.subscription_id = p_subscription and c.name = p_name;
+  if shared is not null then perform group_rebalance(shared); end if;
   return shared;
 end $function$;
 
