@@ -1,7 +1,7 @@
 // What one consumer takes of a subscription, one handout after the other, for as long as it stays.
 import type { Log } from "../base/log.ts";
 import { pause } from "../base/pause.ts";
-import { isOutage } from "../storage/pg-errors.ts";
+import { withstand } from "../storage/withstand.ts";
 import type { Consumed, Consumption } from "./consumption.ts";
 import type { Delivery } from "./ledger/delivery.ts";
 import type { Ledger } from "./ledger/ledger.ts";
@@ -48,7 +48,6 @@ export type FeedOptions = {
 type Held = { cursor: number; step: number; part: number };
 
 const retryMs = 100;
-const maxRetryMs = 5_000;
 const maxEvents = 1_000;
 const minPrunedAt = 1_000;
 const passedCheckMs = 1_000;
@@ -96,19 +95,6 @@ export async function openFeed(dependencies: FeedDependencies, options: FeedOpti
     prunedAt = Math.max(minPrunedAt, held.length * 2);
   }
 
-  /** Waits an outage of the database out. */
-  async function withstand<T>(task: () => Promise<T>): Promise<T> {
-    for (let delayMs = retryMs; ; delayMs = Math.min(delayMs * 2, maxRetryMs)) {
-      signal.throwIfAborted();
-      try {
-        return await task();
-      } catch (error) {
-        if (signal.aborted || !isOutage(error)) throw error;
-        await pause(delayMs, signal);
-      }
-    }
-  }
-
   async function claim(waitMs: number, upTo?: number): Promise<Consumed> {
     subscription = await catalog.require(options.subscription);
     const consumed = await consumption.claim(options.subscription, {
@@ -128,11 +114,13 @@ export async function openFeed(dependencies: FeedDependencies, options: FeedOpti
     await remember(consumed.leases.map((lease) => ({ cursor: consumed.cursor, ...lease })));
     return consumed;
   }
-  const take = (waitMs: number, upTo?: number) => withstand(() => claim(waitMs, upTo));
+  const take = (waitMs: number, upTo?: number) => withstand(() => claim(waitMs, upTo), signal);
 
   /** Whether something that it may be handed waits for it, though the cursor has passed it. */
   const isOwed = () =>
-    subscription.mode === "consumer-group" ? withstand(() => ledger.isOwed(cursor, consumer)) : Promise.resolve(false);
+    subscription.mode === "consumer-group"
+      ? withstand(() => ledger.isOwed(cursor, consumer), signal)
+      : Promise.resolve(false);
 
   return {
     from,
@@ -164,7 +152,7 @@ export async function openFeed(dependencies: FeedDependencies, options: FeedOpti
       }
     },
     async subscription() {
-      subscription = await withstand(() => catalog.require(options.subscription));
+      subscription = await withstand(() => catalog.require(options.subscription), signal);
       return subscription;
     },
     stir: () => ledger.stir(subscription, cursor, signal),
