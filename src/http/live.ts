@@ -126,14 +126,12 @@ export function liveHandlers(dependencies: LiveDependencies): LiveHandlers {
       const from = readPlace(query, "from");
       const start = await resolveFollow(reader, { selection, single: true, from, after: null, to: null, principal });
       if (start.reset) throw cursorBeyondHead(query.get("from") ?? "", String(start.head), start.logId);
-      const startPosition = start.start.position;
       const isNew = await memberships.addStream(id, principal.name, start.logHead, {
         stream,
         types: selection.types,
         key: selection.key,
         where: selection.where,
-        startPosition,
-        catchesUp: startPosition < start.logHead && from !== null && from.kind !== "latest",
+        startPosition: start.start.position,
       });
       changed(id);
       return json(describe(id, await memberships.require(id, principal.name)), isNew ? 201 : 200);

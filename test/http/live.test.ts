@@ -3,17 +3,21 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { append, expectProblem, send } from "../support/client.ts";
 import { ack, claim, offsets, put, subscription } from "../support/consume.ts";
 import { type Service, startService } from "../support/service.ts";
+import { openSql } from "../support/sql.ts";
 import { type EventStream, openEventStream } from "../support/sse.ts";
 import { until } from "../support/until.ts";
 
 let service: Service;
 let other: Service;
+let sql: ReturnType<typeof openSql>;
 // Two processes on one database.
 beforeAll(async () => {
   service = await startService({ HEARTBEAT: "200ms" });
   other = await startService({ HEARTBEAT: "200ms", DATABASE_URL: service.databaseUrl });
+  sql = openSql(service.databaseUrl, 1);
 });
 afterAll(async () => {
+  await sql.end();
   await other.stop();
   await service.stop();
 });
@@ -115,6 +119,42 @@ test("history that was cut off goes on after a reconnect, and what had caught up
   await second.until("all has come", () => seen(second, b).at(-1) === 299);
   expect(new Set([...seen(first, b), ...seen(second, b)]).size).toBe(300);
   expect([...seen(first, a), ...seen(second, a)]).toEqual([1]);
+  second.close();
+});
+
+test("a stream that is added while the id runs ahead of it begins at its own place", async () => {
+  const [a, b] = [newName(), newName()];
+  await Promise.all([fill(a, 1), fill(b, 1)]);
+  const id = crypto.randomUUID();
+  await add(id, `streams/${a}`);
+  await add(id, `streams/${b}`);
+  await fill(b, 2);
+  // The connection had told its reader of later events of the other stream before it knew of this one.
+  const { lastPosition } = (await fill(a, 1)).body;
+  const live = await open(id, { "last-event-id": String(lastPosition) });
+  await live.until("what was appended since has come", () => seen(live, b).length === 2);
+  expect(seen(live, b)).toEqual([1, 2]);
+  live.close();
+});
+
+test("a stream that was added at its end repeats nothing after a reconnect, as soon as that is stored", async () => {
+  const stream = newName();
+  await fill(stream, 1);
+  const id = crypto.randomUUID();
+  const first = await open(id);
+  await add(id, `streams/${stream}`);
+  // It is at once, and not only when a minute has passed.
+  await until("it goes by the id", async () => {
+    const [row] = await sql`select catch_up_position from live_streams where connection_id = ${id}`;
+    return row?.catch_up_position === null;
+  });
+  const { lastPosition } = (await fill(stream, 1)).body;
+  await first.until("it has come", () => Number(first.lastEventId()) >= Number(lastPosition));
+  first.close();
+  const second = await open(id, { "last-event-id": first.lastEventId() }, other.url);
+  await fill(stream, 1);
+  await second.until("the next has come", () => seen(second, stream).includes(2));
+  expect([seen(first, stream), seen(second, stream)]).toEqual([[1], [2]]);
   second.close();
 });
 

@@ -1,41 +1,29 @@
 // One live connection: the streams and subscriptions that flow on it, which come and go while it is open.
 import { internalError, Problem, problemObject } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
-import type { Principal } from "../../base/principal.ts";
+import { withstand } from "../../storage/withstand.ts";
 import { envelope, type StoredEvent } from "../../stream/event.ts";
-import type { Cursor } from "../../stream/resolve.ts";
 import { type Feed, type FeedDependencies, openFeed } from "../../subscription/feed.ts";
-import type { Follower, Followers } from "../../subscription/follow.ts";
-import type { Encoder, Outlet } from "../../subscription/follower.ts";
+import type { Encoder } from "../../subscription/follower.ts";
 import { ByteSink } from "../byte-sink.ts";
 import { encodeDeliveries } from "../delivery-frames.ts";
 import { encodeFrame, type Frame } from "../sse-frame.ts";
-import type { LiveMembership, LiveNote, LiveStream, LiveSubscription } from "./membership.ts";
+import { createFlowingStreams, type FlowingStreamsOptions } from "./flowing-streams.ts";
+import type { LiveMembership, LiveNote, LiveSubscription } from "./membership.ts";
 
-export type LiveConnectionOptions = {
+export type LiveConnectionOptions = Pick<
+  FlowingStreamsOptions,
+  "principal" | "position" | "followers" | "locate" | "head"
+> & {
   id: string;
   epoch: number;
-  principal: Principal;
-  /** Everything up to here is known to the reader, of all streams that had caught up. */
-  position: number;
-  followers: Followers;
   feeds: FeedDependencies;
-  /** Where a stream stands at a position, and the head of the log. */
-  locate: (stream: string, position: number) => Promise<{ cursor: Cursor; head: number }>;
-  /** The last position that the tail has. */
-  head: () => number;
   bufferBytes: number;
-  onClose: () => void;
+  /** `last`: how far it came. */
+  onClose: (last: LiveNote) => void;
   log: Log;
 };
 
-type FlowingStream = {
-  row: LiveStream;
-  follower: Follower | null;
-  caughtUpAt: number | null;
-  /** Where it stood, by time, while it catches up. */
-  passed: { at: number; position: number }[];
-};
 type FlowingSubscription = {
   row: LiveSubscription;
   abort: AbortController;
@@ -44,9 +32,6 @@ type FlowingSubscription = {
 };
 
 export type LiveConnection = ReturnType<typeof createLiveConnection>;
-
-/** What was written so long ago has reached the reader, or the connection would have been noticed to be dead. */
-const certainMs = 90_000;
 
 const textEncoder = new TextEncoder();
 /** Frames without ids: the id of a live connection is where all of its streams stand. */
@@ -57,11 +42,9 @@ const encoder: Encoder = {
 };
 
 export function createLiveConnection(options: LiveConnectionOptions) {
-  const { id, epoch, principal, followers, feeds, log } = options;
-  const streams = new Map<string, FlowingStream>();
+  const { id, epoch, feeds, log } = options;
   const subscriptions = new Map<string, FlowingSubscription>();
   const ended = new Set<Promise<void>>();
-  let told = options.position;
   let telling = false;
   let closed = false;
   let release = true;
@@ -69,14 +52,25 @@ export function createLiveConnection(options: LiveConnectionOptions) {
 
   const frame = (of: Frame) => sink.write(encodeFrame(of));
 
-  /** Everything up to here has been written, of all streams that have caught up. */
-  function position(): number {
-    let lowest = Number.POSITIVE_INFINITY;
-    for (const { follower, caughtUpAt } of streams.values()) {
-      if (caughtUpAt !== null && follower !== null) lowest = Math.min(lowest, follower.cursor().position);
-    }
-    return Math.max(told, Number.isFinite(lowest) ? lowest : streams.size === 0 ? options.head() : told);
-  }
+  const streams = createFlowingStreams({
+    ...options,
+    outlet: {
+      encoder,
+      write(chunk) {
+        const room = sink.write(chunk);
+        tell();
+        return room;
+      },
+      drained: (signal) => sink.drained(signal),
+    },
+    onCaughtUp(stream, offset) {
+      frame({ event: "sluice.caught-up", data: { stream, at: String(offset) } });
+      tell();
+    },
+    onGap: (stream, from, to) =>
+      void frame({ event: "sluice.gap", data: { stream, from: String(from), to: String(to) } }),
+    onFailed: (stream, error) => problem({ stream }, error),
+  });
 
   /** Tells the reader how far it is, after what has been written in this turn. */
   function tell(): void {
@@ -84,53 +78,7 @@ export function createLiveConnection(options: LiveConnectionOptions) {
     telling = true;
     queueMicrotask(() => {
       telling = false;
-      const now = position();
-      if (closed || now <= told) return;
-      told = now;
-      frame({ id: now });
-    });
-  }
-
-  async function startStream(row: LiveStream): Promise<void> {
-    const flowing: FlowingStream = { row, follower: null, caughtUpAt: null, passed: [] };
-    streams.set(row.stream, flowing);
-    const catchesUp = row.catchUpPosition !== null;
-    const from = row.catchUpPosition ?? Math.max(told, row.startPosition);
-    // It goes by the connection's position from the first moment on.
-    if (!catchesUp) flowing.caughtUpAt = performance.now() - certainMs;
-    const { cursor, head } = await options.locate(row.stream, from);
-    if (closed || streams.get(row.stream) !== flowing) return;
-    const outlet: Outlet = {
-      encoder,
-      silent: true,
-      write(chunk) {
-        const room = sink.write(chunk);
-        tell();
-        return room;
-      },
-      drained: (signal) => sink.drained(signal),
-      onCaughtUp(at) {
-        flowing.caughtUpAt ??= performance.now();
-        frame({ event: "sluice.caught-up", data: { stream: row.stream, at: String(at.offset) } });
-        tell();
-      },
-      onGap: (gapFrom, to) =>
-        void frame({ event: "sluice.gap", data: { stream: row.stream, from: String(gapFrom), to: String(to) } }),
-      onEnd(_reason, _cursor, error) {
-        streams.delete(row.stream);
-        problem({ stream: row.stream }, error);
-      },
-    };
-    flowing.follower = followers.follow({
-      selection: { streams: [row.stream], types: row.types, correlation: null, key: row.key, where: row.where },
-      single: true,
-      principal,
-      start: cursor,
-      historyEnd: -1,
-      logHead: head,
-      upTo: null,
-      limit: null,
-      outlet,
+      if (!closed && streams.advance()) frame({ id: streams.told() });
     });
   }
 
@@ -138,11 +86,6 @@ export function createLiveConnection(options: LiveConnectionOptions) {
     const known = error instanceof Problem ? error : internalError(error);
     if (known.status >= 500) log.error({ err: error, live: id, ...of }, "a part of a live connection failed");
     frame({ event: "sluice.problem", data: { ...problemObject(known, "about:blank"), ...of } });
-  }
-
-  function stopStream(name: string): void {
-    streams.get(name)?.follower?.stop();
-    streams.delete(name);
   }
 
   function startSubscription(row: LiveSubscription): void {
@@ -158,7 +101,7 @@ export function createLiveConnection(options: LiveConnectionOptions) {
     const { row, abort } = flowing;
     const of = { subscription: row.subscription };
     try {
-      flowing.feed = openFeed(feeds, { ...row, signal: abort.signal });
+      flowing.feed = withstand(() => openFeed(feeds, { ...row, signal: abort.signal }), abort.signal);
       const feed = await flowing.feed;
       for (;;) {
         await sink.drained(abort.signal);
@@ -179,12 +122,16 @@ export function createLiveConnection(options: LiveConnectionOptions) {
     subscriptions.delete(name);
   }
 
+  /** How far it is, for a reconnect. */
+  const note = (): LiveNote => ({ id, epoch, position: streams.told(), catchUps: streams.catchUps() });
+
   function close(): void {
     if (closed) return;
     closed = true;
-    for (const name of [...streams.keys()]) stopStream(name);
+    const last = note();
+    streams.stop();
     for (const name of [...subscriptions.keys()]) stopSubscription(name);
-    options.onClose();
+    options.onClose(last);
   }
 
   return {
@@ -192,49 +139,34 @@ export function createLiveConnection(options: LiveConnectionOptions) {
     epoch,
     body: sink.body,
     begin(retryMs: number, logId: string): void {
-      frame({ retryMs, id: told, event: "sluice.ready", data: { live: id, head: String(options.head()), logId } });
+      frame({
+        retryMs,
+        id: streams.told(),
+        event: "sluice.ready",
+        data: { live: id, head: String(options.head()), logId },
+      });
     },
-    /** Makes what flows equal to what is stored. */
+    /** Makes what flows equal to what is stored. Throws what kept a stream from beginning; it begins with a later call. */
     async apply(membership: LiveMembership): Promise<void> {
       if (closed) return;
-      for (const [name, { row }] of streams) {
-        const wanted = membership.streams.find(({ stream }) => stream === name);
-        if (wanted?.revision !== row.revision) stopStream(name);
-      }
       for (const [name, { row }] of subscriptions) {
         const wanted = membership.subscriptions.find(({ subscription }) => subscription === name);
         if (wanted?.consumer !== row.consumer || wanted.autoAcknowledge !== row.autoAcknowledge) stopSubscription(name);
       }
       for (const row of membership.subscriptions) if (!subscriptions.has(row.subscription)) startSubscription(row);
-      await Promise.all(membership.streams.filter(({ stream }) => !streams.has(stream)).map(startStream));
+      await streams.apply(membership.streams);
     },
     heartbeat(): void {
-      const now = position();
-      told = Math.max(told, now);
-      frame({ comment: "heartbeat", id: told });
+      streams.advance();
+      frame({ comment: "heartbeat", id: streams.told() });
     },
-    /** How far it is, for a reconnect. */
-    note(): LiveNote {
-      const now = performance.now();
-      const catchUps: { stream: string; revision: number; position: number | null }[] = [];
-      for (const [stream, flowing] of streams) {
-        const { row, follower, caughtUpAt, passed } = flowing;
-        if (row.catchUpPosition === null || follower === null) continue;
-        const isCertain = caughtUpAt !== null && caughtUpAt < now - certainMs;
-        passed.push({ at: now, position: follower.cursor().position });
-        while (passed.length > 1 && (passed[1]?.at ?? now) < now - certainMs) passed.shift();
-        const oldest = passed[0] as { at: number; position: number };
-        const reached = oldest.at < now - certainMs ? oldest.position : row.catchUpPosition;
-        if (!isCertain && reached === row.catchUpPosition) continue;
-        flowing.row = { ...row, catchUpPosition: isCertain ? null : reached };
-        catchUps.push({ stream, revision: row.revision, position: flowing.row.catchUpPosition });
-      }
-      return { id, epoch, position: told, catchUps };
-    },
+    note,
+    /** A note of it has been stored. */
+    noted: ({ catchUps }: LiveNote) => streams.noted(catchUps),
     /** Ends it; `final`: the reader shall not come back. */
     end(reason: string, final: boolean): void {
       release = final;
-      frame({ ...(final ? { id: `end:${told}` } : {}), event: "sluice.end", data: { reason } });
+      frame({ ...(final ? { id: `end:${streams.told()}` } : {}), event: "sluice.end", data: { reason } });
       sink.end();
     },
     leave: () => sink.end(),

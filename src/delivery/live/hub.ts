@@ -4,7 +4,7 @@ import { type Loop, startLoop } from "../../base/loop.ts";
 import type { Principal } from "../../base/principal.ts";
 import { isOutage } from "../../storage/pg-errors.ts";
 import { createLiveConnection, type LiveConnection, type LiveConnectionOptions } from "./connection.ts";
-import type { LiveMemberships } from "./membership.ts";
+import type { LiveMemberships, LiveNote } from "./membership.ts";
 
 export type LiveHub = {
   /** Opens a connection, in place of an older one of the id. `position`: of its last event id, null if it brings none. Throws `forbidden`. */
@@ -35,12 +35,14 @@ export type LiveHubOptions = Pick<LiveConnectionOptions, "followers" | "feeds" |
 
 const noteMs = 5_000;
 const retryReloadMs = 500;
+const retryFailedReloadMs = 5_000;
 
 export function createLiveHub(options: LiveHubOptions): LiveHub {
   const { memberships, log } = options;
   const connections = new Map<string, LiveConnection>();
   const closing = new Set<Promise<unknown>>();
   const reloading = new Map<string, { again: boolean }>();
+  const retrying = new Set<string>();
   let opened = 0;
   let stopped = false;
 
@@ -52,11 +54,27 @@ export function createLiveHub(options: LiveHubOptions): LiveHub {
     "live connections",
     noteMs,
     async () => {
-      await memberships.note([...connections.values()].map((connection) => connection.note()));
+      await note([...connections.values()]);
       await memberships.forget(options.forgottenMs);
     },
     log,
   );
+
+  async function note(of: readonly LiveConnection[]): Promise<void> {
+    const notes = of.map((connection) => connection.note());
+    await memberships.note(notes);
+    for (const [at, connection] of of.entries()) connection.noted(notes[at] as LiveNote);
+  }
+
+  function retry(id: string, afterMs: number): void {
+    if (stopped || retrying.has(id)) return;
+    retrying.add(id);
+    const timer = setTimeout(() => {
+      retrying.delete(id);
+      void reload(id);
+    }, afterMs);
+    timer.unref();
+  }
 
   /** One after the other for each connection, so that the last state wins. */
   async function reload(id: string): Promise<void> {
@@ -75,10 +93,15 @@ export function createLiveHub(options: LiveHubOptions): LiveHub {
         const membership = await memberships.read(id);
         if (membership === null) connection.end("removed", true);
         else if (membership.epoch !== connection.epoch) connection.end("replaced", true);
-        else await connection.apply(membership);
+        else {
+          await connection.apply(membership);
+          // A stream that goes by the id from now on shall do so after a reconnect in the next moment, too.
+          if (connection.note().catchUps.length > 0) await note([connection]);
+        }
       } catch (error) {
         log.warn({ err: error, live: id }, "a live connection could not be changed");
-        if (isOutage(error) && !stopped) setTimeout(() => void reload(id), retryReloadMs);
+        // Until then the connection's position stands still.
+        retry(id, isOutage(error) ? retryReloadMs : retryFailedReloadMs);
       }
     }
     reloading.delete(id);
@@ -96,9 +119,9 @@ export function createLiveHub(options: LiveHubOptions): LiveHub {
         epoch: membership.epoch,
         principal,
         position: position ?? membership.position,
-        onClose() {
+        onClose(last) {
           if (connections.get(id) === connection) connections.delete(id);
-          const done = Promise.all([connection.done(), memberships.note([connection.note()]).catch(() => {})]);
+          const done = Promise.all([connection.done(), memberships.note([last]).catch(() => {})]);
           closing.add(done);
           void done.finally(() => closing.delete(done));
         },

@@ -10,7 +10,7 @@ export type LiveStream = {
   where: string | null;
   /** The last position before the place at which it was to begin. */
   startPosition: number;
-  /** While it catches up: where a reconnect begins. Null when it goes by the connection's position. */
+  /** Where a reconnect begins, from the first moment on. Null once it is certain that it goes by the connection's position. */
   catchUpPosition: number | null;
   /** Another one with every change. */
   revision: number;
@@ -47,7 +47,7 @@ export type LiveMemberships = {
     id: string,
     owner: string,
     head: number,
-    stream: Omit<LiveStream, "revision" | "catchUpPosition"> & { catchesUp: boolean },
+    stream: Omit<LiveStream, "revision" | "catchUpPosition">,
   ) => Promise<boolean>;
   /** Returns whether it was there. */
   removeStream: (id: string, stream: string) => Promise<boolean>;
@@ -137,8 +137,7 @@ export function createLiveMemberships(reads: Pool, writes: Pool): LiveMembership
           insert into live_streams as s (connection_id, stream, types, key, path, start_position, catch_up_position)
           values (${id}, ${stream.stream},
             (select array_agg(t.value) from json_array_elements_text(${types}::text::json) t),
-            ${stream.key}, ${stream.where}, ${stream.startPosition},
-            ${stream.catchesUp ? stream.startPosition : null})
+            ${stream.key}, ${stream.where}, ${stream.startPosition}, ${stream.startPosition})
           on conflict (connection_id, stream) do update
             set types = excluded.types, key = excluded.key, path = excluded.path,
                 start_position = excluded.start_position,
