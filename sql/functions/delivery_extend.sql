@@ -11,6 +11,7 @@ declare
   given bigint[];
   here record;
   extended bigint[];
+  others bigint[];
 begin
   -- Or what is overdue by the time somebody looks, but not by the time of this, would be taken back though it is extended.
   perform from subscription_cursors c where c.id = any(p_cursors) order by c.id for no key update;
@@ -43,9 +44,14 @@ begin
           from deliveries d where d.step = g.step and d.cursor_id = g.cursor_id and d.part = g.part;
       end if;
     end loop;
+    results[g.first : g.first + g.count - 1] := array_fill(0::smallint, array[g.count]);
     -- Of the others, whether they are settled or the token is stale.
-    results[g.first : g.first + g.count - 1] := (
-      select array_agg(case when u.position = any(extended) then 0 else u.standing end order by u.n)
-      from unnest(given, delivery_standing(g.cursor_id, g.step, g.part, given)) with ordinality u(position, standing, n));
+    if cardinality(extended) < g.count then
+      others := array(select u.position from unnest(given) u(position) where u.position <> all(extended));
+      results[g.first : g.first + g.count - 1] := (
+        select array_agg(coalesce(o.standing, 0::smallint) order by u.n)
+        from unnest(given) with ordinality u(position, n)
+        left join unnest(others, delivery_standing(g.cursor_id, g.step, g.part, others)) o(position, standing) on o.position = u.position);
+    end if;
   end loop;
 end $$;

@@ -8,6 +8,7 @@ declare
   held record;
   settled bigint[] := '{}';
   here bigint[];
+  others bigint[];
   results smallint[];
 begin
   for held in
@@ -24,7 +25,13 @@ begin
       delete from delivery_failures f where f.cursor_id = p_cursor and f.position = any(here);
     end if;
   end loop;
-  select array_agg(case when u.position = any(settled) then 0 else u.standing end order by u.n) into results
-    from unnest(p_positions, delivery_standing(p_cursor, p_step, p_part, p_positions)) with ordinality u(position, standing, n);
+  results := array_fill(0::smallint, array[cardinality(p_positions)]);
+  -- Mostly all of them: what the others mean is looked up only then.
+  if cardinality(settled) < cardinality(p_positions) then
+    others := array(select u.position from unnest(p_positions) u(position) where u.position <> all(settled));
+    select array_agg(coalesce(o.standing, 0::smallint) order by u.n) into results
+      from unnest(p_positions) with ordinality u(position, n)
+      left join unnest(others, delivery_standing(p_cursor, p_step, p_part, others)) o(position, standing) on o.position = u.position;
+  end if;
   return results;
 end $$;
