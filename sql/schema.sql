@@ -81,7 +81,7 @@ create table deliveries (
 CREATE INDEX deliveries_consumer ON deliveries USING btree (cursor_id, consumer, step) WHERE consumer > ''::text;
 CREATE INDEX deliveries_due ON deliveries USING btree (cursor_id, due) WHERE due > '-infinity'::timestamp with time zone;
 CREATE INDEX deliveries_first ON deliveries USING btree (cursor_id, (positions[1])) WHERE positions[1] > '-1'::integer;
-CREATE INDEX deliveries_owner ON deliveries USING btree (cursor_id, owner) WHERE owner >= ''::text;
+CREATE INDEX deliveries_owner ON deliveries USING btree (cursor_id, owner, (positions[1]), due) WHERE owner >= ''::text;
 
 create table delivery_failures (
   cursor_id   bigint not null,
@@ -1095,9 +1095,13 @@ declare
   slots int[];
   owners int[];
   -- What has waited and is taken now.
+  waiters int[];
+  waiter int;
+  ready record;
   old record;
   part_taken record;
   blocked bigint[];
+  blocked_from bigint[];
   paused bigint[];
   skipped int;
   last_n int;
@@ -1133,27 +1137,34 @@ begin
   select coalesce(array_agg(k.key), '{}') into paused from paused_keys k where k.cursor_id = p_cursor;
 
   -- What waits for them, oldest first. Behind an event that is not due yet its key has to wait.
-  with waits as (
-    select d.step, d.part, d.piece, d.retried, o.claimant::int as claimant, u.position, u.key, d.due > now_at as later
-    from unnest(p_consumers, wants) with ordinality o(consumer, want, claimant)
-      join deliveries d on d.cursor_id = p_cursor and d.owner = o.consumer and d.owner >= ''
-      cross join lateral unnest(d.positions, d.keys) u(position, key)
-    -- Not of a slot that somebody else has to leave first.
-    where o.want > 0 and (u.key % slot_count)::int = any(slots)
-  ), judged as (
-    select w.*, min(w.position) filter (where w.later) over (partition by w.key) as blocked_from from waits w
-  ), ranked as (
-    select j.*, row_number() over (partition by j.claimant order by j.position) as rank from judged j
-    where not j.later and (j.blocked_from is null or j.position < j.blocked_from)
-  ), taken as (
-    select * from ranked r where r.rank <= wants[r.claimant]
-  )
-  select array_agg(t.claimant) as claimants, array_agg(t.position) as positions, array_agg(t.key) as keys,
-         array_agg(t.step) as steps, array_agg(t.part) as parts, array_agg(t.piece) as pieces,
-         (select array_agg(distinct j.key) from judged j where j.blocked_from is not null) as blocked
-    into old from taken t;
-  blocked := coalesce(old.blocked, '{}');
-  if old.positions is not null then
+  waiters := array(
+    select w.n::int from unnest(p_consumers, wants) with ordinality w(consumer, want, n)
+    where w.want > 0 and exists (select from deliveries d where d.cursor_id = p_cursor and d.owner = w.consumer and d.owner >= ''));
+  select '{}'::int[] as claimants, '{}'::bigint[] as positions, '{}'::bigint[] as keys,
+         '{}'::bigint[] as steps, '{}'::smallint[] as parts, '{}'::smallint[] as pieces into old;
+  if waiters <> '{}' then
+    select array_agg(l.key), array_agg(l.position) into blocked, blocked_from
+      from (
+        select u.key, min(u.position) as position
+        from unnest(waiters) w(n)
+          join deliveries d on d.cursor_id = p_cursor and d.owner = p_consumers[w.n] and d.owner >= '' and d.due > now_at
+          cross join lateral unnest(d.keys, d.positions) u(key, position)
+        group by u.key
+      ) l;
+    foreach waiter in array waiters loop
+      select * into ready
+        from group_ready(p_cursor, p_consumers[waiter], slot_count, now_at, blocked, blocked_from, wants[waiter]) r;
+      continue when ready.positions is null;
+      old.claimants := old.claimants || array_fill(waiter, array[cardinality(ready.positions)]);
+      old.positions := old.positions || ready.positions;
+      old.keys := old.keys || ready.keys;
+      old.steps := old.steps || ready.steps;
+      old.parts := old.parts || ready.parts;
+      old.pieces := old.pieces || ready.pieces;
+    end loop;
+  end if;
+  blocked := coalesce(blocked, '{}');
+  if old.positions <> '{}' then
     delete from deliveries d
       using (select u.step, u.part, u.piece, count(*) as count from unnest(old.steps, old.parts, old.pieces) u(step, part, piece) group by 1, 2, 3) g
       where d.step = g.step and d.cursor_id = p_cursor and d.part = g.part and d.piece = g.piece and cardinality(d.positions) = g.count;
@@ -1213,7 +1224,7 @@ begin
   positions := '{}';
   attempts := '{}';
   deadlines_ms := '{}';
-  if old.positions is not null or fresh.positions is not null then
+  if old.positions <> '{}' or fresh.positions is not null then
     if not (false = any(p_leased)) then perform set_config('synchronous_commit', 'off', true); end if;
     with taken as (
       select u.claimant, u.position, u.key, true as waited from unnest(old.claimants, old.positions, old.keys) u(claimant, position, key)
@@ -1305,6 +1316,7 @@ declare
   given bigint[];
   here record;
   extended bigint[];
+  others bigint[];
 begin
   -- Or what is overdue by the time somebody looks, but not by the time of this, would be taken back though it is extended.
   perform from subscription_cursors c where c.id = any(p_cursors) order by c.id for no key update;
@@ -1337,10 +1349,15 @@ begin
           from deliveries d where d.step = g.step and d.cursor_id = g.cursor_id and d.part = g.part;
       end if;
     end loop;
+    results[g.first : g.first + g.count - 1] := array_fill(0::smallint, array[g.count]);
     -- Of the others, whether they are settled or the token is stale.
-    results[g.first : g.first + g.count - 1] := (
-      select array_agg(case when u.position = any(extended) then 0 else u.standing end order by u.n)
-      from unnest(given, delivery_standing(g.cursor_id, g.step, g.part, given)) with ordinality u(position, standing, n));
+    if cardinality(extended) < g.count then
+      others := array(select u.position from unnest(given) u(position) where u.position <> all(extended));
+      results[g.first : g.first + g.count - 1] := (
+        select array_agg(coalesce(o.standing, 0::smallint) order by u.n)
+        from unnest(given) with ordinality u(position, n)
+        left join unnest(others, delivery_standing(g.cursor_id, g.step, g.part, others)) o(position, standing) on o.position = u.position);
+    end if;
   end loop;
 end $function$;
 
@@ -1546,6 +1563,7 @@ declare
   held record;
   settled bigint[] := '{}';
   here bigint[];
+  others bigint[];
   results smallint[];
 begin
   for held in
@@ -1562,25 +1580,47 @@ begin
       delete from delivery_failures f where f.cursor_id = p_cursor and f.position = any(here);
     end if;
   end loop;
-  select array_agg(case when u.position = any(settled) then 0 else u.standing end order by u.n) into results
-    from unnest(p_positions, delivery_standing(p_cursor, p_step, p_part, p_positions)) with ordinality u(position, standing, n);
+  results := array_fill(0::smallint, array[cardinality(p_positions)]);
+  -- Mostly all of them: what the others mean is looked up only then.
+  if cardinality(settled) < cardinality(p_positions) then
+    others := array(select u.position from unnest(p_positions) u(position) where u.position <> all(settled));
+    select array_agg(coalesce(o.standing, 0::smallint) order by u.n) into results
+      from unnest(p_positions) with ordinality u(position, n)
+      left join unnest(others, delivery_standing(p_cursor, p_step, p_part, others)) o(position, standing) on o.position = u.position;
+  end if;
   return results;
 end $function$;
 
 CREATE OR REPLACE FUNCTION delivery_standing(p_cursor bigint, p_step bigint, p_part smallint, p_positions bigint[])
  RETURNS smallint[]
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE
 AS $function$
-  select array_agg(case
-      when u.position = any(r.positions) or s.position is null or u.position > s.position then 2
-      when exists (select from deliveries d where d.cursor_id = p_cursor and d.positions[1] > -1 and d.positions[1] <= u.position
-                     and u.position = any(d.positions)) then 2
-      else 1 end order by u.n)
-  from unnest(p_positions) with ordinality u(position, n)
-  left join revoked_deliveries r on r.cursor_id = p_cursor and r.step = p_step and r.part = p_part
-  left join lateral (select c.position from cursor_steps c where c.cursor_id = p_cursor order by c.step desc limit 1) s on true
-$function$;
+declare
+  place bigint;
+  asked bigint[];
+  lowest bigint;
+  highest bigint;
+  is_open bigint[] := '{}';
+begin
+  select s.position into place from cursor_steps s where s.cursor_id = p_cursor order by s.step desc limit 1;
+  select array_agg(u.position), min(u.position), max(u.position) into asked, lowest, highest
+    from unnest(p_positions) u(position)
+    where u.position <= place and not exists (
+      select from revoked_deliveries r
+      where r.cursor_id = p_cursor and r.step = p_step and r.part = p_part and u.position = any(r.positions));
+  -- By one pass over the batches that they may stand in: each by itself would cost as many.
+  if asked is not null then
+    is_open := array(
+      select u.position from deliveries d cross join lateral unnest(d.positions) u(position)
+      where d.cursor_id = p_cursor and d.positions[1] > -1 and d.positions[1] <= highest and d.positions[cardinality(d.positions)] >= lowest
+        -- In a case it is a probe of a hash table, whatever joins are allowed.
+        and case when u.position in (select a.position from unnest(asked) a(position)) then true end);
+  end if;
+  return array(
+    select case when u.position = any(asked) and u.position <> all(is_open) then 1 else 2 end::smallint
+    from unnest(p_positions) with ordinality u(position, n) order by u.n);
+end $function$;
 
 CREATE OR REPLACE FUNCTION delivery_take_out(p_step bigint, p_cursor bigint, p_part smallint, p_piece smallint, p_positions bigint[])
  RETURNS void
@@ -1733,6 +1773,43 @@ AS $function$
   from deliveries d cross join lateral unnest(d.keys) k(key)
   where d.cursor_id = p_cursor and d.consumer > ''
 $function$;
+
+CREATE OR REPLACE FUNCTION group_ready(p_cursor bigint, p_member text, p_slots integer, p_now timestamp with time zone, p_blocked bigint[], p_blocked_from bigint[], p_want integer, OUT positions bigint[], OUT keys bigint[], OUT steps bigint[], OUT parts smallint[], OUT pieces smallint[])
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+  -- By slot: whether it is the member's, and nobody has to leave it first.
+  mine boolean[];
+  batches int := 2;
+  is_last boolean;
+begin
+  select array_agg(coalesce(g.owner = p_member and g.next_owner is null, false) order by n.slot) into mine
+    from generate_series(0, p_slots - 1) n(slot) left join group_slots g on g.cursor_id = p_cursor and g.slot = n.slot;
+  if true <> all(mine) then return; end if;
+  loop
+    with batch as materialized (
+      select d.step, d.part, d.piece, d.positions, d.keys, row_number() over (order by d.positions[1]) as n
+      from deliveries d where d.cursor_id = p_cursor and d.owner = p_member and d.owner >= '' and d.due <= p_now
+      order by d.positions[1] limit batches + 1
+    ), next as materialized (
+      select b.positions[1] as position from batch b where b.n = batches + 1
+    ), ready as (
+      select b.step, b.part, b.piece, u.position, u.key
+      from batch b cross join lateral unnest(b.positions, b.keys) u(position, key)
+      where b.n <= batches and u.position < coalesce((select n.position from next n), 9223372036854775807)
+        and mine[(u.key % p_slots)::int + 1]
+        and (u.key not in (select k.key from unnest(p_blocked) k(key))
+             or u.position < (select k.position from unnest(p_blocked, p_blocked_from) k(key, position) where k.key = u.key))
+      order by u.position limit p_want
+    )
+    select array_agg(r.position), array_agg(r.key), array_agg(r.step), array_agg(r.part), array_agg(r.piece), not exists (select from next)
+      into positions, keys, steps, parts, pieces, is_last from ready r;
+    exit when is_last or cardinality(positions) >= p_want;
+    batches := batches * 4;
+  end loop;
+end $function$;
 
 CREATE OR REPLACE FUNCTION group_rebalance(p_cursor bigint)
  RETURNS void

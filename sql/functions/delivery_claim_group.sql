@@ -21,9 +21,13 @@ declare
   slots int[];
   owners int[];
   -- What has waited and is taken now.
+  waiters int[];
+  waiter int;
+  ready record;
   old record;
   part_taken record;
   blocked bigint[];
+  blocked_from bigint[];
   paused bigint[];
   skipped int;
   last_n int;
@@ -59,27 +63,34 @@ begin
   select coalesce(array_agg(k.key), '{}') into paused from paused_keys k where k.cursor_id = p_cursor;
 
   -- What waits for them, oldest first. Behind an event that is not due yet its key has to wait.
-  with waits as (
-    select d.step, d.part, d.piece, d.retried, o.claimant::int as claimant, u.position, u.key, d.due > now_at as later
-    from unnest(p_consumers, wants) with ordinality o(consumer, want, claimant)
-      join deliveries d on d.cursor_id = p_cursor and d.owner = o.consumer and d.owner >= ''
-      cross join lateral unnest(d.positions, d.keys) u(position, key)
-    -- Not of a slot that somebody else has to leave first.
-    where o.want > 0 and (u.key % slot_count)::int = any(slots)
-  ), judged as (
-    select w.*, min(w.position) filter (where w.later) over (partition by w.key) as blocked_from from waits w
-  ), ranked as (
-    select j.*, row_number() over (partition by j.claimant order by j.position) as rank from judged j
-    where not j.later and (j.blocked_from is null or j.position < j.blocked_from)
-  ), taken as (
-    select * from ranked r where r.rank <= wants[r.claimant]
-  )
-  select array_agg(t.claimant) as claimants, array_agg(t.position) as positions, array_agg(t.key) as keys,
-         array_agg(t.step) as steps, array_agg(t.part) as parts, array_agg(t.piece) as pieces,
-         (select array_agg(distinct j.key) from judged j where j.blocked_from is not null) as blocked
-    into old from taken t;
-  blocked := coalesce(old.blocked, '{}');
-  if old.positions is not null then
+  waiters := array(
+    select w.n::int from unnest(p_consumers, wants) with ordinality w(consumer, want, n)
+    where w.want > 0 and exists (select from deliveries d where d.cursor_id = p_cursor and d.owner = w.consumer and d.owner >= ''));
+  select '{}'::int[] as claimants, '{}'::bigint[] as positions, '{}'::bigint[] as keys,
+         '{}'::bigint[] as steps, '{}'::smallint[] as parts, '{}'::smallint[] as pieces into old;
+  if waiters <> '{}' then
+    select array_agg(l.key), array_agg(l.position) into blocked, blocked_from
+      from (
+        select u.key, min(u.position) as position
+        from unnest(waiters) w(n)
+          join deliveries d on d.cursor_id = p_cursor and d.owner = p_consumers[w.n] and d.owner >= '' and d.due > now_at
+          cross join lateral unnest(d.keys, d.positions) u(key, position)
+        group by u.key
+      ) l;
+    foreach waiter in array waiters loop
+      select * into ready
+        from group_ready(p_cursor, p_consumers[waiter], slot_count, now_at, blocked, blocked_from, wants[waiter]) r;
+      continue when ready.positions is null;
+      old.claimants := old.claimants || array_fill(waiter, array[cardinality(ready.positions)]);
+      old.positions := old.positions || ready.positions;
+      old.keys := old.keys || ready.keys;
+      old.steps := old.steps || ready.steps;
+      old.parts := old.parts || ready.parts;
+      old.pieces := old.pieces || ready.pieces;
+    end loop;
+  end if;
+  blocked := coalesce(blocked, '{}');
+  if old.positions <> '{}' then
     delete from deliveries d
       using (select u.step, u.part, u.piece, count(*) as count from unnest(old.steps, old.parts, old.pieces) u(step, part, piece) group by 1, 2, 3) g
       where d.step = g.step and d.cursor_id = p_cursor and d.part = g.part and d.piece = g.piece and cardinality(d.positions) = g.count;
@@ -139,7 +150,7 @@ begin
   positions := '{}';
   attempts := '{}';
   deadlines_ms := '{}';
-  if old.positions is not null or fresh.positions is not null then
+  if old.positions <> '{}' or fresh.positions is not null then
     if not (false = any(p_leased)) then perform set_config('synchronous_commit', 'off', true); end if;
     with taken as (
       select u.claimant, u.position, u.key, true as waited from unnest(old.claimants, old.positions, old.keys) u(claimant, position, key)

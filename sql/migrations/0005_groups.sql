@@ -23,5 +23,5 @@ create table paused_keys (
   primary key (cursor_id, key)
 );
 
--- What waits for a member.
-create index deliveries_owner on deliveries (cursor_id, owner) where owner >= '';
+-- What waits for a member, in order; and what of it is due later, without a look at the rest.
+create index deliveries_owner on deliveries (cursor_id, owner, (positions[1]), due) where owner >= '';

@@ -1,0 +1,41 @@
+-- The lowest events that wait for a member of a group and may be handed out now, p_want of them at most: of slots that are
+-- its own, and of no key from the position on at which one waits that is due later (p_blocked, p_blocked_from).
+--
+-- The batches overlap. They are read in the order of their first positions, and what lies below the first position of the
+-- next one is complete: no lower event of any key is left out.
+create or replace function group_ready(
+  p_cursor bigint, p_member text, p_slots int, p_now timestamptz, p_blocked bigint[], p_blocked_from bigint[], p_want int,
+  out positions bigint[], out keys bigint[], out steps bigint[], out parts smallint[], out pieces smallint[]
+)
+language plpgsql stable as $$
+declare
+  -- By slot: whether it is the member's, and nobody has to leave it first.
+  mine boolean[];
+  batches int := 2;
+  is_last boolean;
+begin
+  select array_agg(coalesce(g.owner = p_member and g.next_owner is null, false) order by n.slot) into mine
+    from generate_series(0, p_slots - 1) n(slot) left join group_slots g on g.cursor_id = p_cursor and g.slot = n.slot;
+  if true <> all(mine) then return; end if;
+  loop
+    with batch as materialized (
+      select d.step, d.part, d.piece, d.positions, d.keys, row_number() over (order by d.positions[1]) as n
+      from deliveries d where d.cursor_id = p_cursor and d.owner = p_member and d.owner >= '' and d.due <= p_now
+      order by d.positions[1] limit batches + 1
+    ), next as materialized (
+      select b.positions[1] as position from batch b where b.n = batches + 1
+    ), ready as (
+      select b.step, b.part, b.piece, u.position, u.key
+      from batch b cross join lateral unnest(b.positions, b.keys) u(position, key)
+      where b.n <= batches and u.position < coalesce((select n.position from next n), 9223372036854775807)
+        and mine[(u.key % p_slots)::int + 1]
+        and (u.key not in (select k.key from unnest(p_blocked) k(key))
+             or u.position < (select k.position from unnest(p_blocked, p_blocked_from) k(key, position) where k.key = u.key))
+      order by u.position limit p_want
+    )
+    select array_agg(r.position), array_agg(r.key), array_agg(r.step), array_agg(r.part), array_agg(r.piece), not exists (select from next)
+      into positions, keys, steps, parts, pieces, is_last from ready r;
+    exit when is_last or cardinality(positions) >= p_want;
+    batches := batches * 4;
+  end loop;
+end $$;
