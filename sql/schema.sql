@@ -517,32 +517,50 @@ begin
   end if;
   own := case when s.mode in ('broadcast', 'read-receipt') then p_name else '' end;
   update consumers c set seen_at = clock_timestamp(), metadata = coalesce(p_metadata, c.metadata)
-    where c.subscription_id = p_subscription and c.name = p_name;
+    where c.subscription_id = p_subscription and c.name = p_name
+      and c.seen_at > clock_timestamp() - s.consumer_timeout_ms * interval '1 millisecond';
   outcome := case when found then 'present' else 'joined' end;
-  if not found then
-    -- One after the other: the maximum must hold.
-    perform from subscriptions sub where sub.id = p_subscription for no key update;
-    if s.max_consumers is not null and s.max_consumers <= (
-         select count(*) from consumers c where c.subscription_id = p_subscription
-           and c.seen_at > clock_timestamp() - s.consumer_timeout_ms * interval '1 millisecond') then
-      outcome := 'full';
+  select k.id into cursor_id from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = own;
+  if outcome = 'joined' or cursor_id is null then
+    -- In the order of subscription_lock. One after the other, for the maximum must hold; and the mode may be another by now.
+    perform from consumers c where c.subscription_id = p_subscription and c.name = p_name for no key update;
+    perform from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = '' for no key update;
+    select * into s from subscriptions sub where sub.id = p_subscription and sub.deleted_at is null for no key update;
+    if not found then
+      outcome := 'gone';
+      cursor_id := null;
       return;
     end if;
-    insert into consumers (subscription_id, name, metadata, seen_at) values (p_subscription, p_name, coalesce(p_metadata, '{}'), clock_timestamp())
-      on conflict (subscription_id, name) do update set seen_at = excluded.seen_at;
-    if s.expires_after_ms is not null then
+    own := case when s.mode in ('broadcast', 'read-receipt') then p_name else '' end;
+    if exists (select from consumers c where c.subscription_id = p_subscription and c.name = p_name
+               and c.seen_at > clock_timestamp() - s.consumer_timeout_ms * interval '1 millisecond') then
+      outcome := 'present';
+    else
+      outcome := 'joined';
+      if s.max_consumers is not null and s.max_consumers <= (
+           select count(*) from consumers c where c.subscription_id = p_subscription
+             and c.seen_at > clock_timestamp() - s.consumer_timeout_ms * interval '1 millisecond') then
+        outcome := 'full';
+        cursor_id := null;
+        return;
+      end if;
+    end if;
+    insert into consumers as c (subscription_id, name, metadata, seen_at) values (p_subscription, p_name, coalesce(p_metadata, '{}'), clock_timestamp())
+      on conflict (subscription_id, name) do update set seen_at = excluded.seen_at, metadata = coalesce(p_metadata, c.metadata);
+    if outcome = 'joined' and s.expires_after_ms is not null then
       update subscriptions sub set used_at = clock_timestamp() where sub.id = p_subscription;
     end if;
-  end if;
-  select k.id into cursor_id from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = own;
-  if not found then
-    insert into subscription_cursors (subscription_id, consumer, start_position) values (p_subscription, own, s.start_position)
-      on conflict (subscription_id, consumer) do nothing returning id into cursor_id;
+    select k.id into cursor_id from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = own;
     if not found then
-      select k.id into cursor_id from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = own;
+      insert into subscription_cursors (subscription_id, consumer, start_position) values (p_subscription, own, s.start_position)
+        returning id into cursor_id;
     end if;
   end if;
-  if outcome = 'joined' and s.mode = 'consumer-group' then perform group_rebalance(cursor_id); end if;
+  -- Also whom a heartbeat has kept after its slots were given away.
+  if s.mode = 'consumer-group' and (outcome = 'joined' or not exists (
+       select from group_slots g where g.cursor_id = consumer_join.cursor_id and coalesce(g.next_owner, g.owner) = p_name)) then
+    perform group_rebalance(cursor_id);
+  end if;
 end $function$;
 
 CREATE OR REPLACE FUNCTION consumer_leave(p_subscription bigint, p_name text, p_session bigint)
@@ -583,8 +601,7 @@ declare
 begin
   delete from consumers c where c.subscription_id = p_subscription and c.name = p_name;
   known := found;
-  delete from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = p_name;
-  if not (known or found) then return; end if;
+  if cursors_remove(p_subscription, p_name) = 0 and not known then return; end if;
   select k.id into cursor_id from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = '';
   if cursor_id is not null then perform delivery_expire(cursor_id, p_name, null, null, 'the consumer was removed', '-infinity'), group_rebalance(cursor_id); end if;
   -- It may have been the last one that had not come to its end.
@@ -668,6 +685,8 @@ CREATE OR REPLACE FUNCTION cursor_end(p_cursor bigint, p_revision bigint, p_posi
  LANGUAGE plpgsql
 AS $function$
 begin
+  -- In the order of subscription_lock.
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
   -- A change of the configuration forgets the ends of before: it comes wholly before this, or after.
   perform from subscriptions s
     where s.id = (select c.subscription_id from subscription_cursors c where c.id = p_cursor) and s.revision = p_revision
@@ -857,6 +876,22 @@ begin
     gone := gone + removed;
     is_rest := is_rest or removed = p_limit;
   end loop;
+end $function$;
+
+CREATE OR REPLACE FUNCTION cursors_remove(p_subscription bigint, p_consumer text)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  ids bigint[];
+begin
+  ids := array(
+    select c.id from subscription_cursors c
+    where c.subscription_id = p_subscription and (p_consumer is null or c.consumer = p_consumer)
+    order by c.id for no key update);
+  delete from deliveries d where d.cursor_id = any(ids) and d.due > '-infinity';
+  delete from subscription_cursors c where c.id = any(ids);
+  return cardinality(ids);
 end $function$;
 
 CREATE OR REPLACE FUNCTION cursors_with_deliveries(p_after bigint, p_limit integer, p_since timestamp with time zone, p_before timestamp with time zone)
@@ -3014,10 +3049,14 @@ declare
 begin
   select s.id into gone_id from subscriptions s where s.deleted_at is not null order by s.id limit 1;
   if not found then return false; end if;
+  perform subscription_lock(gone_id);
   delete from dead_letters l where l.id = any(array(
     select d.id from dead_letters d where d.subscription_id = gone_id order by d.id limit p_limit));
   get diagnostics removed = row_count;
-  if removed < p_limit then delete from subscriptions s where s.id = gone_id; end if;
+  if removed < p_limit then
+    perform cursors_remove(gone_id, null);
+    delete from subscriptions s where s.id = gone_id;
+  end if;
   return true;
 end $function$;
 
@@ -3061,6 +3100,9 @@ begin
   if found then
     outcome := 'created';
   else
+    -- Where cursors may go, or their ends.
+    perform subscription_lock(s.id) from subscriptions s
+      where s.name = c.name and (s.mode <> c.mode or s.terminal is not null);
     select * into before from subscriptions s where s.name = c.name for no key update;
     outcome := 'changed';
     if before.mode = 'consumer-group' and c.mode = 'consumer-group' and before.slots <> c.slots then
@@ -3076,7 +3118,7 @@ begin
       -- Goes on from where the slowest of its cursors stands.
       select coalesce(min(cursor_floor(k.id)) - 1, before.start_position) into before.start_position
         from subscription_cursors k where k.subscription_id = before.id;
-      delete from subscription_cursors k where k.subscription_id = before.id;
+      perform cursors_remove(before.id, null);
       delete from consumers m where m.subscription_id = before.id;
     end if;
     asks_anew := (before.mode, before.correlation, before.types, before.path, before.terminal)
@@ -3103,6 +3145,31 @@ begin
     insert into subscription_cursors (subscription_id, consumer, start_position) values (before.id, '', before.start_position)
       on conflict (subscription_id, consumer) do nothing;
   end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION subscription_delete(p_name text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+declare
+  gone_id bigint;
+begin
+  select s.id into gone_id from subscriptions s where s.name = p_name and s.queue_of is null;
+  if not found then return false; end if;
+  perform subscription_lock(gone_id);
+  perform cursors_remove(gone_id, null);
+  delete from subscriptions s where s.id = gone_id;
+  return found;
+end $function$;
+
+CREATE OR REPLACE FUNCTION subscription_lock(p_subscription bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform from consumers c where c.subscription_id = p_subscription order by c.name for update;
+  perform from subscription_cursors c where c.subscription_id = p_subscription order by c.id for no key update;
+  perform from subscriptions s where s.id = p_subscription for no key update;
 end $function$;
 
 CREATE OR REPLACE FUNCTION subscription_retire(p_subscription bigint)

@@ -4,6 +4,8 @@
 create or replace function cursor_end(p_cursor bigint, p_revision bigint, p_position bigint) returns text
 language plpgsql as $$
 begin
+  -- In the order of subscription_lock.
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
   -- A change of the configuration forgets the ends of before: it comes wholly before this, or after.
   perform from subscriptions s
     where s.id = (select c.subscription_id from subscription_cursors c where c.id = p_cursor) and s.revision = p_revision

@@ -22,6 +22,9 @@ begin
   if found then
     outcome := 'created';
   else
+    -- Where cursors may go, or their ends.
+    perform subscription_lock(s.id) from subscriptions s
+      where s.name = c.name and (s.mode <> c.mode or s.terminal is not null);
     select * into before from subscriptions s where s.name = c.name for no key update;
     outcome := 'changed';
     if before.mode = 'consumer-group' and c.mode = 'consumer-group' and before.slots <> c.slots then
@@ -37,7 +40,7 @@ begin
       -- Goes on from where the slowest of its cursors stands.
       select coalesce(min(cursor_floor(k.id)) - 1, before.start_position) into before.start_position
         from subscription_cursors k where k.subscription_id = before.id;
-      delete from subscription_cursors k where k.subscription_id = before.id;
+      perform cursors_remove(before.id, null);
       delete from consumers m where m.subscription_id = before.id;
     end if;
     asks_anew := (before.mode, before.correlation, before.types, before.path, before.terminal)

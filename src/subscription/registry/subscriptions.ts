@@ -165,8 +165,8 @@ export async function listSubscriptions(
 
 /** Throws `subscription-not-found`. */
 export async function deleteSubscription(sql: Sql, name: string): Promise<void> {
-  const rows = await sql`delete from subscriptions s where s.name = ${name} and s.queue_of is null returning s.id`;
-  if (rows.length === 0) throw subscriptionNotFound(name);
+  const rows = await sql<{ was: boolean }[]>`select subscription_delete(${name}) as was`;
+  if (rows[0]?.was !== true) throw subscriptionNotFound(name);
 }
 
 /** A paused subscription hands nothing out; what is out can be settled. Throws `subscription-not-found`. */
