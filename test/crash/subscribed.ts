@@ -31,7 +31,8 @@ export function declareSubscriptions(random: Random, only?: readonly string[]): 
   return chosen.map((kind) => ({
     ...{ kind: "subscription", isQueue: false, stream: sharedStream, delivery: "at-least-once", onFailure: "skip" },
     types: kind.mode === "exclusive" && kind.isQueue !== true && random.chance(0.3) ? ["Opened", "Closed"] : null,
-    visibilityTimeoutMs: random.pick([600, 1_000, 2_000, 3_000]),
+    // Shorter than some hold their events, or a slot that moves never has to be taken from its owner.
+    visibilityTimeoutMs: random.pick(kind.mode === "consumer-group" ? [300, 600, 1_200] : [600, 1_000, 2_000, 3_000]),
     maxInFlight: kind.isQueue === true ? 10_000 : random.pick([5, 30, 1_000]),
     maxAttempts: random.pick([2, 4, 8]),
     consumerTimeoutMs: kind.isQueue === true ? 60_000 : random.pick([1_000, 1_000, 2_000, 60_000]),
