@@ -241,3 +241,21 @@ test("nothing can be acknowledged, as a consumer does that was handed nothing", 
   const { source } = await newQueue(0);
   expect(await ack(source, tokens(await claim(source, { max: 5 })))).toEqual([]);
 });
+
+test("claims that came at different times share what comes", async () => {
+  const { name, source } = await newQueue(0);
+  const waitingClaims = (count: number) =>
+    until(`${count} wait`, async () =>
+      new RegExp(`sluice_claims_waiting ${count}\\b`).test(await (await fetch(`${service.url}/metrics`)).text()),
+    );
+  const early = claim(source, { consumer: "early", wait: "30s", max: 100 });
+  await waitingClaims(1);
+  const late = claim(source, { consumer: "late", wait: "30s", max: 100 });
+  await waitingClaims(2);
+  await append(
+    service.url,
+    name,
+    Array.from({ length: 6 }, () => ({ type: "Job", data: 1 })),
+  );
+  expect([offsets(await early).length, offsets(await late).length]).toEqual([3, 3]);
+});

@@ -361,6 +361,8 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
   }
 
   function answerImpatient(at = place): boolean {
+    // All have been asked: whatever comes next is for all of them.
+    pass++;
     const answered = claims.filter((claim) => claim.impatient);
     claims = claims.filter((claim) => !claim.impatient);
     for (const claim of answered) claim.resolve({ deliveries: [], leases: [], ...(at === null ? {} : { place: at }) });
