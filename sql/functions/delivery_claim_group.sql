@@ -17,9 +17,9 @@ declare
   old_place bigint;
   slot_count int;
   wants int[];
-  -- The slots of who asks, and whose each is.
-  slots int[];
-  owners int[];
+  -- By slot: who asks for what is in it, 0 where nobody does. Found by index, not by a join, for which every event would
+  -- be compared with every slot.
+  askers int[];
   -- What has waited and is taken now.
   waiters int[];
   waiter int;
@@ -56,10 +56,13 @@ begin
                        where d.cursor_id = p_cursor and d.consumer = w.consumer and d.consumer > '' and d.step >= w.first_step), 0) as held
       from unnest(p_consumers, p_first_steps) with ordinality w(consumer, first_step, n)
     ) u;
-  select array_agg(g.slot), array_agg(w.n::int) into slots, owners
-    from unnest(p_consumers, wants) with ordinality w(consumer, want, n)
-    join group_slots g on g.cursor_id = p_cursor and g.owner = w.consumer and g.next_owner is null
-    where w.want > 0;
+  select array_agg(coalesce(o.n, 0) order by s.slot) into askers
+    from generate_series(0, slot_count - 1) s(slot)
+    left join group_slots g on g.cursor_id = p_cursor and g.slot = s.slot and g.next_owner is null
+    left join lateral (
+      select min(w.n)::int as n from unnest(p_consumers, wants) with ordinality w(consumer, want, n)
+      where w.consumer = g.owner and w.want > 0
+    ) o on true;
   select coalesce(array_agg(k.key), '{}') into paused from paused_keys k where k.cursor_id = p_cursor;
 
   -- What waits for them, oldest first. Behind an event that is not due yet its key has to wait.
@@ -79,7 +82,7 @@ begin
       ) l;
     foreach waiter in array waiters loop
       select * into ready
-        from group_ready(p_cursor, p_consumers[waiter], slot_count, now_at, blocked, blocked_from, wants[waiter]) r;
+        from group_ready(p_cursor, p_consumers[waiter], askers, waiter, now_at, blocked, blocked_from, wants[waiter]) r;
       continue when ready.positions is null;
       old.claimants := old.claimants || array_fill(waiter, array[cardinality(ready.positions)]);
       old.positions := old.positions || ready.positions;
@@ -112,9 +115,9 @@ begin
   if place >= p_after and place < p_upto and 0 < any(wants) then
     select count(*) into skipped from unnest(p_candidates) c where c <= old_place;
     with candidates as (
-      select u.position, u.key, u.n, case when u.key <> all(blocked) and u.key <> all(paused) then o.claimant end as claimant
+      select u.position, u.key, u.n,
+             case when u.key <> all(blocked) and u.key <> all(paused) then nullif(askers[u.key % slot_count + 1], 0) end as claimant
       from unnest(p_candidates[skipped + 1 :], p_keys[skipped + 1 :]) with ordinality u(position, key, n)
-        left join unnest(slots, owners) o(slot, claimant) on o.slot = u.key % slot_count
     ), ranked as (
       select c.*, c.claimant is not null and row_number() over (partition by c.claimant order by c.n) <= wants[c.claimant] as given
       from candidates c

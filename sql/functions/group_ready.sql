@@ -1,22 +1,19 @@
 -- The lowest events that wait for a member of a group and may be handed out now, p_want of them at most: of slots that are
--- its own, and of no key from the position on at which one waits that is due later (p_blocked, p_blocked_from).
+-- its own (p_askers: whose each slot is, and p_asker the member there), and of no key from the position on at which one waits that is due later (p_blocked, p_blocked_from).
 --
 -- The batches overlap. They are read in the order of their first positions, and what lies below the first position of the
 -- next one is complete: no lower event of any key is left out.
 create or replace function group_ready(
-  p_cursor bigint, p_member text, p_slots int, p_now timestamptz, p_blocked bigint[], p_blocked_from bigint[], p_want int,
+  p_cursor bigint, p_member text, p_askers int[], p_asker int, p_now timestamptz, p_blocked bigint[], p_blocked_from bigint[], p_want int,
   out positions bigint[], out keys bigint[], out steps bigint[], out parts smallint[], out pieces smallint[]
 )
 language plpgsql stable as $$
 declare
-  -- By slot: whether it is the member's, and nobody has to leave it first.
-  mine boolean[];
+  slot_count constant int := cardinality(p_askers);
   batches int := 2;
   is_last boolean;
 begin
-  select array_agg(coalesce(g.owner = p_member and g.next_owner is null, false) order by n.slot) into mine
-    from generate_series(0, p_slots - 1) n(slot) left join group_slots g on g.cursor_id = p_cursor and g.slot = n.slot;
-  if true <> all(mine) then return; end if;
+  if p_asker <> all(p_askers) then return; end if;
   loop
     with batch as materialized (
       select d.step, d.part, d.piece, d.positions, d.keys, row_number() over (order by d.positions[1]) as n
@@ -28,7 +25,7 @@ begin
       select b.step, b.part, b.piece, u.position, u.key
       from batch b cross join lateral unnest(b.positions, b.keys) u(position, key)
       where b.n <= batches and u.position < coalesce((select n.position from next n), 9223372036854775807)
-        and mine[(u.key % p_slots)::int + 1]
+        and p_askers[u.key % slot_count + 1] = p_asker
         and (u.key not in (select k.key from unnest(p_blocked) k(key))
              or u.position < (select k.position from unnest(p_blocked, p_blocked_from) k(key, position) where k.key = u.key))
       order by u.position limit p_want
