@@ -1134,13 +1134,13 @@ declare
   waiter int;
   ready record;
   old record;
-  part_taken record;
   blocked bigint[];
   blocked_from bigint[];
   paused bigint[];
   skipped int;
   last_n int;
   fresh record;
+  any_failed boolean;
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
   if p_look and found then perform delivery_expire(p_cursor, null, null, null, 'not settled in time', p_first_due); end if;
@@ -1203,17 +1203,24 @@ begin
   end if;
   blocked := coalesce(blocked, '{}');
   if old.positions <> '{}' then
-    delete from deliveries d
-      using (select u.step, u.part, u.piece, count(*) as count from unnest(old.steps, old.parts, old.pieces) u(step, part, piece) group by 1, 2, 3) g
-      where d.step = g.step and d.cursor_id = p_cursor and d.part = g.part and d.piece = g.piece and cardinality(d.positions) = g.count;
-    for part_taken in
-      select u.step, u.part, u.piece, array_agg(u.position) as positions
-        from unnest(old.steps, old.parts, old.pieces, old.positions) u(step, part, piece, position)
-        join deliveries d on d.step = u.step and d.cursor_id = p_cursor and d.part = u.part and d.piece = u.piece
-        group by 1, 2, 3
-    loop
-      perform delivery_take_out(part_taken.step, p_cursor, part_taken.part, part_taken.piece, part_taken.positions);
-    end loop;
+    with taken as materialized (
+      select u.step, u.part, u.piece, array_agg(u.position) as positions, count(*)::int as count
+      from unnest(old.steps, old.parts, old.pieces, old.positions) u(step, part, piece, position) group by 1, 2, 3
+    ), emptied as (
+      delete from deliveries d using taken t
+        where d.step = t.step and d.cursor_id = p_cursor and d.part = t.part and d.piece = t.piece and cardinality(d.positions) = t.count
+    )
+    update deliveries d set (positions, keys) = (
+        -- Mostly the first ones are taken.
+        select d.positions[t.count + 1 :], d.keys[t.count + 1 :] where d.positions[: t.count] = t.positions
+        union all
+        select array_agg(u.position order by u.n), array_agg(u.key order by u.n)
+          from unnest(d.positions, d.keys) with ordinality u(position, key, n)
+          where u.position <> all(t.positions) and d.positions[: t.count] <> t.positions
+          having count(*) > 0
+      )
+      from taken t
+      where d.step = t.step and d.cursor_id = p_cursor and d.part = t.part and d.piece = t.piece and cardinality(d.positions) > t.count;
     select array_agg(w.want - coalesce(t.count, 0)::int order by w.n) into wants
       from unnest(wants) with ordinality w(want, n)
       left join (select c.claimant, count(*) as count from unnest(old.claimants) c(claimant) group by 1) t on t.claimant = w.n;
@@ -1232,24 +1239,22 @@ begin
       from candidates c
     ), bounded as (
       -- Of paused keys any number is parked: they do not fill the room that others need.
-      select r.*, count(*) filter (where not r.given and r.key <> all(paused)) over (order by r.n) as kept from ranked r
+      select r.*, count(*) filter (where not r.given and r.key <> all(paused)) over (order by r.n) as kept from ranked r order by r.n
+    ), filled as (
+      select r.claimant, count(*) as count, max(r.n) as last from ranked r where r.given group by r.claimant
     ), ends as (
       -- Nobody who asks needs more than this, or nobody is left out.
-      select case when bool_and(f.filled) then max(f.last) else coalesce((select max(b.n) from bounded b), 0) end as n
-      from (
-        select w.n, count(r.n) >= wants[w.n] as filled, max(r.n) as last
-        from unnest(wants) with ordinality w(want, n) left join ranked r on r.claimant = w.n and r.given
-        where w.want > 0 group by w.n
-      ) f
+      select case when bool_and(coalesce(f.count, 0) >= w.want) then max(f.last) else coalesce((select max(b.n) from bounded b), 0) end as n
+      from unnest(wants) with ordinality w(want, n) left join filled f on f.claimant = w.n where w.want > 0
     ), reached as (
       select least(e.n, coalesce((select min(b.n) - 1 from bounded b where b.kept > p_room), e.n)) as n from ends e
     )
     select (select n from reached) as n,
-           array_agg(b.claimant order by b.n) filter (where b.given) as claimants,
-           array_agg(b.position order by b.n) filter (where b.given) as positions,
-           array_agg(b.key order by b.n) filter (where b.given) as keys,
-           array_agg(b.position order by b.n) filter (where not b.given) as waits,
-           array_agg(b.key order by b.n) filter (where not b.given) as waits_keys
+           array_agg(b.claimant) filter (where b.given) as claimants,
+           array_agg(b.position) filter (where b.given) as positions,
+           array_agg(b.key) filter (where b.given) as keys,
+           array_agg(b.position) filter (where not b.given) as waits,
+           array_agg(b.key) filter (where not b.given) as waits_keys
       into fresh from bounded b where b.n <= (select n from reached);
     last_n := coalesce(fresh.n, 0);
     if skipped + last_n >= cardinality(p_candidates) then place := p_upto;
@@ -1264,17 +1269,20 @@ begin
   deadlines_ms := '{}';
   if old.positions <> '{}' or fresh.positions is not null then
     if not (false = any(p_leased)) then perform set_config('synchronous_commit', 'off', true); end if;
+    any_failed := exists (select from delivery_failures f where f.cursor_id = p_cursor);
+    -- What is aggregated comes from sorted subqueries: a sort for every array took as long as all the rest.
     with taken as (
       select u.claimant, u.position, u.key, true as waited from unnest(old.claimants, old.positions, old.keys) u(claimant, position, key)
       union all
       select u.claimant, u.position, u.key, false from unnest(fresh.claimants, fresh.positions, fresh.keys) u(claimant, position, key)
     ), counted as (
-      select t.*, coalesce(f.attempts, 0) + 1 as attempt
-      from taken t left join delivery_failures f on t.waited and f.cursor_id = p_cursor and f.position = t.position
+      select t.*, case when t.waited and any_failed
+                       then coalesce((select f.attempts from delivery_failures f where f.cursor_id = p_cursor and f.position = t.position), 0)
+                       else 0 end + 1 as attempt
+      from taken t order by t.claimant, t.position
     ), portions as (
       select c.claimant, row_number() over (order by c.claimant) as n, count(*)::int as count, max(c.attempt) > 1 as retried,
-             array_agg(c.position order by c.position) as positions, array_agg(c.key order by c.position) as keys,
-             array_agg(c.attempt order by c.position) as attempts
+             array_agg(c.position) as positions, array_agg(c.key) as keys
       from counted c group by c.claimant
     ), leases as (
       insert into deliveries (cursor_id, step, part, state, consumer, due, positions, keys, retried)
@@ -1287,8 +1295,7 @@ begin
     )
     select array_agg(p.claimant order by p.n), array_agg(p.count order by p.n),
            array_agg((extract(epoch from now_at) * 1000)::bigint + p_timeouts_ms[p.claimant] order by p.n),
-           (select array_agg(c.position order by c.claimant, c.position) from counted c),
-           (select array_agg(c.attempt order by c.claimant, c.position) from counted c)
+           (select array_agg(c.position) from counted c), (select array_agg(c.attempt) from counted c)
       into claimants, counts, deadlines_ms, positions, attempts from portions p;
   end if;
   if cardinality(positions) > 0 or place <> old_place then
@@ -1685,22 +1692,28 @@ CREATE OR REPLACE FUNCTION delivery_wait(p_cursor bigint, p_positions bigint[], 
 AS $function$
 declare
   next_step constant bigint := cursor_step(p_cursor);
+  -- By slot.
+  owners text[];
+  paused bigint[];
 begin
   if p_keys is null then
     insert into deliveries (cursor_id, step, part, state, due, positions) values (p_cursor, next_step, 0, 'ready', p_due, p_positions);
     return;
   end if;
+  -- Found by index: with a join, every event would be looked up in both tables.
+  select array_agg(coalesce(g.next_owner, g.owner, '') order by n.slot) into owners
+    from subscription_cursors c join subscriptions s on s.id = c.subscription_id
+      cross join lateral generate_series(0, s.slots - 1) n(slot)
+      left join group_slots g on g.cursor_id = p_cursor and g.slot = n.slot
+    where c.id = p_cursor;
+  paused := array(select k.key from paused_keys k where k.cursor_id = p_cursor);
   insert into deliveries (cursor_id, step, part, state, due, positions, keys, owner)
     select p_cursor, next_step, row_number() over () - 1, case when w.owner is null then 'parked' else 'ready' end,
            case when w.owner is null then 'infinity' else p_due end, w.positions, w.keys, w.owner
     from (
-      select case when k.key is null then coalesce(g.next_owner, g.owner, '') end as owner,
+      select case when u.key <> all(paused) then owners[u.key % cardinality(owners) + 1] end as owner,
              array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys
-      from subscription_cursors c join subscriptions s on s.id = c.subscription_id
-        cross join lateral unnest(p_positions, p_keys) u(position, key)
-        left join group_slots g on g.cursor_id = p_cursor and g.slot = u.key % s.slots
-        left join paused_keys k on k.cursor_id = p_cursor and k.key = u.key
-      where c.id = p_cursor
+      from unnest(p_positions, p_keys) u(position, key)
       group by 1
     ) w;
 end $function$;

@@ -4,22 +4,28 @@ create or replace function delivery_wait(p_cursor bigint, p_positions bigint[], 
 language plpgsql as $$
 declare
   next_step constant bigint := cursor_step(p_cursor);
+  -- By slot.
+  owners text[];
+  paused bigint[];
 begin
   if p_keys is null then
     insert into deliveries (cursor_id, step, part, state, due, positions) values (p_cursor, next_step, 0, 'ready', p_due, p_positions);
     return;
   end if;
+  -- Found by index: with a join, every event would be looked up in both tables.
+  select array_agg(coalesce(g.next_owner, g.owner, '') order by n.slot) into owners
+    from subscription_cursors c join subscriptions s on s.id = c.subscription_id
+      cross join lateral generate_series(0, s.slots - 1) n(slot)
+      left join group_slots g on g.cursor_id = p_cursor and g.slot = n.slot
+    where c.id = p_cursor;
+  paused := array(select k.key from paused_keys k where k.cursor_id = p_cursor);
   insert into deliveries (cursor_id, step, part, state, due, positions, keys, owner)
     select p_cursor, next_step, row_number() over () - 1, case when w.owner is null then 'parked' else 'ready' end,
            case when w.owner is null then 'infinity' else p_due end, w.positions, w.keys, w.owner
     from (
-      select case when k.key is null then coalesce(g.next_owner, g.owner, '') end as owner,
+      select case when u.key <> all(paused) then owners[u.key % cardinality(owners) + 1] end as owner,
              array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys
-      from subscription_cursors c join subscriptions s on s.id = c.subscription_id
-        cross join lateral unnest(p_positions, p_keys) u(position, key)
-        left join group_slots g on g.cursor_id = p_cursor and g.slot = u.key % s.slots
-        left join paused_keys k on k.cursor_id = p_cursor and k.key = u.key
-      where c.id = p_cursor
+      from unnest(p_positions, p_keys) u(position, key)
       group by 1
     ) w;
 end $$;

@@ -2,7 +2,7 @@
 import { everyone } from "../../base/principal.ts";
 import type { Semaphore } from "../../base/semaphore.ts";
 import type { Pool } from "../../storage/pool.ts";
-import { type StoredEvent, sizeOf } from "../../stream/event.ts";
+import type { StoredEvent } from "../../stream/event.ts";
 import { readPage } from "../../stream/page.ts";
 import { createMatcher, type Selection } from "../../stream/selection.ts";
 import { readStreamStarts } from "../../stream/stream-head.ts";
@@ -94,11 +94,4 @@ export function boundedReader(reader: CandidateReader, last: number): CandidateR
     },
     readAt: reader.readAt,
   };
-}
-
-/** About the memory that candidates take, in bytes. */
-export function bytesOf({ events }: Candidates): number {
-  let bytes = 0;
-  for (const event of events) bytes += sizeOf(event);
-  return bytes;
 }

@@ -4,14 +4,15 @@ import { type Problem, subscriptionNotFound } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { pause } from "../../base/pause.ts";
 import { isOutage } from "../../storage/pg-errors.ts";
-import { type Removals, type StoredEvent, sizeOf } from "../../stream/event.ts";
+import type { Removals, StoredEvent } from "../../stream/event.ts";
 import { type Subscription, selectionOf } from "../registry/subscription.ts";
-import { bytesOf, type CandidateReader, type Candidates } from "./candidates.ts";
+import type { CandidateReader, Candidates } from "./candidates.ts";
 import type { Delivery, Handout } from "./delivery.ts";
 import type { ClaimCall, ClaimOutcome, Portion } from "./delivery-claim.ts";
 import { createEnding } from "./ending.ts";
 import type { Endings } from "./endings.ts";
 import { keyHash } from "./key-hash.ts";
+import { createReadAhead, first } from "./read-ahead.ts";
 import { settledToken, type Tokens, tokenOf } from "./token.ts";
 
 /** One consumer that wants events. */
@@ -70,8 +71,6 @@ const retryMs = 250;
 const beginning = "-infinity";
 /** Events that may wait for members of a group that do not take them. */
 const maxWaiting = 1_000_000;
-const maxRemembered = 5_000;
-const maxRememberedBytes = 8_000_000;
 /** Bytes read ahead up to which more is read for who wants more. */
 const maxExtendedBytes = 2_000_000;
 /** Events read at once where there is no room to read ahead. */
@@ -92,16 +91,15 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
   let pass = 1;
   /** Where the cursor stands, as far as is known; null before it was asked. */
   let place: number | null = null;
-  let ahead: Candidates | null = null;
-  let byPosition = new Map<number, StoredEvent>();
-  let aheadBytes = 0;
-  let rememberedBytes = 0;
+  const ahead = createReadAhead();
   let firstSteps = new Map<string, number>();
   let firstDue = beginning;
   /** Something is due for another try, and nobody had credit for it. */
   let dueLeft = false;
   /** Events that wait for members of the group, as of the last look. */
   let waiting = 0;
+  /** How many candidates of a group it takes to serve those who ask, as far as the last calls tell. */
+  let candidatesNeeded = maxEvents;
   /** Somebody new has asked, or has credit again. */
   let asked = false;
   let lookAt = 0;
@@ -126,13 +124,6 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
   function lookNow(): void {
     lookAt = 0;
     firstDue = beginning;
-  }
-
-  function drop(): void {
-    ahead = null;
-    aheadBytes = 0;
-    rememberedBytes = 0;
-    byPosition = new Map();
   }
 
   function wake(): void {
@@ -181,18 +172,6 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     timer = setTimeout(wake, ms);
   }
 
-  /** What is read is remembered while it may be handed out; in a group that can be later, to another member. */
-  function remember(events: readonly StoredEvent[]): void {
-    if (!isGroup() || byPosition.size > maxRemembered || rememberedBytes > maxRememberedBytes) {
-      byPosition = new Map();
-      rememberedBytes = 0;
-    }
-    for (const event of isGroup() ? events : (ahead?.events ?? events)) {
-      byPosition.set(event.position, event);
-      rememberedBytes += sizeOf(event);
-    }
-  }
-
   function wanted(): number {
     let sum = 0;
     for (const { max } of claims) sum += max;
@@ -203,37 +182,29 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
   async function readOn(after: number, atLeast: number): Promise<void> {
     const limit = options.mayReadAhead() ? maxEvents : Math.max(1, Math.min(wanted(), minEvents));
     const next = ending.cut(await candidates.read(selectionOf(subscription), after, limit, atLeast, abort.signal));
-    ahead =
-      ahead !== null && ahead.upTo === after
-        ? { after: ahead.after, upTo: next.upTo, events: [...ahead.events, ...next.events] }
-        : next;
-    aheadBytes = bytesOf(ahead);
-    remember(next.events);
+    ahead.add(next);
   }
 
   /** What nobody has taken yet must not pile up. */
-  function mayExtend(found: Candidates): boolean {
-    aheadBytes = bytesOf(found);
-    return found.events.length === 0 || (aheadBytes < maxExtendedBytes && options.mayReadAhead());
+  function mayExtend(): boolean {
+    return ahead.candidates()?.events.length === 0 || (ahead.aheadBytes() < maxExtendedBytes && options.mayReadAhead());
   }
 
   /** One call of the ledger. True when there may be more to hand out at once. */
   async function round(): Promise<boolean> {
     const now = performance.now();
     const isOver = place !== null && (await ending.isAt(place));
-    if (isOver) drop();
+    if (isOver) ahead.drop();
     else if (place !== null) {
-      if (ahead !== null && (place < ahead.after || place >= ahead.upTo)) drop();
-      if (ahead === null) await readOn(place, -1);
-      else if (
-        ahead.events.length < wanted() &&
-        ahead.upTo < options.head() &&
-        mayExtend(ahead) &&
-        !ending.closes(ahead)
-      )
-        await readOn(ahead.upTo, -1);
+      const read = ahead.candidates();
+      if (read === null || place >= read.upTo) await readOn(place, -1);
+      else if (read.events.length < wanted() && read.upTo < options.head() && mayExtend() && !ending.closes(read))
+        await readOn(read.upTo, -1);
     }
-    const found = first(ahead ?? nothing, isGroup() ? maxEvents : wanted() + sparePositions);
+    const found = first(
+      ahead.candidates() ?? nothing,
+      isGroup() ? Math.max(wanted(), candidatesNeeded) : wanted() + sparePositions,
+    );
     // At the end there is only what comes back, and the cursor may have been reset.
     const look = now >= lookAt || isOver;
     const lookWanted = looksWanted;
@@ -277,7 +248,8 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     if (look) noteLook(asking, outcome);
     if (lookWanted !== looksWanted) lookNow();
     ending.moved(found, place);
-    if (ahead !== null) ahead = behind(ahead, place);
+    noteNeeded(found, place);
+    ahead.moveTo(place);
     for (const { claimant } of outcome.portions) {
       // What is not settled in time is handed out anew as soon as it is due.
       lookAt = Math.min(lookAt, now + (asking[claimant] as Claim).visibilityTimeoutMs + 2);
@@ -286,6 +258,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     if (outcome.portions.some(({ claimant }) => !asking[claimant]?.leased) && (await ending.isAt(place)))
       await endings.review([cursor]);
     await hand(asking, outcome.step, outcome.portions);
+    ahead.forgetPassed(isGroup());
     if (outcome.others) options.announce();
     if (before === null || outcome.portions.length > 0) return true;
     if (isOver && place === before) return finish();
@@ -298,6 +271,14 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     // There is something, but nobody who asks may have it now.
     if (found.events.length > 0) return answerImpatient();
     return wait(Math.max(found.upTo, place));
+  }
+
+  /** Most of the candidates of a group may belong to others than those who ask; what is sent in vain costs as much. */
+  function noteNeeded(found: Candidates, reached: number): void {
+    const taken = found.events.findIndex((event) => event.position > reached);
+    const isTooFew = taken === -1;
+    candidatesNeeded = isTooFew ? candidatesNeeded * 1.5 : Math.max(taken * 1.2, candidatesNeeded * 0.9);
+    candidatesNeeded = Math.min(Math.ceil(candidatesNeeded) + sparePositions, maxEvents);
   }
 
   function noteLook(asking: readonly Waiting[], outcome: Extract<ClaimOutcome, { status: "ok" }>): void {
@@ -341,14 +322,14 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     if (found === null || found.id !== subscription.id) return refused("gone");
     subscription = found;
     ending.configure(found.terminal);
-    drop();
+    ahead.drop();
     return true;
   }
 
   /** Everything up to here has been looked at: whoever cannot wait is answered, the others wait to be woken. */
   async function wait(scanned: number): Promise<boolean> {
     // A page without a match that ended before the head, by its bytes or its time: the next one may have some.
-    if ((ahead === null || ahead.events.length === 0) && scanned < options.head()) return true;
+    if (!ahead.candidates()?.events.length && scanned < options.head()) return true;
     if (claims.some((claim) => claim.impatient)) {
       // Another process may have stored an event of which this one has not heard yet.
       const head = Math.max(options.head(), await options.readHead());
@@ -373,7 +354,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
   /** Gives each claimant its portion. */
   async function hand(asking: readonly Waiting[], step: number, portions: readonly Portion[]): Promise<void> {
     if (portions.length === 0) return;
-    const missing = portions.flatMap((portion) => portion.positions.filter((position) => !byPosition.has(position)));
+    const missing = portions.flatMap((portion) => portion.positions.filter((position) => !ahead.has(position)));
     const read = missing.length === 0 ? null : await readMissing(missing, step, portions);
     const unsent: Handout["leases"][number][] = [];
     for (const { claimant, part, positions, attempts, deadline } of portions) {
@@ -384,7 +365,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
       const gone: string[] = [];
       for (let i = 0; i < positions.length; i++) {
         const position = positions[i] as number;
-        const event = byPosition.get(position) ?? read?.get(position);
+        const event = ahead.take(position) ?? read?.get(position);
         // Trimmed or deleted since: that settles it.
         if (event === undefined) gone.push(token(position));
         else
@@ -458,9 +439,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     },
     /** Events of the log are gone: what of them was read ahead is not handed out. */
     remove(removals: Removals) {
-      const isGone = ({ stream, offset }: StoredEvent) => offset <= (removals.get(stream) ?? -1);
-      for (const [position, event] of byPosition) if (isGone(event)) byPosition.delete(position);
-      if (ahead !== null) ahead = { ...ahead, events: ahead.events.filter((event) => !isGone(event)) };
+      ahead.remove(removals);
     },
     isWaiting: () => claims.length > 0,
     waiting: () => claims.length,
@@ -469,7 +448,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
       for (const claim of claims.splice(0)) claim.resolve({ deliveries: [], leases: [] });
     },
     idleMs: () => (claims.length > 0 || running ? 0 : performance.now() - usedAt),
-    aheadBytes: () => Math.max(aheadBytes, rememberedBytes),
+    aheadBytes: ahead.bytes,
     /** Turns everyone away, and waits for the call under way. */
     async stop(reason: unknown): Promise<void> {
       abort.abort(reason);
@@ -478,19 +457,4 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
       await current;
     },
   };
-}
-
-/** The first of the candidates. */
-function first(found: Candidates, count: number): Candidates {
-  const last = found.events[count - 1];
-  if (last === undefined || found.events.length === count) return found;
-  return { after: found.after, upTo: last.position, events: found.events.slice(0, count) };
-}
-
-/** What of the candidates lies behind a place. */
-function behind(found: Candidates, place: number): Candidates | null {
-  if (place < found.after || place > found.upTo) return null;
-  if (place === found.after) return found;
-  const next = found.events.findIndex((event) => event.position > place);
-  return { after: place, upTo: found.upTo, events: next === -1 ? [] : found.events.slice(next) };
 }
