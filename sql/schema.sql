@@ -618,6 +618,9 @@ begin
     delete from consumers c where (c.subscription_id, c.name) in (
       select m.subscription_id, m.name from consumers m join subscriptions s on s.id = m.subscription_id
       where m.seen_at <= clock_timestamp() - s.consumer_timeout_ms * interval '1 millisecond'
+        and not (s.queue_of is not null and exists (
+          select from subscription_cursors k join deliveries d on d.cursor_id = k.id and d.consumer = m.name and d.consumer > ''
+          where k.subscription_id = m.subscription_id and k.consumer = '' and d.due > clock_timestamp()))
       limit p_limit for no key update of m skip locked)
     returning c.subscription_id, c.name
   loop
@@ -630,6 +633,28 @@ begin
     end loop;
   end loop;
 end $function$;
+
+CREATE OR REPLACE FUNCTION consumers_seen(p_cursors bigint[], p_steps bigint[], p_parts smallint[])
+ RETURNS void
+ LANGUAGE sql
+AS $function$
+  update consumers c set seen_at = clock_timestamp()
+    from (
+      select m.subscription_id, m.name
+      from (
+        select distinct k.subscription_id, d.consumer
+        from unnest(p_cursors, p_steps, p_parts) u(cursor_id, step, part)
+          join deliveries d on d.step = u.step and d.cursor_id = u.cursor_id and d.part = u.part and d.state = 'leased'
+          join subscription_cursors k on k.id = u.cursor_id
+      ) h
+        join consumers m on m.subscription_id = h.subscription_id and m.name = h.consumer
+        join subscriptions s on s.id = m.subscription_id
+      where m.seen_at < clock_timestamp() - least(s.consumer_timeout_ms / 4, 15000) * interval '1 millisecond'
+      -- In one order for all, so that two of these never wait for each other.
+      order by m.subscription_id, m.name for no key update of m
+    ) o
+    where c.subscription_id = o.subscription_id and c.name = o.name
+$function$;
 
 CREATE OR REPLACE FUNCTION correlated_positions(p_correlation text, p_cursor bigint, p_end bigint, p_forward boolean, p_limit integer)
  RETURNS bigint[]

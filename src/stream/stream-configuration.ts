@@ -52,6 +52,7 @@ const ephemeralMaxAgeMs = 7 * dayMs;
 const minAgeMs = 100;
 const maxAgeMs = 36_500 * dayMs;
 const minVisibilityMs = 100;
+const maxVisibilityMs = dayMs / 2;
 const maxPauseMs = 7 * dayMs;
 const maxAttemptsBound = 1_000;
 const maxFactor = 100;
@@ -114,7 +115,13 @@ function readRetention(given: unknown, ephemeral: boolean, refuse: Refuse): Rete
 
 function readQueue(rest: Record<string, unknown>, refuse: Refuse): QueueSettings {
   const backoff = readFields(rest.backoff, "/backoff", ["initial", "factor", "max"], refuse);
-  const visibility = readDuration(rest.visibilityTimeout, "/visibilityTimeout", minVisibilityMs, maxPauseMs, refuse);
+  const visibility = readDuration(
+    rest.visibilityTimeout,
+    "/visibilityTimeout",
+    minVisibilityMs,
+    maxVisibilityMs,
+    refuse,
+  );
   const attempts = rest.maxAttempts ?? defaultQueue.maxAttempts;
   if (!Number.isInteger(attempts) || (attempts as number) < 1 || (attempts as number) > maxAttemptsBound)
     refuse("/maxAttempts", `must be a whole number from 1 to ${maxAttemptsBound}`);

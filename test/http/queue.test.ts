@@ -1,7 +1,18 @@
 // The built-in queue of an ephemeral stream: enqueue, claim, acknowledge, give back.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { append, expectProblem, send } from "../support/client.ts";
-import { ack, claim, type Delivery, nack, offsets, post, put, queue, tokens } from "../support/consume.ts";
+import {
+  ack,
+  claim,
+  type Delivery,
+  nack,
+  offsets,
+  post,
+  put,
+  queue,
+  subscription,
+  tokens,
+} from "../support/consume.ts";
 import { type Service, startService } from "../support/service.ts";
 import { openSql } from "../support/sql.ts";
 import { until } from "../support/until.ts";
@@ -155,6 +166,58 @@ test("an extension moves the deadline of the events that it names, and of no oth
   const again = await claim(source, { max: 2, wait: "20s" });
   expect(offsets(again)).toEqual([1]);
   expect(await ack(source, [one?.token as string, two?.token as string])).toEqual(["settled", "stale"]);
+});
+
+/** Lets some consumers of a subscription have been silent for a time. */
+async function silence(name: string, consumers: string[], seconds: number): Promise<void> {
+  const sql = openSql(service.databaseUrl);
+  await sql`
+    update consumers c set seen_at = clock_timestamp() - ${seconds} * interval '1 second' from subscriptions s
+    where s.id = c.subscription_id and s.name = ${name} and c.name = any(string_to_array(${consumers.join(",")}, ','))`;
+  await sql.end();
+}
+const members = async (name: string) => {
+  const sql = openSql(service.databaseUrl);
+  const rows = await sql`
+    select c.name from consumers c join subscriptions s on s.id = c.subscription_id where s.name = ${name} order by c.name`;
+  await sql.end();
+  return rows.map((row) => row.name as string);
+};
+
+test("who works on an event of a queue for long has it until the deadline, though nothing else is heard of them", async () => {
+  const { name, source } = await newQueue(3);
+  const [long] = await claim(source, { consumer: "long", visibilityTimeout: "5m" });
+  const [extended] = await claim(source, { consumer: "extended" });
+  await post(`${source.url}/extensions`, { tokens: [extended?.token], visibilityTimeout: "5m" });
+  await ack(source, tokens(await claim(source, { consumer: "idle" })));
+  await silence(`$queue:${name}`, ["long", "extended", "idle"], 120);
+  await until("who holds nothing is forgotten", async () => !(await members(`$queue:${name}`)).includes("idle"));
+  expect(await members(`$queue:${name}`)).toEqual(["extended", "long"]);
+  expect(await claim(source, { consumer: "other" })).toEqual([]);
+  expect(await ack(source, [long?.token as string, extended?.token as string])).toEqual(["settled", "settled"]);
+  await until("then they are silent", async () => (await members(`$queue:${name}`)).join() === "other");
+});
+
+test("of a subscription's silent consumer others get what it held, before the deadline; an extension is a sign of life", async () => {
+  const name = `silent-${++queues}`;
+  const source = subscription(service.url, name);
+  await put(source.url, { stream: name, mode: "exclusive", from: "beginning", consumerTimeout: "1m" });
+  await append(service.url, name, [
+    { type: "Job", data: 1 },
+    { type: "Job", data: 2 },
+  ]);
+  const [extended] = await claim(source, { consumer: "extends", visibilityTimeout: "1h" });
+  const [lost] = await claim(source, { consumer: "silent", visibilityTimeout: "1h" });
+  await silence(name, ["extends"], 50);
+  const seen = async () =>
+    Date.parse((await send<{ lastSeenAt: string }>(`${source.url}/consumers/extends`)).body.lastSeenAt);
+  const before = await seen();
+  await post(`${source.url}/extensions`, { tokens: [extended?.token], visibilityTimeout: "1h" });
+  expect(await seen()).toBeGreaterThan(before + 40_000);
+  await silence(name, ["silent"], 70);
+  const [taken] = await claim(source, { consumer: "other", wait: "20s" });
+  expect([taken?.event.id, taken?.attempt]).toEqual([lost?.event.id as string, 2]);
+  expect(await ack(source, [extended?.token as string, lost?.token as string])).toEqual(["settled", "stale"]);
 });
 
 test("a waiting claim is answered as soon as something is enqueued, and with nothing when its time is over", async () => {

@@ -153,7 +153,7 @@ describe("a configuration that is not valid is refused, and the path says where:
     ["/backoff", { backoff: { initial: "1s" } }],
     ["/visibilityTimeout", { type: "ephemeral", visibilityTimeout: "0s" }],
     ["/visibilityTimeout", { type: "ephemeral", visibilityTimeout: 30 }],
-    ["/visibilityTimeout", { type: "ephemeral", visibilityTimeout: "8d" }],
+    ["/visibilityTimeout", { type: "ephemeral", visibilityTimeout: "13h" }],
     ["/maxAttempts", { type: "ephemeral", maxAttempts: 0 }],
     ["/maxAttempts", { type: "ephemeral", maxAttempts: "5" }],
     ["/backoff", { type: "ephemeral", backoff: [] }],

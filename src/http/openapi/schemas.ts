@@ -70,7 +70,7 @@ const maxAge = orNull(
 const maxBytes = "The oldest events are removed beyond this size";
 const maxEvents = "The oldest events are removed beyond this number";
 const visibilityTimeout = orNull(
-  duration("Of an ephemeral stream: how long a delivery may take until the event is handed out again"),
+  duration("Of an ephemeral stream: how long a delivery may take until the event is handed out again, 100ms to 12h"),
 );
 const backoff = "Of an ephemeral stream: pauses between deliveries of one event";
 

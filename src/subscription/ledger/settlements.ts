@@ -165,6 +165,14 @@ export function createSettlements(options: SettlementsOptions): Settlements {
     return results;
   }
 
+  /** Who extends works on it. A statement of its own: members are locked before cursors, which an extension has locked. */
+  async function noteAlive(groups: readonly Group[]): Promise<void> {
+    if (groups.length === 0) return;
+    await again((sql) => callConsumersSeen(sql, groups)).catch((error: unknown) =>
+      log.warn({ err: error }, "a sign of life was lost"),
+    );
+  }
+
   const names = { [settled]: "settled", [alreadySettled]: "already-settled", [stale]: "stale" } as const;
   const name = (code: number) => names[code as keyof typeof names];
 
@@ -201,6 +209,7 @@ export function createSettlements(options: SettlementsOptions): Settlements {
         };
       }
       const { codes, deadline } = await again((sql) => callDeliveryExtend(sql, sorted.groups, extensionMs));
+      await noteAlive(sorted.groups.filter((_, g) => codes[g]?.includes(settled)));
       const results = collect(sorted, codes);
       // What is given twice is extended, not settled.
       for (const [place, before] of sorted.repeated) results[place] = results[before] as number;
@@ -284,4 +293,9 @@ async function callDeliveryExtend(
       ${l.consumers}::text[], ${l.firsts}::int[], ${l.counts}::int[], ${l.positions}::bigint[], ${extensionMs})`;
   const row = rows[0] as { results: string; deadline: string };
   return { codes: cut(groups, row.results), deadline: row.deadline };
+}
+
+async function callConsumersSeen(sql: Sql, groups: readonly Group[]): Promise<void> {
+  const { cursors, steps, parts } = listsOf(groups);
+  await sql`select consumers_seen(${cursors}::bigint[], ${steps}::bigint[], ${parts}::smallint[])`;
 }
