@@ -46,6 +46,8 @@ export type DeskOptions = {
   announce: () => void;
   /** Bytes that may be read ahead, as long as all desks together have room. */
   mayReadAhead: () => boolean;
+  /** Bytes of a group's events that are kept for members who take them later; others are read again. */
+  keptBytes: number;
   log: Log;
 };
 
@@ -53,6 +55,8 @@ export type DeskOptions = {
 type Waiting = Claim & {
   /** In which round over all claims it was asked for last. */
   asked: number;
+  /** How many calls have handed out something to others, and nothing to this one. */
+  inVain: number;
   /** As of its last call: what the subscription promises may change while it waits. */
   leased: boolean;
 };
@@ -60,6 +64,12 @@ type Waiting = Claim & {
 /** Events of one call at most, and claims. */
 const maxEvents = 1_000;
 const maxClaims = 64;
+/**
+ * Calls that hand out something to others, but nothing to a claim that cannot wait: then there is nothing for it now. In a
+ * group what is its may lie further back.
+ */
+const maxInVain = 2;
+const maxInVainOfGroup = 8;
 /** Time between two looks for what is due, in milliseconds: while there is other work, and while there is none. */
 const busyLookMs = 250;
 /** How long a call waits for more claims when the last one served several, in milliseconds. */
@@ -216,11 +226,8 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     const noted = await ending.note(found, subscription.revision);
     if (noted !== "ok") return refused(noted);
     asked = false;
-    let asking = claims.filter((claim) => claim.asked !== pass).slice(0, maxClaims);
-    if (asking.length === 0) {
-      pass++;
-      asking = claims.slice(0, maxClaims);
-    }
+    if (claims.every((claim) => claim.asked === pass)) pass++;
+    const asking = claims.slice(0, maxClaims);
     for (const claim of asking) {
       claim.asked = pass;
       claim.leased = isLeased(claim);
@@ -258,7 +265,8 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     if (outcome.portions.some(({ claimant }) => !asking[claimant]?.leased) && (await ending.isAt(place)))
       await endings.review([cursor]);
     await hand(asking, outcome.step, outcome.portions);
-    ahead.forgetPassed(isGroup());
+    ahead.forgetPassed(isGroup() ? options.keptBytes : 0);
+    passOver(asking, outcome.portions);
     if (outcome.others) options.announce();
     if (before === null || outcome.portions.length > 0) return true;
     if (isOver && place === before) return finish();
@@ -279,6 +287,21 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     const isTooFew = taken === -1;
     candidatesNeeded = isTooFew ? candidatesNeeded * 1.5 : Math.max(taken * 1.2, candidatesNeeded * 0.9);
     candidatesNeeded = Math.min(Math.ceil(candidatesNeeded) + sparePositions, maxEvents);
+  }
+
+  /** Who got nothing is asked again behind those who have waited for longer; who cannot wait does not wait for the others either. */
+  function passOver(asking: readonly Waiting[], portions: readonly Portion[]): void {
+    const left = asking.filter((claim) => claims.includes(claim));
+    const served = new Set(portions.map(({ claimant }) => asking[claimant]?.consumer));
+    // Where all that there was is gone, it may be the next call's turn; and the claims of a member share what is the member's.
+    const isLeftOver = isGroup() || (ahead.candidates()?.events.length ?? 0) > 0;
+    const isPassedOver = ({ consumer }: Waiting) =>
+      isLeftOver && served.size > 0 && !(isGroup() && served.has(consumer));
+    for (const claim of left) if (isPassedOver(claim)) claim.inVain++;
+    const most = isGroup() ? maxInVainOfGroup : maxInVain;
+    const answered = left.filter((claim) => claim.impatient && claim.inVain >= most);
+    claims = [...claims.filter((claim) => !left.includes(claim)), ...left.filter((claim) => !answered.includes(claim))];
+    for (const claim of answered) claim.resolve({ deliveries: [], leases: [] });
   }
 
   function noteLook(asking: readonly Waiting[], outcome: Extract<ClaimOutcome, { status: "ok" }>): void {
@@ -412,7 +435,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     /** Takes its place in the queue; returns the way to give up. */
     push(claim: Claim): () => void {
       usedAt = performance.now();
-      const waiting: Waiting = { ...claim, asked: 0, leased: true };
+      const waiting: Waiting = { ...claim, asked: 0, inVain: 0, leased: true };
       claims.push(waiting);
       asked = true;
       // Who had no credit for it has left it to whoever has.
@@ -448,7 +471,9 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
       for (const claim of claims.splice(0)) claim.resolve({ deliveries: [], leases: [] });
     },
     idleMs: () => (claims.length > 0 || running ? 0 : performance.now() - usedAt),
-    aheadBytes: ahead.bytes,
+    aheadBytes: ahead.aheadBytes,
+    passedBytes: ahead.passedBytes,
+    forgetPassed: () => ahead.forgetPassed(0),
     /** Turns everyone away, and waits for the call under way. */
     async stop(reason: unknown): Promise<void> {
       abort.abort(reason);

@@ -3,6 +3,7 @@ import { shuttingDown } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { arrayLiteral } from "../../storage/lists.ts";
 import type { Pool } from "../../storage/pool.ts";
+import { runAgain } from "../../storage/retry.ts";
 import { removalsOf } from "../../stream/event.ts";
 import type { Tail, TailBatch } from "../../stream/tail.ts";
 import type { Subscription } from "../registry/subscription.ts";
@@ -85,6 +86,9 @@ export type LedgerOptions = {
 const idleDeskMs = 10_000;
 /** Bytes of events that all desks may have read ahead. */
 const maxAheadBytes = 64_000_000;
+/** Bytes that the desk of a group keeps of what its cursor has passed, and that all of them keep for longer than a moment. */
+const keptBytes = 8_000_000;
+const maxKeptBytes = 32_000_000;
 
 export function createLedger(options: LedgerOptions): Ledger {
   const { pool, tail, tokens, log, announce } = options;
@@ -160,7 +164,7 @@ export function createLedger(options: LedgerOptions): Ledger {
         tokens,
         async call(call) {
           claims++;
-          return pool.run((sql) => callDeliveryClaim(sql, call));
+          return runAgain(pool, (sql) => callDeliveryClaim(sql, call));
         },
         endings: options.endings,
         reload: () => options.findById(subscription.id),
@@ -171,6 +175,7 @@ export function createLedger(options: LedgerOptions): Ledger {
         putBack: (leases) => background(putBack(cursor, leases)),
         announce: () => announce([cursor]),
         mayReadAhead: () => aheadBytes < maxAheadBytes,
+        keptBytes: upTo === undefined ? keptBytes : 0,
         log,
       },
       subscription,
@@ -193,7 +198,7 @@ export function createLedger(options: LedgerOptions): Ledger {
   async function putBack(cursor: number, leases: Handout["leases"]): Promise<void> {
     if (leases.length === 0) return;
     const { steps, parts } = listsOf(leases);
-    await pool.run((sql) => sql`select delivery_put_back(${cursor}, ${steps}::bigint[], ${parts}::smallint[])`);
+    await runAgain(pool, (sql) => sql`select delivery_put_back(${cursor}, ${steps}::bigint[], ${parts}::smallint[])`);
     onReturned(cursor);
   }
 
@@ -216,11 +221,16 @@ export function createLedger(options: LedgerOptions): Ledger {
 
   const sweeper = setInterval(() => {
     aheadBytes = 0;
+    let passedBytes = 0;
     const sweep = (desk: Desk, upTo: number | undefined) => {
       if (desk.idleMs() > idleDeskMs) {
         void desk.stop(shuttingDown());
         remove(desk, upTo);
-      } else aheadBytes += desk.aheadBytes();
+        return;
+      }
+      aheadBytes += desk.aheadBytes();
+      passedBytes += desk.passedBytes();
+      if (passedBytes > maxKeptBytes) desk.forgetPassed();
     };
     for (const desk of desks.values()) sweep(desk, undefined);
     for (const some of bounded.values()) for (const [upTo, desk] of some) sweep(desk, upTo);

@@ -2,9 +2,6 @@
 import { type Removals, type StoredEvent, sizeOf } from "../../stream/event.ts";
 import type { Candidates } from "./candidates.ts";
 
-/** Bytes of events behind which the cursor has moved, which wait for other members of a group; the oldest are read again. */
-const maxPassedBytes = 8_000_000;
-
 export function createReadAhead() {
   let ahead: Candidates | null = null;
   /** Those ahead and those passed, in the order in which they were read. */
@@ -65,10 +62,10 @@ export function createReadAhead() {
       }
       place = to;
     },
-    /** What was passed is kept only where it may be handed out later, to another. */
-    forgetPassed(keepSome: boolean): void {
+    /** Of what was passed so many bytes are kept, of what was read last: it may be handed out later, to another. */
+    forgetPassed(keptBytes: number): void {
       for (const position of events.keys()) {
-        if (position > place || passedBytes <= (keepSome ? maxPassedBytes : 0)) break;
+        if (position > place || passedBytes <= keptBytes) break;
         take(position);
       }
     },
@@ -83,8 +80,8 @@ export function createReadAhead() {
     },
     /** About the memory that what lies ahead takes, in bytes. */
     aheadBytes: () => bytes - passedBytes,
-    /** The same of all that is kept. */
-    bytes: () => bytes,
+    /** The same of what was passed. */
+    passedBytes: () => passedBytes,
   };
 }
 

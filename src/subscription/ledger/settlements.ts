@@ -3,8 +3,8 @@ import { createBatcher } from "../../base/batcher.ts";
 import { internalError } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { arrayLiteral, nameList, readNumbers } from "../../storage/lists.ts";
-import { classify } from "../../storage/pg-errors.ts";
 import type { Pool, Sql } from "../../storage/pool.ts";
+import { runAgain } from "../../storage/retry.ts";
 import { type Lease, settledToken, type Tokens } from "./token.ts";
 
 /** What became of a token: `settled` now, `already-settled` before, or `stale`: no token (any more) for an event that is open. */
@@ -62,7 +62,6 @@ const alreadySettled = 1;
 const stale = 2;
 const maxBatchTokens = 5_000;
 const statementsInFlight = 2;
-const maxAttempts = 4;
 
 export function createSettlements(options: SettlementsOptions): Settlements {
   const { pool, tokens, onSettled, onReturned, log } = options;
@@ -81,7 +80,7 @@ export function createSettlements(options: SettlementsOptions): Settlements {
   });
 
   async function flush(batch: Pending[]): Promise<void> {
-    const groups = batch.flatMap((pending) => pending.groups);
+    const groups = batch.flatMap((pending) => pending.groups).sort(byLease);
     let codes: number[][];
     try {
       codes = await again((sql) => callDeliverySettle(sql, groups));
@@ -91,11 +90,8 @@ export function createSettlements(options: SettlementsOptions): Settlements {
     }
     await review(groups);
     onSettled(new Set(groups.map((group) => group.lease.cursor)));
-    let at = 0;
-    for (const pending of batch) {
-      pending.resolve(codes.slice(at, at + pending.groups.length));
-      at += pending.groups.length;
-    }
+    const codesOf = new Map(groups.map((group, i) => [group, codes[i] as number[]]));
+    for (const pending of batch) pending.resolve(pending.groups.map((group) => codesOf.get(group) as number[]));
   }
 
   /** Before the answer, so that whoever has settled the last event finds its subscription completed. */
@@ -105,17 +101,11 @@ export function createSettlements(options: SettlementsOptions): Settlements {
     if (cursors.size > 0) await options.review(cursors);
   }
 
-  /** Tries a few times what was rolled back for a passing reason, such as a deadlock. */
-  async function again<T>(task: (sql: Sql) => Promise<T>): Promise<T> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        counters.statements++;
-        return await pool.run(task);
-      } catch (error) {
-        if (classify(error).kind !== "retry" || attempt === maxAttempts) throw error;
-      }
-    }
-  }
+  const again = <T>(task: (sql: Sql) => Promise<T>): Promise<T> =>
+    runAgain(pool, (sql) => {
+      counters.statements++;
+      return task(sql);
+    });
 
   /** Sorts the tokens by their leases; what is none of ours is stale. */
   function sort({ subscription, consumer, tokens: list }: TokenList): Sorted {
@@ -147,11 +137,7 @@ export function createSettlements(options: SettlementsOptions): Settlements {
       entries.sort(([a], [b]) => a - b);
       return { ...group, positions: entries.map(([position]) => position), places: entries.map(([, place]) => place) };
     });
-    // In one order for all, so that two statements never wait for each other.
-    groups.sort(
-      (a, b) => a.lease.cursor - b.lease.cursor || a.lease.step - b.lease.step || a.lease.part - b.lease.part,
-    );
-    return { groups, results, repeated };
+    return { groups: groups.sort(byLease), results, repeated };
   }
 
   /** The results of all tokens, from those of the groups. A token that is given twice is settled once. */
@@ -219,6 +205,11 @@ export function createSettlements(options: SettlementsOptions): Settlements {
     counters: () => counters,
     stop: () => batcher.idle(),
   };
+}
+
+/** In one order for all, so that two statements never wait for each other. */
+function byLease({ lease: a }: Group, { lease: b }: Group): number {
+  return a.cursor - b.cursor || a.step - b.step || a.part - b.part;
 }
 
 /** The groups, cut where the cursor changes. */
