@@ -28,7 +28,7 @@ import { readStreamStarts } from "./stream/stream-head.ts";
 import { createTail } from "./stream/tail.ts";
 import { createUpkeep } from "./stream/upkeep.ts";
 import { createLocks } from "./subscription/exactly-once/locks.ts";
-import { createFollowers } from "./subscription/follow.ts";
+import { createFollowers } from "./subscription/following/follow.ts";
 import { createUnreadGauge } from "./subscription/receipts/unread-gauge.ts";
 import { readFigures } from "./subscription/registry/figures.ts";
 import { type Subscriptions, startSubscriptions } from "./subscription/subscriptions.ts";

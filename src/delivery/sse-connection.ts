@@ -4,7 +4,7 @@ import { classify } from "../storage/pg-errors.ts";
 import type { StoredEvent } from "../stream/event.ts";
 import { isPathError } from "../stream/path-filter.ts";
 import type { Cursor } from "../stream/resolve.ts";
-import type { Encoder, EndReason, Outlet } from "../subscription/follower.ts";
+import type { Encoder, EndReason, Outlet } from "../subscription/following/follower.ts";
 import type { ByteSink } from "./byte-sink.ts";
 import { encodeEvents, encodeFrame, type IdKind } from "./sse-frame.ts";
 

@@ -2,8 +2,8 @@
 import type { Principal } from "../base/principal.ts";
 import type { Cursor } from "../stream/resolve.ts";
 import type { Selection } from "../stream/selection.ts";
-import type { Followers } from "../subscription/follow.ts";
-import type { UpTo } from "../subscription/follower.ts";
+import type { Followers } from "../subscription/following/follow.ts";
+import type { UpTo } from "../subscription/following/follower.ts";
 import { ByteSink } from "./byte-sink.ts";
 import { heartbeatFrame, SseConnection } from "./sse-connection.ts";
 import type { IdKind } from "./sse-frame.ts";

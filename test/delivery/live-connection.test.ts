@@ -4,7 +4,7 @@ import { createLog } from "../../src/base/log.ts";
 import { everyone } from "../../src/base/principal.ts";
 import { createLiveConnection } from "../../src/delivery/live/connection.ts";
 import type { LiveStream } from "../../src/delivery/live/membership.ts";
-import type { FollowRequest } from "../../src/subscription/follower.ts";
+import type { FollowRequest } from "../../src/subscription/following/follower.ts";
 import { until } from "../support/until.ts";
 
 const bytes = new TextEncoder().encode("data: x\n\n");

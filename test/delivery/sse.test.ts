@@ -4,7 +4,7 @@ import { everyone } from "../../src/base/principal.ts";
 import { ByteSink } from "../../src/delivery/byte-sink.ts";
 import { encodeEvents, encodeFrame } from "../../src/delivery/sse-frame.ts";
 import { createSseHub } from "../../src/delivery/sse-hub.ts";
-import type { Followers } from "../../src/subscription/follow.ts";
+import type { Followers } from "../../src/subscription/following/follow.ts";
 import { storedEvent } from "../support/events.ts";
 import { everything } from "../support/followers.ts";
 

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { createLog } from "../../src/base/log.ts";
 import type { TailBatch } from "../../src/stream/tail.ts";
-import { createPredicateEvaluator } from "../../src/subscription/predicate-evaluator.ts";
+import { createPredicateEvaluator } from "../../src/subscription/following/predicate-evaluator.ts";
 import { storedEvent } from "../support/events.ts";
 import { until } from "../support/until.ts";
 

@@ -8,8 +8,8 @@ import type { StoredEvent } from "../../src/stream/event.ts";
 import { readTail } from "../../src/stream/page.ts";
 import { readStreamStarts } from "../../src/stream/stream-head.ts";
 import { createTail, type Tail } from "../../src/stream/tail.ts";
-import { createFollowers, type Follower, type Followers } from "../../src/subscription/follow.ts";
-import type { FollowRequest } from "../../src/subscription/follower.ts";
+import { createFollowers, type Follower, type Followers } from "../../src/subscription/following/follow.ts";
+import type { FollowRequest } from "../../src/subscription/following/follower.ts";
 import { testSchema } from "./postgres.ts";
 import { until } from "./until.ts";
 

@@ -4,7 +4,7 @@ import type { Log } from "../../base/log.ts";
 import { withstand } from "../../storage/withstand.ts";
 import { envelope, type StoredEvent } from "../../stream/event.ts";
 import { type Feed, type FeedDependencies, openFeed } from "../../subscription/feed.ts";
-import type { Encoder } from "../../subscription/follower.ts";
+import type { Encoder } from "../../subscription/following/follower.ts";
 import { ByteSink } from "../byte-sink.ts";
 import { encodeDeliveries } from "../delivery-frames.ts";
 import { encodeFrame, type Frame } from "../sse-frame.ts";

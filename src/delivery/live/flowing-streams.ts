@@ -1,8 +1,8 @@
 // The streams that flow on a live connection, and how far the reader is in all of them.
 import type { Principal } from "../../base/principal.ts";
 import type { Cursor } from "../../stream/resolve.ts";
-import type { Follower, Followers } from "../../subscription/follow.ts";
-import type { Outlet } from "../../subscription/follower.ts";
+import type { Follower, Followers } from "../../subscription/following/follow.ts";
+import type { Outlet } from "../../subscription/following/follower.ts";
 import type { LiveNote, LiveStream } from "./membership.ts";
 
 export type FlowingStreamsOptions = {

@@ -1,8 +1,8 @@
 // Evaluates payload predicates for the live end: each distinct path once for all that has come since its last evaluation.
-import type { Log } from "../base/log.ts";
-import { sizeOf } from "../stream/event.ts";
-import type { Evaluated } from "../stream/path-filter.ts";
-import type { TailBatch } from "../stream/tail.ts";
+import type { Log } from "../../base/log.ts";
+import { sizeOf } from "../../stream/event.ts";
+import type { Evaluated } from "../../stream/path-filter.ts";
+import type { TailBatch } from "../../stream/tail.ts";
 
 export type PredicateEvaluator = {
   /** Takes a batch for a path; `onEvaluated` is called with each batch, in order. */

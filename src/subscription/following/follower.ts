@@ -1,9 +1,9 @@
 // A follower of the log: what is asked of it, where it stands, and how it goes on through a piece of the log.
-import type { Principal } from "../base/principal.ts";
-import { removalsOf, type StoredEvent } from "../stream/event.ts";
-import type { Cursor } from "../stream/resolve.ts";
-import type { Selection } from "../stream/selection.ts";
-import type { TailBatch } from "../stream/tail.ts";
+import type { Principal } from "../../base/principal.ts";
+import { removalsOf, type StoredEvent } from "../../stream/event.ts";
+import type { Cursor } from "../../stream/resolve.ts";
+import type { Selection } from "../../stream/selection.ts";
+import type { TailBatch } from "../../stream/tail.ts";
 import type { FollowerState } from "./follower-state.ts";
 
 export type EndReason = "to" | "limit" | "failed";

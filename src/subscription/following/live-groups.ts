@@ -1,8 +1,8 @@
 // The live set: groups of equal followers, to whom the tail's batches are passed on as they come.
-import { type StoredEvent, sizeOf } from "../stream/event.ts";
-import type { Cursor } from "../stream/resolve.ts";
-import { createMatcher, selectionKey } from "../stream/selection.ts";
-import type { TailBatch } from "../stream/tail.ts";
+import { type StoredEvent, sizeOf } from "../../stream/event.ts";
+import type { Cursor } from "../../stream/resolve.ts";
+import { createMatcher, selectionKey } from "../../stream/selection.ts";
+import type { TailBatch } from "../../stream/tail.ts";
 import {
   capped,
   type EndReason,

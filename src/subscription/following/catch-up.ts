@@ -1,15 +1,15 @@
 // Brings a follower from where it stands to the live set: through the database, then through the ring.
-import { Problem } from "../base/errors.ts";
-import type { Log } from "../base/log.ts";
-import { pause } from "../base/pause.ts";
-import type { Semaphore } from "../base/semaphore.ts";
-import { isOutage } from "../storage/pg-errors.ts";
-import type { Pool } from "../storage/pool.ts";
-import { readPage } from "../stream/page.ts";
-import { isPathError } from "../stream/path-filter.ts";
-import { isUnfiltered } from "../stream/selection.ts";
-import { readFirstOffset, readLastOffsetUpTo, type StreamStart } from "../stream/stream-head.ts";
-import type { Tail } from "../stream/tail.ts";
+import { Problem } from "../../base/errors.ts";
+import type { Log } from "../../base/log.ts";
+import { pause } from "../../base/pause.ts";
+import type { Semaphore } from "../../base/semaphore.ts";
+import { isOutage } from "../../storage/pg-errors.ts";
+import type { Pool } from "../../storage/pool.ts";
+import { readPage } from "../../stream/page.ts";
+import { isPathError } from "../../stream/path-filter.ts";
+import { isUnfiltered } from "../../stream/selection.ts";
+import { readFirstOffset, readLastOffsetUpTo, type StreamStart } from "../../stream/stream-head.ts";
+import type { Tail } from "../../stream/tail.ts";
 import { capped, isReached, type Member, walk } from "./follower.ts";
 import type { LiveGroups } from "./live-groups.ts";
 

@@ -1,11 +1,11 @@
 // Followers of the log: each catches up from where it stands, joins the live set, and leaves it when its reader falls behind.
-import type { Log } from "../base/log.ts";
-import { createSemaphore, type Semaphore } from "../base/semaphore.ts";
-import type { Pool } from "../storage/pool.ts";
-import { evaluatePath } from "../stream/path-filter.ts";
-import type { Cursor } from "../stream/resolve.ts";
-import type { StreamStart } from "../stream/stream-head.ts";
-import type { Tail } from "../stream/tail.ts";
+import type { Log } from "../../base/log.ts";
+import { createSemaphore, type Semaphore } from "../../base/semaphore.ts";
+import type { Pool } from "../../storage/pool.ts";
+import { evaluatePath } from "../../stream/path-filter.ts";
+import type { Cursor } from "../../stream/resolve.ts";
+import type { StreamStart } from "../../stream/stream-head.ts";
+import type { Tail } from "../../stream/tail.ts";
 import { createCatchUp } from "./catch-up.ts";
 import { type Encoder, type FollowRequest, type Group, standsAt } from "./follower.ts";
 import type { FollowerState } from "./follower-state.ts";
