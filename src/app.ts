@@ -311,7 +311,7 @@ async function startParts(
     deadLetters: { deadLetters: subscriptions.deadLetters, catalog, reads, body, log },
     consume: { catalog, streams: subscriptionStreams, isDraining, isFull, log },
     receipts: { receipts, catalog, body },
-    processed: { processed, catalog, body },
+    processed: { processed, catalog, reads, body },
     locks: { locks, body },
     operations: {
       checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),
