@@ -27,6 +27,7 @@ import { readHead } from "./stream/resolve.ts";
 import { readStreamStarts } from "./stream/stream-head.ts";
 import { createTail } from "./stream/tail.ts";
 import { createUpkeep } from "./stream/upkeep.ts";
+import { type Consume, createLocalConsumption } from "./subscription/consume.ts";
 import { createLocks } from "./subscription/exactly-once/locks.ts";
 import { createFollowers } from "./subscription/follow.ts";
 import { createUnreadGauge } from "./subscription/receipts/unread-gauge.ts";
@@ -40,6 +41,8 @@ export type App = {
   head: number;
   /** What this process measured. */
   measure: () => Promise<ProcessMetrics>;
+  /** Consumes a subscription in this process. */
+  consume: Consume;
   /** Drains: no new requests, event streams told to come back, appends finished; then stops everything. */
   stop: () => Promise<void>;
 };
@@ -212,8 +215,10 @@ async function startParts(
     bufferBytes: config.connectionBufferBytes,
   });
 
+  const feeds = { ...subscriptions, log };
+  const local = createLocalConsumption({ ...feeds, settlements: ledger });
   const subscriptionStreams = createSubscriptionStreams({
-    feeds: { ...subscriptions, log },
+    feeds,
     heartbeatMs: config.heartbeatMs,
     retryMs: config.retryMs,
     bufferBytes: config.connectionBufferBytes,
@@ -223,7 +228,7 @@ async function startParts(
   const live = createLiveHub({
     memberships: liveMemberships,
     followers,
-    feeds: { ...subscriptions, log },
+    feeds,
     locate: (stream, position) => reads.run((sql) => locateStream(sql, stream, position, tail.head())),
     head: tail.head,
     bufferBytes: config.connectionBufferBytes,
@@ -331,7 +336,7 @@ async function startParts(
     draining = true;
     log.info("draining");
     hub.stop();
-    const ended = Promise.all([subscriptionStreams.stop(), live.stop()]);
+    const ended = Promise.all([subscriptionStreams.stop(), live.stop(), local.stop(config.shutdownMs)]);
     ledger.drain();
     locks.drain();
     const late = setTimeout(() => void listening.stop(true), config.shutdownMs);
@@ -339,7 +344,8 @@ async function startParts(
     await ended;
     clearTimeout(late);
   });
-  return { url: listening.url, port: listening.port, head: tail.head(), measure: metrics.measure };
+  const { url, port } = listening;
+  return { url, port, head: tail.head(), measure: metrics.measure, consume: local.consume };
 }
 
 async function prepareSchema(config: Config, database: Database, log: Log): Promise<void> {
