@@ -576,6 +576,7 @@ begin
   select k.id into shared from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = '' for no key update;
   if exists (select from deliveries d where d.cursor_id = shared and d.consumer = p_name and d.consumer > '') then return null; end if;
   delete from consumers c where c.subscription_id = p_subscription and c.name = p_name;
+  raise notice using errcode = 'SL003', message = 'a member left', detail = 1;
   if shared is not null then perform group_rebalance(shared); end if;
   return shared;
 end $function$;
@@ -1348,6 +1349,10 @@ begin
       taken := taken + cardinality(gone.positions);
     end;
   end loop;
+  -- For whoever counts: the process that called, in whatever function.
+  if taken > 0 and p_steps is null and p_consumer is null then
+    raise notice using errcode = 'SL001', message = 'leases ran out', detail = taken;
+  end if;
   return taken;
 end $function$;
 
@@ -1414,6 +1419,7 @@ declare
   s subscriptions;
   now_at constant timestamptz := clock_timestamp();
   dead bigint[];
+  letters int;
   marked bigint[];
   again record;
 begin
@@ -1458,8 +1464,10 @@ begin
         set consumer = excluded.consumer, reason = excluded.reason, attempts = excluded.attempts,
             first_error = excluded.first_error, first_at = excluded.first_at,
             last_error = excluded.last_error, last_at = excluded.last_at, dead_at = excluded.dead_at
+      returning position
   )
-  select array_agg(g.position) into dead from given_up g;
+  select array_agg(g.position), (select count(*) from kept) into dead, letters from given_up g;
+  if letters > 0 then raise notice using errcode = 'SL002', message = 'events became dead letters', detail = letters; end if;
   delete from replayed_letters r where r.position = any(dead) and r.cursor_id = p_cursor;
 
   if p_keys is not null then
