@@ -576,6 +576,7 @@ begin
   select k.id into shared from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = '' for no key update;
   if exists (select from deliveries d where d.cursor_id = shared and d.consumer = p_name and d.consumer > '') then return null; end if;
   delete from consumers c where c.subscription_id = p_subscription and c.name = p_name;
+  raise notice using errcode = 'SL003', message = 'a member left', detail = 1;
   if shared is not null then perform group_rebalance(shared); end if;
   return shared;
 end $function$;
@@ -1373,6 +1374,10 @@ begin
       taken := taken + cardinality(gone.positions);
     end;
   end loop;
+  -- For whoever counts: the process that called, in whatever function.
+  if taken > 0 and p_steps is null and p_consumer is null then
+    raise notice using errcode = 'SL001', message = 'leases ran out', detail = taken;
+  end if;
   return taken;
 end $function$;
 
@@ -1439,6 +1444,7 @@ declare
   s subscriptions;
   now_at constant timestamptz := clock_timestamp();
   dead bigint[];
+  letters int;
   marked bigint[];
   again record;
 begin
@@ -1483,8 +1489,10 @@ begin
         set consumer = excluded.consumer, reason = excluded.reason, attempts = excluded.attempts,
             first_error = excluded.first_error, first_at = excluded.first_at,
             last_error = excluded.last_error, last_at = excluded.last_at, dead_at = excluded.dead_at
+      returning position
   )
-  select array_agg(g.position) into dead from given_up g;
+  select array_agg(g.position), (select count(*) from kept) into dead, letters from given_up g;
+  if letters > 0 then raise notice using errcode = 'SL002', message = 'events became dead letters', detail = letters; end if;
   delete from replayed_letters r where r.position = any(dead) and r.cursor_id = p_cursor;
 
   if p_keys is not null then
@@ -1521,6 +1529,10 @@ CREATE OR REPLACE FUNCTION delivery_put_back(p_cursor bigint, p_steps bigint[], 
 AS $function$
 declare
   held record;
+  back bigint[] := '{}';
+  back_keys bigint[] := '{}';
+  keyed boolean := false;
+  marked bigint[];
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
   if not found then return; end if;
@@ -1530,9 +1542,31 @@ begin
       returning d.step, d.part, d.positions, d.keys
   loop
     perform delivery_revoke(p_cursor, held.step, held.part, held.positions);
-    if held.keys is not null then perform group_revoke(p_cursor, held.positions, held.keys, null); end if;
-    perform delivery_wait(p_cursor, held.positions, held.keys, clock_timestamp());
+    keyed := keyed or held.keys is not null;
+    back := back || held.positions;
+    back_keys := back_keys || coalesce(held.keys, array_fill(null::bigint, array[cardinality(held.positions)]));
   end loop;
+  marked := processed_settle(p_cursor, back);
+  -- All at once, so that those of a key come again in its order, whichever leases they were in.
+  select array_agg(u.position order by u.position), array_agg(u.key order by u.position) into back, back_keys
+    from unnest(back, back_keys) u(position, key) where u.position <> all(marked);
+  if back is null then return; end if;
+  if keyed then perform group_revoke(p_cursor, back, back_keys, null); end if;
+  perform delivery_wait(p_cursor, back, case when keyed then back_keys end, clock_timestamp());
+end $function$;
+
+CREATE OR REPLACE FUNCTION delivery_put_back_held(p_cursor bigint, p_consumer text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
+  if not found then return; end if;
+  perform delivery_put_back(p_cursor, array_agg(h.step), array_agg(h.part))
+    from (select distinct d.step, d.part from deliveries d
+          where d.cursor_id = p_cursor and d.consumer = p_consumer and d.consumer > '' and d.state = 'leased'
+            and d.due > clock_timestamp()) h
+    having count(*) > 0;
 end $function$;
 
 CREATE OR REPLACE FUNCTION delivery_return(p_cursor bigint, p_steps bigint[], p_parts smallint[], p_consumers text[], p_firsts integer[], p_counts integer[], p_positions bigint[], p_action text, p_delay_ms bigint, p_reason text)

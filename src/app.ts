@@ -14,7 +14,7 @@ import { checkHealth } from "./ops/health.ts";
 import { watchLoopLag } from "./ops/loop-lag.ts";
 import { createMetrics, renderMetrics } from "./ops/metrics.ts";
 import type { ProcessMetrics } from "./ops/workers/messages.ts";
-import { type Connection, createDatabase, type Database } from "./storage/database.ts";
+import { type Connection, createDatabase, type Database, type DatabaseOptions } from "./storage/database.ts";
 import { startEmbedded } from "./storage/embedded.ts";
 import { assertCurrent, migrate } from "./storage/migrate.ts";
 import { createWake } from "./storage/wake.ts";
@@ -27,8 +27,10 @@ import { readHead } from "./stream/resolve.ts";
 import { readStreamStarts } from "./stream/stream-head.ts";
 import { createTail } from "./stream/tail.ts";
 import { createUpkeep } from "./stream/upkeep.ts";
+import { type Consume, createLocalConsumption } from "./subscription/consume.ts";
 import { createLocks } from "./subscription/exactly-once/locks.ts";
 import { createFollowers } from "./subscription/following/follow.ts";
+import { createTally } from "./subscription/ledger/tally.ts";
 import { createUnreadGauge } from "./subscription/receipts/unread-gauge.ts";
 import { readFigures } from "./subscription/registry/figures.ts";
 import { type Subscriptions, startSubscriptions } from "./subscription/subscriptions.ts";
@@ -40,6 +42,8 @@ export type App = {
   head: number;
   /** What this process measured. */
   measure: () => Promise<ProcessMetrics>;
+  /** Consumes a subscription in this process. */
+  consume: Consume;
   /** Drains: no new requests, event streams told to come back, appends finished; then stops everything. */
   stop: () => Promise<void>;
 };
@@ -70,9 +74,23 @@ export async function provideDatabase(
 }
 
 /** Connections to a database, as the configuration wants them. The caller stops it. */
-export function openDatabase(config: Config, connection: Connection, log: Log): Database {
+export function openDatabase(
+  config: Config,
+  connection: Connection,
+  log: Log,
+  onNotice: DatabaseOptions["onNotice"] = () => {},
+): Database {
   const { schema, poolSize, commandTimeoutMs } = config;
-  return createDatabase({ connection, schema, poolSize, commandTimeoutMs, appendsInFlight, claimsInFlight, log });
+  return createDatabase({
+    connection,
+    schema,
+    poolSize,
+    commandTimeoutMs,
+    appendsInFlight,
+    claimsInFlight,
+    onNotice,
+    log,
+  });
 }
 
 /** The place of a service among the workers of one port. */
@@ -113,7 +131,8 @@ async function startParts(
   stops: (() => Promise<void> | void)[],
   place: WorkerPlace | null,
 ): Promise<Omit<App, "stop">> {
-  const database = openDatabase(config, connection, log);
+  const tally = createTally();
+  const database = openDatabase(config, connection, log, tally.onNotice);
   stops.push(database.stop);
   await prepareSchema(config, database, log);
 
@@ -192,7 +211,8 @@ async function startParts(
   const { processedMs } = config;
   subscriptions = await startSubscriptions({ reads, claims, tail, announce: wake.sendCursors, processedMs, log });
   stops.push(subscriptions.stop);
-  const { catalog, consumption, ledger, processed, receipts, expiry } = subscriptions;
+  const { catalog, consumption, ledger, processed, receipts, expiry, deadLetters, membership } = subscriptions;
+  const { resets } = subscriptions;
 
   const locks = createLocks({ pool: claims, log });
   stops.push(locks.stop);
@@ -212,8 +232,10 @@ async function startParts(
     bufferBytes: config.connectionBufferBytes,
   });
 
+  const feeds = { ...subscriptions, log };
+  const local = createLocalConsumption({ ...feeds, settlements: ledger });
   const subscriptionStreams = createSubscriptionStreams({
-    feeds: { ...subscriptions, log },
+    feeds,
     heartbeatMs: config.heartbeatMs,
     retryMs: config.retryMs,
     bufferBytes: config.connectionBufferBytes,
@@ -223,7 +245,7 @@ async function startParts(
   const live = createLiveHub({
     memberships: liveMemberships,
     followers,
-    feeds: { ...subscriptions, log },
+    feeds,
     locate: (stream, position) => reads.run((sql) => locateStream(sql, stream, position, tail.head())),
     head: tail.head,
     bufferBytes: config.connectionBufferBytes,
@@ -251,7 +273,12 @@ async function startParts(
       liveConnections: live.counts,
       tail: tailState,
       forgetting: forgetting.counters,
-      ledger: () => ({ ...ledger.counts(), ...ledger.counters() }),
+      ledger: () => ({ ...ledger.counts(), ...ledger.counters(), expired: tally.counters().expired, resets: resets() }),
+      deadLetters: () => ({ ...deadLetters.counters(), created: tally.counters().dead }),
+      members: () => {
+        const { joined, removed, silent } = membership.counters();
+        return { joined, left: removed + tally.counters().left, silent };
+      },
       receipts: () => ({ ...receipts.counters(), ...expiry.counters() }),
       unread: createUnreadGauge(reads),
       processed: processed.counters,
@@ -292,7 +319,7 @@ async function startParts(
       hub: live,
       memberships: liveMemberships,
       catalog,
-      membership: subscriptions.membership,
+      membership,
       ledger,
       announce: (id) => wake.sendLive([id]),
       isDraining,
@@ -301,17 +328,17 @@ async function startParts(
     },
     consumers: {
       catalog,
-      membership: subscriptions.membership,
+      membership,
       reset: subscriptions.reset,
       reader: { pool: reads, knownHead: tail.head },
       reads,
       body,
       log,
     },
-    deadLetters: { deadLetters: subscriptions.deadLetters, catalog, reads, body, log },
+    deadLetters: { deadLetters, catalog, reads, body, log },
     consume: { catalog, streams: subscriptionStreams, isDraining, isFull, log },
     receipts: { receipts, catalog, body },
-    processed: { processed, catalog, body },
+    processed: { processed, catalog, reads, body },
     locks: { locks, body },
     operations: {
       checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),
@@ -331,7 +358,7 @@ async function startParts(
     draining = true;
     log.info("draining");
     hub.stop();
-    const ended = Promise.all([subscriptionStreams.stop(), live.stop()]);
+    const ended = Promise.all([subscriptionStreams.stop(), live.stop(), local.stop(config.shutdownMs)]);
     ledger.drain();
     locks.drain();
     const late = setTimeout(() => void listening.stop(true), config.shutdownMs);
@@ -339,7 +366,8 @@ async function startParts(
     await ended;
     clearTimeout(late);
   });
-  return { url: listening.url, port: listening.port, head: tail.head(), measure: metrics.measure };
+  const { url, port } = listening;
+  return { url, port, head: tail.head(), measure: metrics.measure, consume: local.consume };
 }
 
 async function prepareSchema(config: Config, database: Database, log: Log): Promise<void> {

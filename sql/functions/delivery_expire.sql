@@ -31,5 +31,9 @@ begin
       taken := taken + cardinality(gone.positions);
     end;
   end loop;
+  -- For whoever counts: the process that called, in whatever function.
+  if taken > 0 and p_steps is null and p_consumer is null then
+    raise notice using errcode = 'SL001', message = 'leases ran out', detail = taken;
+  end if;
   return taken;
 end $$;

@@ -11,6 +11,7 @@ declare
   s subscriptions;
   now_at constant timestamptz := clock_timestamp();
   dead bigint[];
+  letters int;
   marked bigint[];
   again record;
 begin
@@ -55,8 +56,10 @@ begin
         set consumer = excluded.consumer, reason = excluded.reason, attempts = excluded.attempts,
             first_error = excluded.first_error, first_at = excluded.first_at,
             last_error = excluded.last_error, last_at = excluded.last_at, dead_at = excluded.dead_at
+      returning position
   )
-  select array_agg(g.position) into dead from given_up g;
+  select array_agg(g.position), (select count(*) from kept) into dead, letters from given_up g;
+  if letters > 0 then raise notice using errcode = 'SL002', message = 'events became dead letters', detail = letters; end if;
   delete from replayed_letters r where r.position = any(dead) and r.cursor_id = p_cursor;
 
   if p_keys is not null then

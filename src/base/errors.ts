@@ -162,17 +162,18 @@ export const noReceipts = (subscription: string, mode: string) =>
     subscription,
     mode,
   });
-export const notProcessed = (subscription: string, eventId: string) =>
-  new Problem("not-processed", `Nobody has marked event ${eventId} of subscription ${subscription} as processed`, {
-    subscription,
-    eventId,
-  });
-export const alreadyProcessed = (subscription: string, eventId: string, at: string) =>
+/** What is consumed: a subscription, or the built-in queue of a stream. */
+export type Source = { subscription: string } | { stream: string };
+export const notProcessed = (of: Source, eventId: string) =>
+  new Problem("not-processed", `Nobody has marked event ${eventId} of ${nameOf(of)} as processed`, { ...of, eventId });
+export const alreadyProcessed = (of: Source, eventId: string, at: string) =>
   new Problem("already-processed", `Another delivery of event ${eventId} was marked as processed at ${at}`, {
-    subscription,
+    ...of,
     eventId,
     at,
   });
+const nameOf = (of: Source) =>
+  "stream" in of ? `the queue of stream ${of.stream}` : `subscription ${of.subscription}`;
 export const lockNotFound = (key: string) => new Problem("lock-not-found", `Nobody holds the lock ${key}`, { key });
 /** `leftMs`: until it runs out, in milliseconds. */
 export const lockHeld = (key: string, owner: string | null, expiresAt: string, leftMs: number) =>

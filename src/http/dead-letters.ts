@@ -1,18 +1,17 @@
 // Dead letters of subscriptions and queues: lists and shows them, puts them back, discards them.
 import { Type } from "@sinclair/typebox";
-import { deadLetterNotFound, forbidden, invalidRequest, notAQueue, streamNotFound } from "../base/errors.ts";
+import { deadLetterNotFound, invalidRequest } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Pool } from "../storage/pool.ts";
 import { envelope } from "../stream/event.ts";
-import { readStreamHeads } from "../stream/stream-head.ts";
 import type { Choice, DeadLetter, DeadLetters } from "../subscription/dead-letters.ts";
 import type { Catalog } from "../subscription/registry/catalog.ts";
-import { queueName, type Subscription } from "../subscription/registry/subscription.ts";
+import type { Subscription } from "../subscription/registry/subscription.ts";
 import type { BodyReader } from "./body.ts";
 import { type Exchange, type Handler, json } from "./context.ts";
 import { createJsonReader } from "./json-body.ts";
-import { readAfter, readNumber, readQuery, readStreamName } from "./parameters.ts";
-import { requireManage, visibleSubscription } from "./subscription-access.ts";
+import { readAfter, readNumber, readQuery } from "./parameters.ts";
+import { requireManage, visibleQueue, visibleSubscription } from "./subscription-access.ts";
 
 export type DeadLettersDependencies = {
   deadLetters: DeadLetters;
@@ -45,18 +44,11 @@ export function deadLettersHandlers(
   { deadLetters, catalog, reads, body, log }: DeadLettersDependencies,
   of: "subscription" | "queue",
 ): DeadLettersHandlers {
-  /** Null: a queue that nobody has used yet. Looking at a queue is no use of it. */
-  async function target({ params, principal }: Exchange): Promise<Subscription | null> {
-    if (of === "subscription") return visibleSubscription(catalog, principal, params.name);
-    const stream = readStreamName(params.name ?? "");
-    if (!principal.canRead(stream)) throw forbidden(`Reading stream ${stream} is not allowed`);
-    const found = await catalog.refresh(queueName(stream));
-    if (found !== null) return found;
-    const [head] = await reads.run((sql) => readStreamHeads(sql, [stream]));
-    if (head === undefined || !head.exists) throw streamNotFound(stream);
-    if (!head.configuration.ephemeral) throw notAQueue(stream);
-    return null;
-  }
+  /** Null: a queue that nobody has used yet. */
+  const target = ({ params, principal }: Exchange): Promise<Subscription | null> =>
+    of === "subscription"
+      ? visibleSubscription(catalog, principal, params.name)
+      : visibleQueue(catalog, reads, principal, params.name);
 
   async function chosen(exchange: Exchange): Promise<{ subscription: Subscription | null; choice: Choice }> {
     readQuery(exchange.request, []);

@@ -37,7 +37,7 @@ export type LiveDependencies = {
   memberships: LiveMemberships;
   catalog: Catalog;
   membership: Membership;
-  ledger: Pick<Ledger, "releaseConsumer">;
+  ledger: Pick<Ledger, "putBackHeld">;
   /** What flows on a connection has changed: whichever process has it open has to know. */
   announce: (id: string) => void;
   isDraining: () => boolean;
@@ -182,7 +182,7 @@ export function liveHandlers(dependencies: LiveDependencies): LiveHandlers {
       if (flowing === undefined) throw liveConnectionNotFound(id);
       const subscription = await catalog.require(name);
       const cursor = await membership.join(subscription, flowing.consumer);
-      await ledger.releaseConsumer(cursor, flowing.consumer, "the consumer asked for what it had missed");
+      await ledger.putBackHeld(cursor, flowing.consumer);
       return new Response(null, { status: 202 });
     },
   };

@@ -2,8 +2,7 @@
 import { Type } from "@sinclair/typebox";
 import { invalidParameter, invalidRequest, lockHeld, lockNotFound, staleToken } from "../base/errors.ts";
 import { saying } from "../base/schema.ts";
-import type { Locks } from "../subscription/exactly-once/locks.ts";
-import { consumerName } from "../subscription/registry/subscription.ts";
+import { type Locks, lockKey } from "../subscription/exactly-once/locks.ts";
 import type { BodyReader } from "./body.ts";
 import { type Handler, json } from "./context.ts";
 import { createJsonReader, durationOf } from "./json-body.ts";
@@ -16,7 +15,7 @@ export type LocksHandlers = { acquire: Handler; get: Handler; renew: Handler; re
 const minTtlMs = 100;
 const maxTtlMs = 24 * 3_600_000;
 const maxWaitMs = 30_000;
-const keyWords = "must be 1 to 200 of A-Z a-z 0-9 . _ - : @, and not . or ..";
+const keyWords = "must be 1 to 512 characters, none of them a control character, and not . or ..";
 const tokenPattern = /^[0-9]{1,18}$/;
 
 const Ttl = Type.String({ description: "How long it is held if nothing else happens, 100ms to 24h" });
@@ -28,7 +27,7 @@ const Token = Type.String({
 
 export const LockInput = Type.Object(
   {
-    key: Type.String({ pattern: consumerName.source, description: "What is locked", ...saying(keyWords) }),
+    key: Type.String({ pattern: lockKey.source, description: "What is locked", ...saying(keyWords) }),
     ttl: Ttl,
     owner: Type.Optional(
       Type.String({
@@ -105,6 +104,6 @@ const notHolding = (key: string) => staleToken(`The token does not hold the lock
 
 /** Throws `invalid-parameter`. */
 function readKey(key: string): string {
-  if (!consumerName.test(key)) throw invalidParameter("key", `The key of a lock ${keyWords}`);
+  if (!lockKey.test(key)) throw invalidParameter("key", `The key of a lock ${keyWords}`);
   return key;
 }

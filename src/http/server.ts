@@ -51,7 +51,8 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
   const queues = claimsHandlers(dependencies.claims, "queue");
   const live = liveHandlers(dependencies.live);
   const receipts = receiptsHandlers(dependencies.receipts);
-  const processed = processedHandlers(dependencies.processed);
+  const processed = processedHandlers(dependencies.processed, "subscription");
+  const queueProcessed = processedHandlers(dependencies.processed, "queue");
   const locks = locksHandlers(dependencies.locks);
   const consumers = consumersHandlers(dependencies.consumers);
   const deadLetters = deadLettersHandlers(dependencies.deadLetters, "subscription");
@@ -73,6 +74,8 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
     "POST /api/streams/:name/acks": queues.acknowledge,
     "POST /api/streams/:name/nacks": queues.giveBack,
     "POST /api/streams/:name/extensions": queues.extend,
+    "GET /api/streams/:name/consumers/:consumer/processed/:event": queueProcessed.get,
+    "PUT /api/streams/:name/consumers/:consumer/processed/:event": queueProcessed.put,
     "GET /api/streams/:name/dead-letters": queueLetters.list,
     "GET /api/streams/:name/dead-letters/:id": queueLetters.get,
     "POST /api/streams/:name/dead-letters/replay": queueLetters.replay,

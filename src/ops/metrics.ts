@@ -33,7 +33,12 @@ export type MetricsSources = {
     returned: number;
     stale: number;
     statements: number;
+    /** Events whose time was over before they were settled. */
+    expired: number;
+    resets: number;
   };
+  deadLetters: () => { created: number; replayed: number; discarded: number };
+  members: () => { joined: number; left: number; silent: number };
   receipts: () => { read: number; requeued: number; dead: number; dropped: number };
   /** Events delivered and not read, by subscription. */
   unread: () => Promise<ReadonlyMap<string, number>>;
@@ -162,6 +167,19 @@ export function createMetrics(sources: MetricsSources, log: Log): Metrics {
   counter("sluice_returned_total", "Events that consumers gave back.", () => ledger().returned);
   counter("sluice_stale_tokens_total", "Tokens that named no open delivery.", () => ledger().stale);
   counter("sluice_settlement_statements_total", "Statements that settled events.", () => ledger().statements);
+  counter(
+    "sluice_leases_expired_total",
+    "Events whose time was over before their consumers settled them.",
+    () => ledger().expired,
+  );
+  counter("sluice_offset_resets_total", "Cursors that were moved by a request.", () => ledger().resets);
+  const { deadLetters, members } = sources;
+  counter("sluice_dead_letters_created_total", "Events that became dead letters.", () => deadLetters().created);
+  counter("sluice_dead_letters_replayed_total", "Dead letters that were put back.", () => deadLetters().replayed);
+  counter("sluice_dead_letters_discarded_total", "Dead letters that were discarded.", () => deadLetters().discarded);
+  counter("sluice_consumers_joined_total", "Consumers that became members.", () => members().joined);
+  counter("sluice_consumers_left_total", "Members that left or were removed.", () => members().left);
+  counter("sluice_consumers_silent_total", "Members that fell silent.", () => members().silent);
   gauge("sluice_claims_waiting", "Claims that wait for events.", () => ledger().waiting);
   gauge("sluice_cursors_active", "Cursors at which consumers asked lately.", () => ledger().desks);
   const { receipts } = sources;

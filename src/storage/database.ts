@@ -19,6 +19,8 @@ export type DatabaseOptions = {
   commandTimeoutMs: number;
   appendsInFlight: number;
   claimsInFlight: number;
+  /** A notice of a function of the ledger: its SQLSTATE, and its detail. */
+  onNotice?: (code: string, detail: string) => void;
   log: Log;
 };
 
@@ -58,7 +60,10 @@ export function createDatabase(options: DatabaseOptions): Database {
       // First retry soon, then about every second: a restarted database is found again without a storm.
       backoff: (retries: number) => Math.min(1, 0.05 * 2 ** retries) * (0.5 + Math.random() / 2),
       types: columnTypes,
-      onnotice: (notice) => log.debug({ notice: notice.message }, "notice of the database"),
+      onnotice(notice) {
+        if (notice.code?.startsWith("SL")) options.onNotice?.(notice.code, notice.detail ?? "");
+        else log.debug({ notice: notice.message }, "notice of the database");
+      },
       connection: {
         application_name: `sluice ${role}`,
         search_path: searchPath(schema),
@@ -81,7 +86,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     timeLimitMs,
   });
   const claims = createPool({
-    connect: (size) => connect(size, "claims", probeSettings),
+    connect: (size) => connect(size, "claims", { ...probeSettings, client_min_messages: "notice" }),
     size: options.claimsInFlight,
     timeLimitMs,
   });

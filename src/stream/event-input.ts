@@ -60,6 +60,7 @@ const serverAttributes = new Set([
   "deliverytoken",
   "deliveryattempt",
   "deliverydeadline",
+  "deliverysubscription",
 ]);
 // Columns of their own, or added by the envelope: not part of the stored attributes.
 const columns = new Set([

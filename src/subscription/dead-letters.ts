@@ -37,6 +37,8 @@ export type DeadLetters = {
   replay: (subscription: number, choice: Choice, signal: AbortSignal) => Promise<number>;
   /** Returns how many. */
   discard: (subscription: number, choice: Choice, signal: AbortSignal) => Promise<number>;
+  /** Of this process. */
+  counters: () => { replayed: number; discarded: number };
 };
 
 export type DeadLettersOptions = {
@@ -62,6 +64,8 @@ const pageBytes = 2_000_000;
 const lettersAtOnce = 500;
 
 export function createDeadLetters({ reads, writes, onChanged }: DeadLettersOptions): DeadLetters {
+  const counters = { replayed: 0, discarded: 0 };
+
   function columns(sql: Sql) {
     return sql`
       l.id as dead_id, l.consumer, l.reason, l.attempts, l.first_error, l.first_at, l.last_error, l.last_at, l.dead_at,
@@ -125,7 +129,9 @@ export function createDeadLetters({ reads, writes, onChanged }: DeadLettersOptio
             (sql) => sql<{ replayed: number }[]>`
               select dead_letters_replay(${cursor}, ${groupIds}::bigint[], ${keys}::bigint[]) as replayed`,
           );
-          replayed += rows[0]?.replayed ?? 0;
+          const count = rows[0]?.replayed ?? 0;
+          replayed += count;
+          counters.replayed += count;
           onChanged(cursor);
         }
         if (letters.length < lettersAtOnce) break;
@@ -146,6 +152,7 @@ export function createDeadLetters({ reads, writes, onChanged }: DeadLettersOptio
             returning l.cursor_id`,
         );
         discarded += rows.length;
+        counters.discarded += rows.length;
         for (const cursor of new Set(rows.map((row) => row.cursor_id))) {
           if (cursor !== null && (await resumeKeys(writes, Number(cursor))) > 0) onChanged(Number(cursor));
         }
@@ -153,6 +160,7 @@ export function createDeadLetters({ reads, writes, onChanged }: DeadLettersOptio
       }
       return discarded;
     },
+    counters: () => counters,
   };
 }
 

@@ -29,6 +29,8 @@ export type Subscriptions = {
   receipts: Receipts;
   expiry: ReceiptExpiry;
   reset: Reset;
+  /** Cursors that were reset by this process. */
+  resets: () => number;
   deadLetters: DeadLetters;
   stop: () => Promise<void>;
 };
@@ -60,6 +62,7 @@ export async function startSubscriptions({
     return rows[0]?.token_key as string;
   });
   const tokens = createTokens(key);
+  let resets = 0;
   const readHeadNow = () => reads.run((sql) => readHead(sql, tail.head()));
   const tell = (cursors: readonly number[]) => {
     ledger.wake(cursors);
@@ -123,7 +126,15 @@ export async function startSubscriptions({
     }),
     expiry,
     deadLetters: createDeadLetters({ reads, writes: claims, onChanged: (cursor) => changed([cursor]) }),
-    reset: createReset({ reader, writes: claims, onReset: (cursor) => changed([cursor]) }),
+    reset: createReset({
+      reader,
+      writes: claims,
+      onReset(cursor) {
+        resets++;
+        changed([cursor]);
+      },
+    }),
+    resets: () => resets,
     async stop() {
       await sweeper.stop();
       await expiry.stop();

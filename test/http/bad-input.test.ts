@@ -116,9 +116,16 @@ describe("an event of the wrong shape is invalid, and the path says where:", () 
     ["/extension", { type: "A", extension: 2147483648 }],
     ["/extension", { type: "A", extension: "x".repeat(4_097) }],
     ["/__proto__", '{"type":"A","__proto__":"x"}'],
-    ...["stream", "offset", "position", "recordedtime", "deliverytoken", "deliveryattempt", "deliverydeadline"].map(
-      (name): [string, unknown] => [`/${name}`, { type: "A", [name]: "x" }],
-    ),
+    ...[
+      "stream",
+      "offset",
+      "position",
+      "recordedtime",
+      "deliverytoken",
+      "deliveryattempt",
+      "deliverydeadline",
+      "deliverysubscription",
+    ].map((name): [string, unknown] => [`/${name}`, { type: "A", [name]: "x" }]),
   ];
   for (const [path, body] of wrong) {
     const text = typeof body === "string" ? body : JSON.stringify(body);

@@ -1,7 +1,7 @@
 // Live connections: many streams and subscriptions on one event stream, added and removed while it is open.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { append, expectProblem, send } from "../support/client.ts";
-import { ack, claim, offsets, put, subscription } from "../support/consume.ts";
+import { ack, claim, offsets, post, put, subscription } from "../support/consume.ts";
 import { type Service, startService } from "../support/service.ts";
 import { openSql } from "../support/sql.ts";
 import { type EventStream, openEventStream } from "../support/sse.ts";
@@ -175,18 +175,84 @@ test("subscriptions flow on it with their tokens, and what is held goes to other
   expect(await ack(source, [String(two?.deliverytoken)])).toEqual(["stale"]);
 });
 
-test("what was missed is handed out anew when that is asked for", async () => {
+const catchUp = async (id: string, name: string, base = other.url) =>
+  expect((await send(`${base}/api/live/${id}/subscriptions/${name}/catch-up`, { method: "POST" })).status).toBe(202);
+
+test("what was missed is handed out anew when that is asked for, and however often, no attempt is counted", async () => {
   const stream = newName();
   await fill(stream, 2);
-  await put(`${service.url}/api/subscriptions/${stream}`, { stream, mode: "exclusive", from: "beginning" });
+  await put(`${service.url}/api/subscriptions/${stream}`, {
+    stream,
+    mode: "exclusive",
+    from: "beginning",
+    maxAttempts: 2,
+  });
+  const source = subscription(service.url, stream);
   const id = crypto.randomUUID();
   await add(id, `subscriptions/${stream}?consumer=me`);
   const live = await open(id);
   await live.until("they have come", () => live.events().length === 2);
-  const caughtUp = await send(`${other.url}/api/live/${id}/subscriptions/${stream}/catch-up`, { method: "POST" });
-  expect(caughtUp.status).toBe(202);
-  await live.until("they have come again", () => live.events().length === 4);
-  expect(live.events().map((event) => event.deliveryattempt)).toEqual([1, 1, 2, 2]);
+  const first = live.events().map((event) => String(event.deliverytoken));
+  for (let times = 1; times <= 5; times++) {
+    await catchUp(id, stream);
+    await live.until("they have come again", () => live.events().length === 2 + 2 * times);
+  }
+  expect(live.events().map((event) => event.deliveryattempt)).toEqual(Array(12).fill(1));
+  expect(await ack(source, first)).toEqual(["stale", "stale"]);
+  const last = live.events().slice(-2);
+  expect(
+    await ack(
+      source,
+      last.map((event) => String(event.deliverytoken)),
+    ),
+  ).toEqual(["settled", "settled"]);
+  expect((await send<{ deadLetters: string }>(source.url)).body.deadLetters).toBe("0");
+  live.close();
+});
+
+test("what is missed of a group comes again in the order of its keys, and what others hold stays theirs", async () => {
+  const stream = newName();
+  await append(
+    service.url,
+    stream,
+    Array.from({ length: 40 }, (_, n) => ({ type: "A", partitionkey: `k${n % 4}`, data: { n } })),
+  );
+  await put(`${service.url}/api/subscriptions/${stream}`, { stream, mode: "consumer-group", from: "beginning" });
+  const source = subscription(service.url, stream);
+  const held = await claim(source, { consumer: "another", max: 5, wait: "20s" });
+  expect(held.length).toBe(5);
+  const id = crypto.randomUUID();
+  await add(id, `subscriptions/${stream}?consumer=me`);
+  const live = await open(id);
+  await send(`${source.url}/consumers/another`, { method: "DELETE" });
+  await live.until("all have come", () => new Set(seen(live, stream)).size === 40);
+  const before = live.events().length;
+  await catchUp(id, stream);
+  await live.until("all have come again", () => live.events().length === before + 40);
+  const keys = Map.groupBy(live.events().slice(before), (event) => String(event.partitionkey));
+  for (const events of keys.values()) {
+    const offsets = events.map((event) => Number(event.offset));
+    expect(offsets).toEqual(offsets.toSorted((a, b) => a - b));
+  }
+  live.close();
+});
+
+test("an event that is marked as processed is not among what is handed out anew", async () => {
+  const stream = newName();
+  await fill(stream, 2);
+  await put(`${service.url}/api/subscriptions/${stream}`, { stream, mode: "exclusive", from: "beginning" });
+  const source = subscription(service.url, stream);
+  const id = crypto.randomUUID();
+  await add(id, `subscriptions/${stream}?consumer=me`);
+  const live = await open(id);
+  await live.until("they have come", () => live.events().length === 2);
+  const one = live.events()[0];
+  const mark = await put(`${source.url}/consumers/me/processed/${one?.id}`, { token: String(one?.deliverytoken) });
+  expect(mark.status).toBe(201);
+  await catchUp(id, stream);
+  await live.until("the other has come again", () => live.events().length === 3);
+  expect(seen(live, stream)).toEqual([0, 1, 1]);
+  expect((await send<{ inFlight: string }>(source.url)).body.inFlight).toBe("1");
   live.close();
 });
 
@@ -219,6 +285,64 @@ test("a problem of one part is a frame, and the others go on", async () => {
   });
   await fill(stream, 1);
   await live.until("the stream goes on", () => seen(live, stream).length === 2);
+  live.close();
+});
+
+test("a subscription that has no room for its consumer says so once, and flows as soon as it has", async () => {
+  const stream = newName();
+  await fill(stream, 1);
+  await put(`${service.url}/api/subscriptions/${stream}`, {
+    stream,
+    mode: "exclusive",
+    from: "beginning",
+    maxConsumers: 1,
+  });
+  const source = subscription(service.url, stream);
+  expect((await put(`${source.url}/consumers/first`)).status).toBe(201);
+  const id = crypto.randomUUID();
+  await add(id, `subscriptions/${stream}?consumer=second`);
+  const live = await open(id);
+  await live.until("the problem is told", () => dataOf(live, "sluice.problem").length > 0);
+  expect(dataOf(live, "sluice.problem")[0]).toMatchObject({
+    type: "/problems/too-many-consumers",
+    subscription: stream,
+  });
+  // A change of something else does not hurry it.
+  await add(id, `streams/${newName()}`);
+  await live.until("it has asked a few times", () => live.frames.filter((frame) => frame.data === null).length > 8);
+  expect((await send(`${source.url}/consumers/first`, { method: "DELETE" })).status).toBe(204);
+  await live.until("the event has come", () => live.events().length === 1);
+  expect(dataOf(live, "sluice.problem").length).toBe(1);
+  live.close();
+});
+
+test("a subscription that is completed says so once on a connection, and again only when it had been opened again", async () => {
+  const stream = newName();
+  await fill(stream, 1, "Closed");
+  const configuration = { stream, mode: "exclusive", from: "beginning", terminal: ["Closed"] };
+  await put(`${service.url}/api/subscriptions/${stream}`, configuration);
+  const source = subscription(service.url, stream);
+  const id = crypto.randomUUID();
+  await add(id, `subscriptions/${stream}?consumer=me&ack=auto`);
+  const live = await open(id);
+  const ends = () => dataOf(live, "sluice.end").length;
+  await live.until("it is completed", () => ends() === 1);
+  expect(dataOf(live, "sluice.end")).toEqual([{ subscription: stream, reason: "completed" }]);
+  const flowed = async () => {
+    const another = newName();
+    await fill(another, 1);
+    await add(id, `streams/${another}?from=beginning`);
+    await live.until("the stream flows", () => seen(live, another).length === 1);
+  };
+  for (let changes = 0; changes < 3; changes++) await flowed();
+  expect(ends()).toBe(1);
+  // What is open again may end again.
+  expect((await post(`${source.url}/reset-offset`, { to: "beginning" })).status).toBe(200);
+  await until("it has ended again", async () => {
+    await flowed();
+    return ends() === 2;
+  });
+  expect(seen(live, stream)).toEqual([0, 0]);
   live.close();
 });
 

@@ -118,7 +118,12 @@ test("who has waited long enough is told that it is held, and who has left gets 
 test("a request that is not as it should be says where", async () => {
   const bad: [Record<string, unknown>, string][] = [
     [{ ttl: "1s" }, "/key"],
-    [{ key: "a/b", ttl: "1s" }, "/key"],
+    [{ key: "", ttl: "1s" }, "/key"],
+    [{ key: "a\nb", ttl: "1s" }, "/key"],
+    [{ key: "a\u0085b", ttl: "1s" }, "/key"],
+    [{ key: "a\ud800b", ttl: "1s" }, "/key"],
+    [{ key: "..", ttl: "1s" }, "/key"],
+    [{ key: "x".repeat(513), ttl: "1s" }, "/key"],
     [{ key: "a" }, "/ttl"],
     [{ key: "a", ttl: "1ms" }, "/ttl"],
     [{ key: "a", ttl: "25h" }, "/ttl"],
@@ -132,5 +137,28 @@ test("a request that is not as it should be says where", async () => {
   expectProblem(await put(`${url}/a`, { ttl: "1s", token: "x" }), 422, "invalid-request");
   expectProblem(await send(`${url}/a`, { method: "DELETE" }), 422, "invalid-request");
   expectProblem(await send(`${url}/a?token=x`, { method: "DELETE" }), 400, "invalid-parameter");
-  expectProblem(await send(`${url}/a%20b`), 400, "invalid-parameter");
+  expectProblem(await send(`${url}/a%0Ab`), 400, "invalid-parameter");
+  expectProblem(await send(`${url}/${"x".repeat(513)}`), 400, "invalid-parameter");
+});
+
+test("whatever is an event's id can be locked, also with a prefix", async () => {
+  const stream = "locked-events";
+  const ids = ["a/b c?d#e%2F ü", "%", "a b", "🔒".repeat(128), "'; drop", '"\\', "ü".repeat(256), "x".repeat(256)];
+  for (const id of ids) {
+    const appended = await send(`${service.url}/api/streams/${stream}/events`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ id, type: "A" }),
+    });
+    expect(appended.status).toBe(201);
+    for (const key of [id, `${stream} ${id}`]) {
+      const path = encodeURIComponent(key);
+      const taken = await take(key);
+      expect([taken.status, taken.body.key]).toEqual([201, key]);
+      expectProblem(await take(key), 409, "lock-held");
+      expect((await send<Lock>(`${url}/${path}`)).body).toMatchObject({ ...taken.body, key });
+      expect((await renew(path, taken.body.token, "2h")).status).toBe(200);
+      expect((await release(path, taken.body.token)).status).toBe(204);
+    }
+  }
 });

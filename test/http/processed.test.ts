@@ -1,7 +1,18 @@
 // Exactly-once: an event is marked as processed once, by who holds it, and what is marked is never handed out again.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { append, expectProblem, send } from "../support/client.ts";
-import { ack, claim, type Delivery, nack, offsets, post, put, type Source, subscription } from "../support/consume.ts";
+import { append, expectProblem, type ProblemBody, send } from "../support/client.ts";
+import {
+  ack,
+  claim,
+  type Delivery,
+  nack,
+  offsets,
+  post,
+  put,
+  queue,
+  type Source,
+  subscription,
+} from "../support/consume.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { type Service, spawnService, startService } from "../support/service.ts";
 import { openSql } from "../support/sql.ts";
@@ -265,4 +276,87 @@ test("a request that is not as it should be says what is wrong", async () => {
     404,
     "subscription-not-found",
   );
+});
+
+async function queueOf(count: number, configuration: Record<string, unknown> = {}) {
+  const name = `marked-queue-${++names}`;
+  await put(`${service.url}/api/streams/${name}`, {
+    type: "ephemeral",
+    delivery: "exactly-once",
+    backoff: { initial: "0s", max: "0s" },
+    ...configuration,
+  });
+  await append(
+    service.url,
+    name,
+    Array.from({ length: count }, (_, n) => ({ id: `job-${n}`, type: "Job", data: { n } })),
+  );
+  return { name, source: queue(service.url, name) };
+}
+
+test("a queue has marks as a subscription has: once, asked for by anybody, refused without its lease", async () => {
+  const { source } = await queueOf(2);
+  const { source: other } = await queueOf(1);
+  const [one, two] = (await claim(source, { consumer: "a", max: 2 })) as [Delivery, Delivery];
+  const foreign = await take(other);
+  expectProblem(await send(markUrl(source, "a", "job-0")), 404, "not-processed");
+  const first = await mark(source, "a", one);
+  expect(first.status).toBe(201);
+  expect(first.body).toMatchObject({ processed: true, eventId: "job-0", consumer: "a" });
+  expect((await mark(source, "a", one)).status).toBe(200);
+  for (const consumer of ["a", "b"])
+    expect((await send<Mark>(markUrl(source, consumer, "job-0"))).body).toEqual(first.body);
+  for (const answer of await Promise.all([
+    mark(source, "b", two),
+    mark(source, "a", two, "job-0"),
+    mark(source, "a", foreign),
+    put(markUrl(source, "a", "job-1"), { token: "nonsense" }),
+  ]))
+    expectProblem(answer, 409, "stale-token");
+  expect(await ack(source, [one.token])).toEqual(["settled"]);
+  expect((await mark(source, "a", one)).status).toBe(200);
+});
+
+test("what is marked of a queue never comes again, whether its lease runs out or it is given back", async () => {
+  const { source } = await queueOf(3, { maxAttempts: 1 });
+  const held = (await claim(source, { consumer: "a", max: 3, visibilityTimeout: "1s" })) as [
+    Delivery,
+    Delivery,
+    Delivery,
+  ];
+  await mark(source, "a", held[0]);
+  await mark(source, "a", held[1]);
+  expect(await nack(source, [held[0].token])).toEqual(["settled"]);
+  await until("only the one without a mark is given up", async () => {
+    const { pending, deadLetters } = (await send<{ pending: string; deadLetters: string }>(source.url)).body;
+    return pending === "0" && deadLetters === "1";
+  });
+  const { deadLetters } = (await send<{ deadLetters: { event: { id: string } }[] }>(`${source.url}/dead-letters`)).body;
+  expect(deadLetters.map(({ event }) => event.id)).toEqual(["job-2"]);
+});
+
+test("a zombie of a queue is told that somebody else was there, and where", async () => {
+  const { name, source } = await queueOf(1);
+  const zombie = await take(source, { visibilityTimeout: "100ms" });
+  const holder = await take(source, { consumer: "b" });
+  expect((await mark(source, "b", holder)).status).toBe(201);
+  const refused = await mark(source, "a", zombie);
+  expectProblem(refused, 409, "already-processed");
+  expect(refused.body).toMatchObject({ stream: name, eventId: "job-0" });
+});
+
+test("asking for a mark is no use of a queue, and a stream that is none says so", async () => {
+  const { source, name } = await queueOf(1);
+  const unknown = await send<ProblemBody>(markUrl(source, "a", "job-0"));
+  expectProblem(unknown, 404, "not-processed");
+  expect(unknown.body).toMatchObject({ stream: name, eventId: "job-0" });
+  expectProblem(await put(markUrl(source, "a", "job-0"), { token: "x" }), 409, "stale-token");
+  expectProblem(await put(markUrl(source, "a", "job-0"), {}), 422, "invalid-request");
+  const sql = openSql(service.databaseUrl);
+  expect(await sql`select from subscriptions where queue_of = ${name}`).toHaveLength(0);
+  await sql.end();
+  const { stream } = await work(0);
+  await put(`${service.url}/api/streams/${stream}`, {});
+  expectProblem(await send(markUrl(queue(service.url, stream), "a", "x")), 409, "not-a-queue");
+  expectProblem(await send(markUrl(queue(service.url, "nowhere"), "a", "x")), 404, "stream-not-found");
 });

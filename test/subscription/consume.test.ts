@@ -1,84 +1,63 @@
-// Consuming in this process, as an async iterable.
+// Consuming in the process of the service, through its application object: an async iterable of what is handed out.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { createLog } from "../../src/base/log.ts";
-import { createDatabase, type Database } from "../../src/storage/database.ts";
-import { readTail } from "../../src/stream/page.ts";
-import { readHead } from "../../src/stream/resolve.ts";
-import { createTail, type Tail } from "../../src/stream/tail.ts";
-import { consume, type Received } from "../../src/subscription/consume.ts";
-import { type Subscriptions, startSubscriptions } from "../../src/subscription/subscriptions.ts";
-import { append } from "../support/client.ts";
-import { claim, offsets, put, subscription } from "../support/consume.ts";
-import { testSchema } from "../support/postgres.ts";
+import type { Received } from "../../src/subscription/consume.ts";
+import { append, send } from "../support/client.ts";
+import { ack, claim, offsets, put, subscription, tokens } from "../support/consume.ts";
 import { type Service, startService } from "../support/service.ts";
+import { until } from "../support/until.ts";
 
-const log = createLog("silent", "test");
 let service: Service;
-let database: Database;
-let tail: Tail;
-let subscriptions: Subscriptions;
-
-// A process of its own beside the service, as a module would consume.
 beforeAll(async () => {
   service = await startService();
-  database = createDatabase({
-    connection: service.databaseUrl,
-    schema: testSchema,
-    poolSize: 2,
-    commandTimeoutMs: 10_000,
-    appendsInFlight: 1,
-    claimsInFlight: 2,
-    log,
-  });
-  const { reads, claims } = database;
-  tail = createTail({
-    readHead: (atLeast) => reads.run((sql) => readHead(sql, atLeast)),
-    readRange: (after, upTo, limit) => readTail(reads, after, upTo, limit),
-    ringBytes: 1_000_000,
-    pollMs: 20,
-    log,
-  });
-  await tail.start();
-  subscriptions = await startSubscriptions({ reads, claims, tail, announce: () => {}, processedMs: 86_400_000, log });
 });
-afterAll(async () => {
-  await subscriptions.stop();
-  await tail.stop();
-  await database.stop();
-  await service.stop();
-});
+afterAll(() => service.stop());
 
 let names = 0;
-async function newSubscription(configuration: Record<string, unknown> = {}, count = 0) {
+async function newSubscription(configuration: Record<string, unknown> = {}, types: readonly string[] = []) {
   const name = `iterated-${++names}`;
-  const fill = (n: number) =>
+  const fill = (...types: string[]) =>
     append(
       service.url,
       name,
-      Array.from({ length: n }, () => ({ type: "Job", data: {} })),
+      types.map((type, n) => ({ type, data: {}, partitionkey: `k${n}` })),
     );
-  if (count > 0) await fill(count);
-  await put(`${service.url}/api/subscriptions/${name}`, {
+  if (configuration.delivery !== undefined)
+    await put(`${service.url}/api/streams/${name}`, { delivery: configuration.delivery });
+  if (types.length > 0) await fill(...types);
+  const answer = await put(`${service.url}/api/subscriptions/${name}`, {
     stream: name,
     mode: "exclusive",
     from: "beginning",
     ...configuration,
   });
+  expect(answer.status).toBe(201);
   return { name, fill, source: subscription(service.url, name) };
 }
-const iterate = (name: string, abort = new AbortController()) =>
-  consume(
-    { ...subscriptions, settlements: subscriptions.ledger, log },
-    { subscription: name, consumer: "a", autoAcknowledge: false, signal: abort.signal },
+const jobs = (count: number) => Array<string>(count).fill("Job");
+const iterate = (name: string, options: { consumer?: string; autoAcknowledge?: boolean; signal?: AbortSignal } = {}) =>
+  service.consume({ subscription: name, consumer: "a", ...options });
+/** What a loop is handed until it ends, each acknowledged. */
+async function drain(events: AsyncIterable<Received>, got: number[] = []): Promise<number[]> {
+  for await (const received of events) {
+    got.push(received.event.offset);
+    await received.acknowledge();
+  }
+  return got;
+}
+const failure = (ended: Promise<unknown>) =>
+  ended.then(
+    () => "no failure",
+    (error: { code?: string }) => error.code ?? String(error),
   );
 
 test("events come as they are appended, and are settled one by one", async () => {
-  const { name, fill, source } = await newSubscription({ maxInFlight: 2 }, 1);
+  const { name, fill, source } = await newSubscription({ maxInFlight: 2 }, jobs(1));
   const got: number[] = [];
   for await (const received of iterate(name)) {
     got.push(received.event.offset);
     expect(await received.acknowledge()).toBe("settled");
-    if (got.length < 4) await fill(1);
+    expect(await received.acknowledge()).toBe("already-settled");
+    if (got.length < 4) await fill("Job");
     else break;
   }
   expect(got).toEqual([0, 1, 2, 3]);
@@ -86,7 +65,7 @@ test("events come as they are appended, and are settled one by one", async () =>
 });
 
 test("what is given back comes again", async () => {
-  const { name } = await newSubscription({}, 1);
+  const { name } = await newSubscription({}, jobs(1));
   const got: Received[] = [];
   for await (const received of iterate(name)) {
     got.push(received);
@@ -98,7 +77,7 @@ test("what is given back comes again", async () => {
 });
 
 test("leaving the loop hands out anew what was not settled", async () => {
-  const { name, source } = await newSubscription({}, 3);
+  const { name, source } = await newSubscription({}, jobs(3));
   for await (const received of iterate(name)) {
     await received.acknowledge();
     break;
@@ -106,13 +85,155 @@ test("leaving the loop hands out anew what was not settled", async () => {
   expect(offsets(await claim(source, { consumer: "b", max: 10, wait: "20s" }))).toEqual([1, 2]);
 });
 
-test("the signal ends the loop, also while it waits", async () => {
-  const { name } = await newSubscription();
+test("the signal ends the loop while it waits, before it begins, and in the middle of what it was handed", async () => {
+  const { name, fill, source } = await newSubscription();
   const abort = new AbortController();
-  const ended = (async () => {
-    for await (const _ of iterate(name, abort)) throw new Error("there is nothing");
-    return "ended";
-  })();
+  const waiting = drain(iterate(name, { signal: abort.signal }));
+  await until("it is a member", async () => (await send(`${source.url}/consumers/a`)).status === 200);
   abort.abort();
-  expect(await ended).toBe("ended");
+  expect(await waiting).toEqual([]);
+  expect(await drain(iterate(name, { signal: abort.signal }))).toEqual([]);
+  await fill(...jobs(3));
+  const early = new AbortController();
+  const got: number[] = [];
+  for await (const received of iterate(name, { signal: early.signal })) {
+    got.push(received.event.offset);
+    expect(await received.acknowledge()).toBe("settled");
+    early.abort();
+  }
+  expect(got).toEqual([0]);
+  expect(offsets(await claim(source, { consumer: "b", max: 10, wait: "20s" }))).toEqual([1, 2]);
+});
+
+test("a terminal event ends the loop, as soon as everything is settled", async () => {
+  const { name, source } = await newSubscription({ terminal: ["Done"] }, ["Job", "Done", "Job"]);
+  const [held] = tokens(await claim(source, { consumer: "b", max: 1 }));
+  let ended = false;
+  const got: number[] = [];
+  const loop = drain(iterate(name), got).then(() => {
+    ended = true;
+  });
+  await until("it has the terminal event", () => got.length === 1);
+  expect([got, ended]).toEqual([[1], false]);
+  expect(await ack(source, [held as string])).toEqual(["settled"]);
+  await loop;
+  expect(got).toEqual([1]);
+  expect((await send<{ state: string }>(source.url)).body.state).toBe("completed");
+  expect(await drain(iterate(name))).toEqual([]);
+});
+
+test("with autoAcknowledge events are settled before they come, and cannot be given back", async () => {
+  const { name, source } = await newSubscription({}, jobs(2));
+  for await (const received of iterate(name, { autoAcknowledge: true })) {
+    expect(received.deadline).toBeNull();
+    expect(await received.acknowledge()).toBe("already-settled");
+    expect(await received.giveBack()).toBe("already-settled");
+    if (received.event.offset === 1) break;
+  }
+  expect(await claim(source, { consumer: "b", max: 10 })).toEqual([]);
+  expect((await send<{ floor: string; position: string }>(source.url)).body).toMatchObject({ inFlight: "0" });
+});
+
+test("an exactly-once subscription is not consumed with autoAcknowledge", async () => {
+  const { name } = await newSubscription({ delivery: "exactly-once" }, jobs(1));
+  expect(await failure(drain(iterate(name, { autoAcknowledge: true })))).toBe("invalid-request");
+  for await (const received of iterate(name)) {
+    expect(await received.acknowledge()).toBe("settled");
+    break;
+  }
+});
+
+test("a subscription that is deleted ends the loop with an error that says so, also in the middle of its work", async () => {
+  const { name, source } = await newSubscription();
+  const waiting = failure(drain(iterate(name)));
+  await until("it is a member", async () => (await send(`${source.url}/consumers/a`)).status === 200);
+  expect((await send(source.url, { method: "DELETE" })).status).toBe(204);
+  expect(await waiting).toBe("subscription-not-found");
+
+  const busy = await newSubscription({ maxInFlight: 1 }, jobs(2));
+  const settlements: string[] = [];
+  const working = failure(
+    (async () => {
+      for await (const received of iterate(busy.name)) {
+        expect((await send(busy.source.url, { method: "DELETE" })).status).toBe(204);
+        settlements.push(await received.acknowledge());
+      }
+    })(),
+  );
+  expect(await working).toBe("subscription-not-found");
+  expect(settlements).toEqual(["stale"]);
+  expect(await failure(drain(iterate(busy.name)))).toBe("subscription-not-found");
+});
+
+test("one consumer more than is allowed is refused, and not when another has left", async () => {
+  const { name, source } = await newSubscription({ maxConsumers: 1 });
+  const abort = new AbortController();
+  const first = drain(iterate(name, { signal: abort.signal }));
+  await until("it is a member", async () => (await send(`${source.url}/consumers/a`)).status === 200);
+  expect(await failure(drain(iterate(name, { consumer: "b" })))).toBe("too-many-consumers");
+  abort.abort();
+  await first;
+  const late = new AbortController();
+  const second = failure(drain(iterate(name, { consumer: "b", signal: late.signal })));
+  await until("the other is a member", async () => (await send(`${source.url}/consumers/b`)).status === 200);
+  late.abort();
+  expect(await second).toBe("no failure");
+});
+
+test("the members of a group divide what comes, each key in order, and who leaves is replaced", async () => {
+  const { name, fill } = await newSubscription({ mode: "consumer-group", slots: 8 });
+  const aborts = new Map(["a", "b", "c"].map((consumer) => [consumer, new AbortController()]));
+  const got: { consumer: string; key: string; offset: number }[] = [];
+  const loops = [...aborts].map(async ([consumer, { signal }]) => {
+    for await (const received of iterate(name, { consumer, signal })) {
+      const { partitionKey, offset } = received.event;
+      if ((await received.acknowledge()) === "settled") got.push({ consumer, key: partitionKey as string, offset });
+    }
+  });
+  const rounds = async (count: number) => {
+    for (let n = 0; n < count; n++) await fill(...jobs(20));
+  };
+  await until("all are at work", async () => {
+    await rounds(1);
+    return new Set(got.map(({ consumer }) => consumer)).size === 3;
+  });
+  aborts.get("a")?.abort();
+  await loops[0];
+  const before = got.length;
+  const { lastOffset } = (await fill(...jobs(20))).body;
+  await until("everything has come", () => got.length === Number(lastOffset) + 1);
+  expect(new Set(got.slice(before).map(({ consumer }) => consumer)).has("a")).toBe(false);
+  for (const of of Map.groupBy(got, ({ key }) => key).values()) {
+    const offsets = of.map(({ offset }) => offset);
+    expect(offsets).toEqual(offsets.toSorted((a, b) => a - b));
+  }
+  for (const abort of aborts.values()) abort.abort();
+  await Promise.all(loops);
+});
+
+test("a service that stops ends the loops with an error, after what they are in the middle of", async () => {
+  const own = await startService();
+  await append(own.url, "work", [{ type: "Job" }, { type: "Job" }]);
+  await put(`${own.url}/api/subscriptions/work`, { stream: "work", mode: "exclusive", from: "beginning" });
+  const settlements: string[] = [];
+  const begun = Promise.withResolvers<void>();
+  const finish = Promise.withResolvers<void>();
+  const working = failure(
+    (async () => {
+      for await (const received of own.consume({ subscription: "work", consumer: "a" })) {
+        begun.resolve();
+        await finish.promise;
+        settlements.push(await received.acknowledge());
+      }
+    })(),
+  );
+  await begun.promise;
+  const waiting = failure(drain(own.consume({ subscription: "work", consumer: "b" })));
+  const stopped = own.stop();
+  expect(await waiting).toBe("shutting-down");
+  finish.resolve();
+  expect(await working).toBe("shutting-down");
+  expect(settlements).toEqual(["settled"]);
+  await stopped;
+  expect(await failure(drain(own.consume({ subscription: "work", consumer: "a" })))).toBe("shutting-down");
 });

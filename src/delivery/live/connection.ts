@@ -1,6 +1,7 @@
 // One live connection: the streams and subscriptions that flow on it, which come and go while it is open.
 import { internalError, Problem, problemObject } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
+import { pause } from "../../base/pause.ts";
 import { withstand } from "../../storage/withstand.ts";
 import { envelope, type StoredEvent } from "../../stream/event.ts";
 import { type Feed, type FeedDependencies, openFeed } from "../../subscription/feed.ts";
@@ -24,14 +25,14 @@ export type LiveConnectionOptions = Pick<
   log: Log;
 };
 
-type FlowingSubscription = {
-  row: LiveSubscription;
-  abort: AbortController;
-  feed: Promise<Feed> | null;
-  done: Promise<void>;
-};
+type FlowingSubscription = { row: LiveSubscription; abort: AbortController };
 
 export type LiveConnection = ReturnType<typeof createLiveConnection>;
+
+const retryMs = 500;
+const maxRetryMs = 10_000;
+
+const keyOf = ({ subscription, consumer }: LiveSubscription) => `${subscription} ${consumer}`;
 
 const textEncoder = new TextEncoder();
 /** Frames without ids: the id of a live connection is where all of its streams stand. */
@@ -45,6 +46,8 @@ export function createLiveConnection(options: LiveConnectionOptions) {
   const { id, epoch, feeds, log } = options;
   const subscriptions = new Map<string, FlowingSubscription>();
   const ended = new Set<Promise<void>>();
+  /** What the reader was told last of a subscription and a consumer that do not flow: once is enough. */
+  const told = new Map<string, string>();
   let telling = false;
   let closed = false;
   let release = true;
@@ -69,7 +72,7 @@ export function createLiveConnection(options: LiveConnectionOptions) {
     },
     onGap: (stream, from, to) =>
       void frame({ event: "sluice.gap", data: { stream, from: String(from), to: String(to) } }),
-    onFailed: (stream, error) => problem({ stream }, error),
+    onFailed: (stream, error) => void tellProblem({ stream }, toProblem({ stream }, error)),
   });
 
   /** Tells the reader how far it is, after what has been written in this turn. */
@@ -82,39 +85,71 @@ export function createLiveConnection(options: LiveConnectionOptions) {
     });
   }
 
-  function problem(of: Record<string, string>, error: unknown): void {
+  function toProblem(of: Record<string, string>, error: unknown): Problem {
     const known = error instanceof Problem ? error : internalError(error);
     if (known.status >= 500) log.error({ err: error, live: id, ...of }, "a part of a live connection failed");
-    frame({ event: "sluice.problem", data: { ...problemObject(known, "about:blank"), ...of } });
+    return known;
   }
+
+  const tellProblem = (of: Record<string, string>, problem: Problem) =>
+    frame({ event: "sluice.problem", data: { ...problemObject(problem, "about:blank"), ...of } });
 
   function startSubscription(row: LiveSubscription): void {
-    const abort = new AbortController();
-    const flowing: FlowingSubscription = { row, abort, feed: null, done: Promise.resolve() };
+    const flowing: FlowingSubscription = { row, abort: new AbortController() };
     subscriptions.set(row.subscription, flowing);
-    flowing.done = flow(flowing);
-    ended.add(flowing.done);
-    void flowing.done.then(() => ended.delete(flowing.done));
+    const done = flow(flowing);
+    ended.add(done);
+    void done.then(() => ended.delete(done));
   }
 
+  function tellOnce(row: LiveSubscription, what: string, tell: () => void): void {
+    if (told.get(keyOf(row)) === what) return;
+    told.set(keyOf(row), what);
+    tell();
+  }
+
+  /** Until it is over, or its problem is one that does not pass; what is refused for the moment is tried again. */
   async function flow(flowing: FlowingSubscription): Promise<void> {
     const { row, abort } = flowing;
-    const of = { subscription: row.subscription };
-    try {
-      flowing.feed = withstand(() => openFeed(feeds, { ...row, signal: abort.signal }), abort.signal);
-      const feed = await flowing.feed;
-      for (;;) {
-        await sink.drained(abort.signal);
-        const deliveries = await feed.next();
-        if (deliveries === null) break;
-        sink.write(encodeDeliveries(deliveries, { named: false, ids: false, subscription: row.subscription }));
+    const name = row.subscription;
+    const of = { subscription: name };
+    let feed: Feed | null = null;
+    const closeFeed = async () => {
+      const open = feed;
+      feed = null;
+      await open?.close(release);
+    };
+    for (let delayMs = retryMs; ; delayMs = Math.min(delayMs * 2, maxRetryMs)) {
+      try {
+        feed = await withstand(() => openFeed(feeds, { ...row, signal: abort.signal }), abort.signal);
+        if (told.get(keyOf(row)) !== "completed") told.delete(keyOf(row));
+        delayMs = retryMs;
+        await write(feed, row, abort.signal);
+        tellOnce(row, "completed", () => frame({ event: "sluice.end", data: { ...of, reason: "completed" } }));
+        break;
+      } catch (error) {
+        if (abort.signal.aborted) break;
+        const problem = toProblem(of, error);
+        tellOnce(row, problem.code, () => tellProblem(of, problem));
+        if (!problem.retryable) break;
       }
-      frame({ event: "sluice.end", data: { ...of, reason: "completed" } });
-    } catch (error) {
-      if (!abort.signal.aborted) problem(of, error);
+      await closeFeed();
+      await pause(delayMs * (0.5 + Math.random() / 2), abort.signal);
+      if (abort.signal.aborted) break;
     }
-    if (subscriptions.get(row.subscription) === flowing) subscriptions.delete(row.subscription);
-    await (await flowing.feed?.catch(() => null))?.close(release);
+    if (subscriptions.get(name) === flowing) subscriptions.delete(name);
+    await closeFeed();
+  }
+
+  /** Writes what the consumer is handed until its subscription is completed. */
+  async function write(feed: Feed, row: LiveSubscription, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      await sink.drained(signal);
+      const deliveries = await feed.next();
+      if (deliveries === null) return;
+      told.delete(keyOf(row));
+      sink.write(encodeDeliveries(deliveries, { named: false, ids: false, subscription: row.subscription }));
+    }
   }
 
   function stopSubscription(name: string): void {
@@ -149,10 +184,13 @@ export function createLiveConnection(options: LiveConnectionOptions) {
     /** Makes what flows equal to what is stored. Throws what kept a stream from beginning; it begins with a later call. */
     async apply(membership: LiveMembership): Promise<void> {
       if (closed) return;
+      const wantedOf = (name: string) => membership.subscriptions.find(({ subscription }) => subscription === name);
       for (const [name, { row }] of subscriptions) {
-        const wanted = membership.subscriptions.find(({ subscription }) => subscription === name);
+        const wanted = wantedOf(name);
         if (wanted?.consumer !== row.consumer || wanted.autoAcknowledge !== row.autoAcknowledge) stopSubscription(name);
       }
+      const wanted = new Set(membership.subscriptions.map(keyOf));
+      for (const key of told.keys()) if (!wanted.has(key)) told.delete(key);
       for (const row of membership.subscriptions) if (!subscriptions.has(row.subscription)) startSubscription(row);
       await streams.apply(membership.streams);
     },

@@ -35,7 +35,7 @@ export const appendEvents: Operation = {
 
 **Repeating is safe** for events with an \`id\`, and for any request with an \`Idempotency-Key\`: an event that the stream holds already (by \`source\` and \`id\`) is not stored again, its original offset comes back with \`duplicate\` true, also when the expected version has gone stale since. The same id with another content is 409.
 
-\`stream\`, \`offset\`, \`position\` and \`recordedtime\` are set by the service, and types that begin with \`sluice.\` are its own: giving them is an error. A body has at most 1 MiB (MAX_BODY_BYTES), an array at most 1,000 events, data at most 100 levels.`,
+\`stream\`, \`offset\`, \`position\` and \`recordedtime\` are set by the service, \`deliverytoken\`, \`deliveryattempt\`, \`deliverydeadline\` and \`deliverysubscription\` where it hands an event out, and types that begin with \`sluice.\` are its own: giving them is an error. A body has at most 1 MiB (MAX_BODY_BYTES), an array at most 1,000 events, data at most 100 levels.`,
   tags: ["Events"],
   parameters: use(
     "StreamName",

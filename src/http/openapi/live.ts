@@ -106,7 +106,7 @@ export const putLiveSubscription: Operation = {
   operationId: "putLiveSubscription",
   summary: "Consume a subscription on a live connection",
   description:
-    "Adds a subscription to a live connection; its consumer is named as the connection is, unless another name is given.",
+    "Adds a subscription to a live connection; its consumer is named as the connection is, unless another name is given. Where it cannot begin for a passing reason (too many consumers), `sluice.problem` says so once, and it begins as soon as it can.",
   tags: ["Live connections"],
   parameters: use("LiveId", "SubscriptionName", "LiveConsumer", "Ack"),
   responses: {
@@ -132,7 +132,7 @@ export const catchUpLive: Operation = {
   operationId: "catchUpLiveSubscription",
   summary: "Ask for what was missed",
   description:
-    "What the consumer holds and has not settled is handed out anew, as another attempt; its old tokens are stale.",
+    "What the consumer holds and has not settled is handed out anew; no attempt is counted, however often it is asked for. Its old tokens are stale. What it has marked as processed is settled.",
   tags: ["Live connections"],
   parameters: use("LiveId", "SubscriptionName"),
   responses: {

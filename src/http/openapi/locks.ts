@@ -1,6 +1,6 @@
 // The documents of named locks.
 import type { ProblemCode } from "../../base/errors.ts";
-import { consumerName } from "../../subscription/registry/subscription.ts";
+import { lockKey } from "../../subscription/exactly-once/locks.ts";
 import { LockInput, ReleaseInput, RenewalInput } from "../locks.ts";
 import { component, type Operation, problems, type ResponseObject, type Schema, serviceFailures } from "./operation.ts";
 import { use } from "./parameters.ts";
@@ -19,8 +19,9 @@ const expiresAt = time("When it runs out, by the clock of the database");
 export const lockSchemas: Record<string, Schema> = {
   LockKey: {
     type: "string",
-    pattern: consumerName.source,
-    description: "1 to 200 of A-Z a-z 0-9 . _ - : @, but not . or .. alone; each principal has keys of its own",
+    pattern: lockKey.source,
+    description:
+      "1 to 512 characters without control characters, so that any id of an event fits, but not . or .. alone; percent-encoded in a path. Each principal has keys of its own",
     examples: ["invoice-7"],
   },
   Lock: {

@@ -31,6 +31,8 @@ export const operations = {
   "POST /api/streams/:name/acks": claims.acknowledgeQueue,
   "POST /api/streams/:name/nacks": claims.giveBackQueue,
   "POST /api/streams/:name/extensions": claims.extendQueue,
+  "GET /api/streams/:name/consumers/:consumer/processed/:event": processed.getQueueProcessed,
+  "PUT /api/streams/:name/consumers/:consumer/processed/:event": processed.putQueueProcessed,
   "GET /api/streams/:name/dead-letters": deadLetters.listQueueDeadLetters,
   "GET /api/streams/:name/dead-letters/:id": deadLetters.getQueueDeadLetter,
   "POST /api/streams/:name/dead-letters/replay": deadLetters.replayQueueDeadLetters,

@@ -18,13 +18,16 @@ export const processedSchemas: Record<string, Schema> = {
   },
 };
 
-const refusals = [
-  "invalid-subscription-name",
+type Of = "subscription" | "queue";
+
+const refusals = (of: Of): ProblemCode[] => [
+  ...(of === "queue"
+    ? (["invalid-stream-name", "stream-not-found", "not-a-queue"] as const)
+    : (["invalid-subscription-name", "subscription-not-found"] as const)),
   "invalid-parameter",
   "uri-too-long",
-  "subscription-not-found",
   ...serviceFailures,
-] as const satisfies ProblemCode[];
+];
 
 const mark = { processed: true, eventId: "order-1-placed", consumer: "worker-1", at: "2026-11-21T10:00:01.004Z" };
 const answer = (description: string): ResponseObject => ({
@@ -32,23 +35,28 @@ const answer = (description: string): ResponseObject => ({
   content: { "application/json": { schema: component("schemas", "Processed"), examples: { mark: { value: mark } } } },
 });
 
-export const getProcessed: Operation = {
-  operationId: "getProcessed",
+const parametersOf = (of: Of) => use(of === "queue" ? "StreamName" : "SubscriptionName", "ConsumerName", "EventId");
+
+const find = (of: Of, operationId: string): Operation => ({
+  operationId,
   summary: "Whether an event was processed",
   description:
-    "Of the consumer where each has its own events, else of any consumer of the subscription. Remembered for PROCESSED_WINDOW, by default 7 days.",
+    of === "queue"
+      ? "By any consumer of the built-in queue of an ephemeral stream. Remembered for PROCESSED_WINDOW, by default 7 days."
+      : "Of the consumer where each has its own events, else of any consumer of the subscription. Remembered for PROCESSED_WINDOW, by default 7 days.",
   tags: ["Subscriptions"],
-  parameters: use("SubscriptionName", "ConsumerName", "EventId"),
-  responses: { "200": answer("It was."), ...problems(...refusals, "not-processed") },
-};
+  parameters: parametersOf(of),
+  responses: { "200": answer("It was."), ...problems(...refusals(of), "not-processed") },
+});
 
-export const putProcessed: Operation = {
-  operationId: "markProcessed",
+const markOf = (of: Of, operationId: string): Operation => ({
+  operationId,
   summary: "Mark an event as processed",
-  description:
-    "Once, by the consumer that holds it, before it acknowledges it. From then on the event is not handed out again, also when the consumer dies before it acknowledges: its lease is settled when it runs out.",
+  description: `Once, by the consumer that holds it, before it acknowledges it. From then on the event is not handed out again, also when the consumer dies before it acknowledges: its lease is settled when it runs out.${
+    of === "queue" ? " Of the built-in queue of an ephemeral stream." : ""
+  }`,
   tags: ["Subscriptions"],
-  parameters: use("SubscriptionName", "ConsumerName", "EventId"),
+  parameters: parametersOf(of),
   requestBody: {
     required: true,
     description: "Read as JSON, whatever the content type says.",
@@ -63,7 +71,7 @@ export const putProcessed: Operation = {
     "200": answer("The same delivery had marked it before."),
     "201": answer("It is marked."),
     ...problems(
-      ...refusals,
+      ...refusals(of),
       "stale-token",
       "already-processed",
       "malformed-body",
@@ -74,4 +82,9 @@ export const putProcessed: Operation = {
       "outcome-unknown",
     ),
   },
-};
+});
+
+export const getProcessed = find("subscription", "getProcessed");
+export const putProcessed = markOf("subscription", "markProcessed");
+export const getQueueProcessed = find("queue", "getQueueProcessed");
+export const putQueueProcessed = markOf("queue", "markQueueProcessed");

@@ -5,6 +5,14 @@ import { type Loop, startLoop } from "../../base/loop.ts";
 import { isOutage } from "../../storage/pg-errors.ts";
 import type { Pool, Sql } from "../../storage/pool.ts";
 
+/**
+ * What a key may be: any id of an event, with room for a prefix. As in those no control characters, and no lone surrogates,
+ * which the database would not tell apart; `.` and `..` no URL can carry.
+ */
+export const lockKey =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
+  /^(?!\.{1,2}$)(?:[^\u0000-\u001f\u007f-\u009f\ud800-\udfff]|[\ud800-\udbff][\udc00-\udfff]){1,512}$/;
+
 /** A lock that is held; the fencing token rises with every holder of the key. */
 export type HeldLock = { key: string; token: string; owner: string | null; acquiredAt: string; expiresAt: string };
 
@@ -63,7 +71,8 @@ export function createLocks({ pool, log }: { pool: Pool; log: Log }): Locks {
   const lines = new Map<string, Line>();
   const counters: LockCounters = { acquired: 0, refused: 0 };
   let draining = false;
-  const lineKey = (principal: string, key: string) => `${key} ${principal}`;
+  // No key has a line break.
+  const lineKey = (principal: string, key: string) => `${key}\n${principal}`;
   const loop: Loop = startLoop("expired locks", removeEveryMs, removeExpired, log);
 
   async function removeExpired(signal: AbortSignal): Promise<void> {

@@ -4,7 +4,7 @@ import type { Log } from "../../base/log.ts";
 import { type Loop, startLoop } from "../../base/loop.ts";
 import type { Pool, Sql } from "../../storage/pool.ts";
 import type { Tokens } from "../ledger/token.ts";
-import { isPerConsumer, type Subscription } from "../registry/subscription.ts";
+import { isPerConsumer, type Subscription, sourceOf } from "../registry/subscription.ts";
 
 export type Processed = {
   eventId: string;
@@ -67,7 +67,7 @@ export function createProcessedEvents({ reads, claims, tokens, windowMs, log }: 
       );
       const { outcome, processed_at } = rows[0] as (typeof rows)[number];
       if (outcome === "stale") throw stale();
-      if (outcome === "already") throw alreadyProcessed(subscription.name, eventId, processed_at as string);
+      if (outcome === "already") throw alreadyProcessed(sourceOf(subscription), eventId, processed_at as string);
       if (outcome === "marked") counters.marked++;
       return { eventId, consumer, at: processed_at as string, isNew: outcome === "marked" };
     },

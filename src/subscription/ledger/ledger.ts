@@ -38,8 +38,8 @@ export type Ledger = Settlements & {
   putBack: (cursor: number, leases: Handout["leases"]) => Promise<void>;
   /** Takes leases back of a consumer that has gone; they are handed out anew at once. */
   release: (cursor: number, leases: Handout["leases"], reason: string) => Promise<void>;
-  /** The same of everything that a consumer holds. */
-  releaseConsumer: (cursor: number, consumer: string, reason: string) => Promise<void>;
+  /** Takes everything back that a consumer holds, to hand it out anew; no attempt is counted. */
+  putBackHeld: (cursor: number, consumer: string) => Promise<void>;
   /** The leases that a consumer holds. */
   heldBy: (cursor: number, consumer: string) => Promise<Handout["leases"]>;
   /** Where a cursor stands, and the last position that is committed. */
@@ -285,8 +285,8 @@ export function createLedger(options: LedgerOptions): Ledger {
       );
       onReturned(cursor);
     },
-    async releaseConsumer(cursor, consumer, reason) {
-      await pool.run((sql) => sql`select delivery_expire(${cursor}, ${consumer}, null, null, ${reason}, '-infinity')`);
+    async putBackHeld(cursor, consumer) {
+      await pool.run((sql) => sql`select delivery_put_back_held(${cursor}, ${consumer})`);
       onReturned(cursor);
     },
     async heldBy(cursor, consumer) {

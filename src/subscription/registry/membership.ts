@@ -28,6 +28,8 @@ export type Membership = {
   leave: (subscription: Subscription, consumer: string) => Promise<void>;
   /** What is remembered of a member does not hold any more. */
   forget: (subscription: Subscription, consumer: string) => void;
+  /** Of this process. */
+  counters: () => { joined: number; removed: number; silent: number };
   stop: () => Promise<void>;
 };
 
@@ -50,6 +52,7 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
   const known = new Map<string, Known>();
   /** How many connections of this process a member has. */
   const connected = new Map<string, { count: number; session: string }>();
+  const counters = { joined: 0, removed: 0, silent: 0 };
   const keyOf = (subscription: Subscription, consumer: string) => `${subscription.id} ${consumer}`;
 
   async function note(
@@ -60,7 +63,10 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
     const [{ outcome, cursor_id, session = "0" }] = (await pool.run(call)) as [Joined];
     if (outcome === "full") throw tooManyConsumers(subscription.name, subscription.maxConsumers ?? 0);
     if (outcome === "gone") throw subscriptionNotFound(subscription.name);
-    if (outcome === "joined") log.info({ subscription: subscription.name, consumer }, "consumer registered");
+    if (outcome === "joined") {
+      counters.joined++;
+      log.info({ subscription: subscription.name, consumer }, "consumer registered");
+    }
     if (known.size >= maxKnown) known.clear();
     known.set(keyOf(subscription, consumer), { cursor: Number(cursor_id), seenAt: performance.now() });
     return { cursor: Number(cursor_id), isNew: outcome === "joined", session };
@@ -70,6 +76,7 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
     for (let count = forgottenAtOnce; count === forgottenAtOnce; ) {
       const rows = await pool.run((sql) => forgetConsumers(sql, forgottenAtOnce));
       count = new Set(rows.map((row) => `${row.subscription_id} ${row.consumer}`)).size;
+      counters.silent += count;
       for (const row of rows) {
         known.delete(`${row.subscription_id} ${row.consumer}`);
         // Also when it held nothing: slots of a group have moved, and what waits with them.
@@ -116,6 +123,7 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
           sql<{ cursor_id: string | null }[]>`select cursor_id from consumer_remove(${subscription.id}, ${consumer})`,
       );
       if (rows.length === 0) throw consumerNotFound(subscription.name, consumer);
+      counters.removed++;
       for (const { cursor_id } of rows) if (cursor_id !== null) onReturned(Number(cursor_id));
       log.info({ subscription: subscription.name, consumer }, "consumer unregistered");
     },
@@ -147,6 +155,7 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
       log.info({ subscription: subscription.name, consumer }, "consumer left");
     },
     forget: (subscription, consumer) => void known.delete(keyOf(subscription, consumer)),
+    counters: () => counters,
     stop: () => loop.stop(),
   };
 }

@@ -1,4 +1,5 @@
 // A subscription: who is entitled to which events, and how they are handed out.
+import type { Source } from "../../base/errors.ts";
 import type { Selection } from "../../stream/selection.ts";
 
 export type Mode = "broadcast" | "exclusive" | "consumer-group" | "read-receipt";
@@ -59,6 +60,10 @@ const queuePrefix = "$queue:";
 
 /** The stream whose built-in queue has this name; null for the name of another subscription. */
 export const streamOfQueue = (name: string) => (name.startsWith(queuePrefix) ? name.slice(queuePrefix.length) : null);
+
+/** What users call it. */
+export const sourceOf = ({ name, queueOf }: Subscription): Source =>
+  queueOf === null ? { subscription: name } : { stream: queueOf };
 
 /** Whether each consumer has a cursor of its own. */
 export function isPerConsumer(mode: Mode): boolean {
