@@ -73,7 +73,7 @@ export async function startSubscriptions({
       tail,
       pool: reads,
       reads: createSemaphore(pagesReading),
-      readEvents: (positions) => readHandedOut(reads, positions),
+      readEvents: (positions, maxBytes) => readHandedOut(reads, positions, maxBytes),
     }),
     tokens,
     endings,
