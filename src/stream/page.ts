@@ -278,14 +278,38 @@ export async function readTail(
 
 /** Events by their positions, in order; those that are trimmed or deleted are missing. */
 export async function readPositions(pool: Pool, positions: readonly number[]): Promise<StoredEvent[]> {
+  return (await readPositionsWithin(pool, positions, Number.MAX_SAFE_INTEGER)).events;
+}
+
+/** Events of which as many are read as fit into a bound, and at least one; and the others that are there, unread. */
+export type ReadWithin = { events: StoredEvent[]; unread: Pick<StoredEvent, "position" | "partitionKey">[] };
+
+/** The same as `readPositions`, of the first of the list that fit into `maxBytes`. */
+export async function readPositionsWithin(
+  pool: Pool,
+  positions: readonly number[],
+  maxBytes: number,
+): Promise<ReadWithin> {
   const rows = await pool.run(
-    (sql) => sql<EventRow[]>`
-      select ${columns(sql)}, s.name as stream
-      from unnest(${arrayLiteral(positions)}::bigint[]) u(position)
-        cross join lateral (select ev.* from events ev where ev.position = u.position) e
-        join streams s on s.id = e.stream_id
-      where e."offset" >= s.first_offset
+    (sql) => sql<(EventRow & { fits: boolean })[]>`
+      select e.position, e.stream, e.ephemeral, e."offset", e.recorded_at, e.id, e.type, e.schema_version, e.correlation_id,
+             e.partition_key, e.bytes, e.bytes_before < ${maxBytes} as fits,
+             case when e.bytes_before < ${maxBytes} then e.attributes end as attributes,
+             case when e.bytes_before < ${maxBytes} then e.data end as data,
+             case when e.bytes_before < ${maxBytes} then e.data_binary end as data_binary
+      from (
+        select ${columns(sql)}, s.name as stream, sum(e.bytes) over (order by u.n rows unbounded preceding) - e.bytes as bytes_before
+        from unnest(${arrayLiteral(positions)}::bigint[]) with ordinality u(position, n)
+          cross join lateral (select ev.* from events ev where ev.position = u.position) e
+          join streams s on s.id = e.stream_id
+        where e."offset" >= s.first_offset
+      ) e
       order by e.position`,
   );
-  return rows.map(fromRow);
+  return {
+    events: rows.filter((row) => row.fits).map(fromRow),
+    unread: rows
+      .filter((row) => !row.fits)
+      .map((row) => ({ position: Number(row.position), partitionKey: row.partition_key })),
+  };
 }

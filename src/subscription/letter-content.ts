@@ -1,8 +1,8 @@
 // The content of dead letters, which outlives the events of the log: as events, as they were.
 import { arrayLiteral } from "../storage/lists.ts";
 import type { Pool } from "../storage/pool.ts";
-import type { StoredEvent } from "../stream/event.ts";
-import { readPositions } from "../stream/page.ts";
+import { type StoredEvent, sizeOf } from "../stream/event.ts";
+import { type ReadWithin, readPositionsWithin } from "../stream/page.ts";
 
 export type ContentColumns = {
   position: string;
@@ -39,18 +39,41 @@ export function eventOf(row: ContentColumns): StoredEvent {
   };
 }
 
-/** Events by their positions: those of the log, and dead letters that were put back and whose streams have forgotten them. */
-export async function readHandedOut(pool: Pool, positions: readonly number[]): Promise<StoredEvent[]> {
-  const events = await readPositions(pool, positions);
-  if (events.length === positions.length) return events;
-  const found = new Set(events.map((event) => event.position));
+/**
+ * Events by their positions: those of the log, and dead letters that were put back and whose streams have forgotten them. The
+ * first of the list that is there is read in any case, of the others as many as fit into `maxBytes`.
+ */
+export async function readHandedOut(pool: Pool, positions: readonly number[], maxBytes: number): Promise<ReadWithin> {
+  const { events, unread } = await readPositionsWithin(pool, positions, maxBytes);
+  if (events.length + unread.length === positions.length) return { events, unread };
+  const found = new Set([...events, ...unread].map((event) => event.position));
   const missing = positions.filter((position) => !found.has(position));
+  let bytesLeft = maxBytes;
+  for (const event of events) bytesLeft -= sizeOf(event);
   const rows = await pool.run(
-    (sql) => sql<ContentColumns[]>`
-      select distinct on (r.position) r.position, r.stream, r."offset", r.event_id, r.type, r.recorded_at, r.schema_version,
-        r.correlation_id, r.partition_key, r.attributes, r.data, r.data_binary
-      from replayed_letters r where r.position = any(${arrayLiteral(missing)}::bigint[])
-      order by r.position`,
+    (sql) => sql<(ContentColumns & { fits: boolean })[]>`
+      select l.position, l.stream, l."offset", l.event_id, l.type, l.recorded_at, l.schema_version, l.correlation_id, l.partition_key,
+        l.bytes_before < ${Math.max(1, bytesLeft)} as fits,
+        case when l.bytes_before < ${Math.max(1, bytesLeft)} then l.attributes end as attributes,
+        case when l.bytes_before < ${Math.max(1, bytesLeft)} then l.data end as data,
+        case when l.bytes_before < ${Math.max(1, bytesLeft)} then l.data_binary end as data_binary
+      from (
+        select r.*, sum(b.bytes) over (order by u.n rows unbounded preceding) - b.bytes as bytes_before
+        from unnest(${arrayLiteral(missing)}::bigint[]) with ordinality u(position, n)
+          cross join lateral (select rl.* from replayed_letters rl where rl.position = u.position limit 1) r
+          cross join lateral (
+            select octet_length(r.attributes::text) + coalesce(octet_length(r.data::text), octet_length(r.data_binary), 0) as bytes
+          ) b
+      ) l
+      order by l.position`,
   );
-  return [...events, ...rows.map(eventOf)];
+  return {
+    events: [...events, ...rows.filter((row) => row.fits).map(eventOf)],
+    unread: [
+      ...unread,
+      ...rows
+        .filter((row) => !row.fits)
+        .map((row) => ({ position: Number(row.position), partitionKey: row.partition_key })),
+    ],
+  };
 }

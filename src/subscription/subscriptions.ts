@@ -76,7 +76,7 @@ export async function startSubscriptions({
       tail,
       pool: reads,
       reads: createSemaphore(pagesReading),
-      readEvents: (positions) => readHandedOut(reads, positions),
+      readEvents: (positions, maxBytes) => readHandedOut(reads, positions, maxBytes),
     }),
     tokens,
     endings,

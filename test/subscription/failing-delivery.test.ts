@@ -96,8 +96,10 @@ test("a listener and a desk that throw fail no append, and keep nothing from tho
         const events = tail.since(after, 1_000_000)?.events.slice(0, limit) ?? [];
         return { after, upTo: events.at(-1)?.position ?? after, events };
       },
-      readAt: async (positions) =>
-        new Map((await readPositions(database.reads, positions)).map((event) => [event.position, event])),
+      readAt: async (positions) => ({
+        events: new Map((await readPositions(database.reads, positions)).map((event) => [event.position, event])),
+        unread: new Map(),
+      }),
     },
     tokens: createTokens("key"),
     findById: async () => null,

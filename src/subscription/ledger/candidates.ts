@@ -3,13 +3,16 @@ import { everyone } from "../../base/principal.ts";
 import type { Semaphore } from "../../base/semaphore.ts";
 import type { Pool } from "../../storage/pool.ts";
 import type { StoredEvent } from "../../stream/event.ts";
-import { readPage } from "../../stream/page.ts";
+import { type ReadWithin, readPage } from "../../stream/page.ts";
 import { createMatcher, type Selection } from "../../stream/selection.ts";
 import { readStreamStarts } from "../../stream/stream-head.ts";
 import type { Tail } from "../../stream/tail.ts";
 
 /** Everything that matches in (after, upTo], in order. */
 export type Candidates = { after: number; upTo: number; events: StoredEvent[] };
+
+/** What was read, and of what is there but was too much, the keys. */
+export type ReadAt = { events: Map<number, StoredEvent>; unread: Map<number, string | null> };
 
 export type CandidateReader = {
   /** The candidates behind a position, up to the head, which lies at `atLeast` or beyond, or to a bound of the reader's own. */
@@ -20,8 +23,8 @@ export type CandidateReader = {
     atLeast: number,
     signal: AbortSignal,
   ) => Promise<Candidates>;
-  /** Events that are there still, by their positions. */
-  readAt: (positions: readonly number[]) => Promise<Map<number, StoredEvent>>;
+  /** Events that are there still, by their positions: the first of the list, and as many more as fit into one answer. */
+  readAt: (positions: readonly number[]) => Promise<ReadAt>;
 };
 
 export type CandidateReaderOptions = {
@@ -29,11 +32,13 @@ export type CandidateReaderOptions = {
   pool: Pool;
   /** Bounds the pages that all cursors together read at once. */
   reads: Semaphore;
-  readEvents: (positions: readonly number[]) => Promise<StoredEvent[]>;
+  readEvents: (positions: readonly number[], maxBytes: number) => Promise<ReadWithin>;
 };
 
 const pieceBytes = 1_000_000;
 const pageBudgetMs = 1_000;
+/** Bytes that one call reads of what comes back, or has waited for its member. */
+const readAtBytes = 4_000_000;
 
 export function createCandidateReader({ tail, pool, reads, readEvents }: CandidateReaderOptions): CandidateReader {
   // Whoever consumes a subscription has been let in by name: what it selects is its owner's decision.
@@ -78,8 +83,11 @@ export function createCandidateReader({ tail, pool, reads, readEvents }: Candida
       return { after, upTo: page.reached, events: page.events };
     },
     async readAt(positions) {
-      const events = await readEvents(positions);
-      return new Map(events.map((event) => [event.position, event]));
+      const { events, unread } = await readEvents(positions, readAtBytes);
+      return {
+        events: new Map(events.map((event) => [event.position, event])),
+        unread: new Map(unread.map(({ position, partitionKey }) => [position, partitionKey])),
+      };
     },
   };
 }

@@ -11,6 +11,9 @@ export type Delivery = {
   deadline: string | null;
 };
 
+/** The rest of a portion that was too much to be sent at once; `keys` are the hashes of its events' keys in a group. */
+export type Rest = { part: number; leased: boolean; positions: number[]; keys: number[] | null };
+
 /** The deliveries of one claim, and the leases that hold them. */
 export type Handout = {
   deliveries: Delivery[];

@@ -4,10 +4,10 @@ import { type Problem, subscriptionNotFound } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { pause } from "../../base/pause.ts";
 import { isOutage } from "../../storage/pg-errors.ts";
-import type { Removals, StoredEvent } from "../../stream/event.ts";
+import type { Removals } from "../../stream/event.ts";
 import { type Subscription, selectionOf } from "../registry/subscription.ts";
-import type { CandidateReader, Candidates } from "./candidates.ts";
-import type { Delivery, Handout } from "./delivery.ts";
+import type { CandidateReader, Candidates, ReadAt } from "./candidates.ts";
+import type { Delivery, Handout, Rest } from "./delivery.ts";
 import type { ClaimCall, ClaimOutcome, Portion } from "./delivery-claim.ts";
 import { createEnding } from "./ending.ts";
 import type { Endings } from "./endings.ts";
@@ -42,6 +42,8 @@ export type DeskOptions = {
   /** Settles what is gone from the log, and puts back what nobody is there to take. */
   settle: (tokens: string[]) => void;
   putBack: (leases: Handout["leases"]) => Promise<void>;
+  /** Puts back the rest of what a step handed out. */
+  putBackRest: (step: number, rest: readonly Rest[]) => Promise<void>;
   /** Tells other processes that their consumers have something to claim. */
   announce: () => void;
   /** Bytes that may be read ahead, as long as all desks together have room. */
@@ -87,6 +89,7 @@ const maxExtendedBytes = 2_000_000;
 const minEvents = 100;
 /** Candidates beyond what is wanted, in case another process has taken the first ones. */
 const sparePositions = 50;
+const nothingRead: ReadAt = { events: new Map(), unread: new Map() };
 const nothing: Candidates = { after: -1, upTo: -1, events: [] };
 
 export type Desk = ReturnType<typeof createDesk>;
@@ -378,17 +381,24 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
   async function hand(asking: readonly Waiting[], step: number, portions: readonly Portion[]): Promise<void> {
     if (portions.length === 0) return;
     const missing = portions.flatMap((portion) => portion.positions.filter((position) => !ahead.has(position)));
-    const read = missing.length === 0 ? null : await readMissing(missing, step, portions);
+    const { events, unread } = missing.length === 0 ? nothingRead : await readMissing(missing, step, portions);
     const unsent: Handout["leases"][number][] = [];
+    const rests: Rest[] = [];
     for (const { claimant, part, positions, attempts, deadline } of portions) {
       const claim = asking[claimant] as Waiting;
       const prefix = claim.leased ? tokens.prefix({ subscription: subscription.id, cursor, step, part }) : null;
       const token = (position: number) => (prefix === null ? settledToken : tokenOf(prefix, position));
       const deliveries: Delivery[] = [];
       const gone: string[] = [];
+      const rest: number[] = [];
       for (let i = 0; i < positions.length; i++) {
         const position = positions[i] as number;
-        const event = ahead.take(position) ?? read?.get(position);
+        // Too much for one answer. In a group nothing may come before it.
+        if (unread.has(position) || (isGroup() && rest.length > 0)) {
+          rest.push(position);
+          continue;
+        }
+        const event = ahead.take(position) ?? events.get(position);
         // Trimmed or deleted since: that settles it.
         if (event === undefined) gone.push(token(position));
         else
@@ -401,25 +411,45 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
       }
       if (gone.length > 0 && claim.leased) options.settle(gone);
       const leases = claim.leased ? [{ step, part }] : [];
-      if (!claims.includes(claim)) {
-        // It has given up meanwhile.
-        unsent.push(...leases);
-      } else if (deliveries.length > 0) {
+      const hasGivenUp = !claims.includes(claim);
+      if (hasGivenUp) unsent.push(...leases);
+      else if (deliveries.length > 0) {
         claims.splice(claims.indexOf(claim), 1);
         claim.resolve({ deliveries, leases });
-      }
+        // Nothing was left for it: it is the first one to be asked again.
+      } else if (rest.length > 0) claim.asked = 0;
+      if (rest.length > 0 && !(hasGivenUp && claim.leased))
+        rests.push(restOf(part, claim.leased, rest, events, unread));
     }
-    if (unsent.length === 0) return;
-    const done = options.putBack(unsent);
+    const rest = rests.length === 0 ? null : options.putBackRest(step, rests);
+    const done = unsent.length === 0 ? null : options.putBack(unsent);
     // Until then the ledger takes them to be with their member, and would hand out what comes after them.
     if (isGroup()) await done;
+    await rest;
   }
 
-  async function readMissing(
-    missing: number[],
-    step: number,
-    portions: readonly Portion[],
-  ): Promise<Map<number, StoredEvent>> {
+  function restOf(
+    part: number,
+    leased: boolean,
+    rest: number[],
+    events: ReadAt["events"],
+    unread: ReadAt["unread"],
+  ): Rest {
+    if (!isGroup()) return { part, leased, positions: rest, keys: null };
+    const positions: number[] = [];
+    const keys: number[] = [];
+    for (const position of rest) {
+      const event = ahead.peek(position) ?? events.get(position);
+      const partitionKey = unread.get(position) ?? event?.partitionKey ?? null;
+      // What was given away and is gone is settled; of a lease, the ledger knows the keys.
+      if (!leased && event === undefined && !unread.has(position)) continue;
+      positions.push(position);
+      keys.push(keyHash({ partitionKey, position }));
+    }
+    return { part, leased, positions, keys };
+  }
+
+  async function readMissing(missing: number[], step: number, portions: readonly Portion[]): Promise<ReadAt> {
     try {
       return await candidates.readAt(missing);
     } catch (error) {

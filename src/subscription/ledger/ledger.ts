@@ -8,7 +8,7 @@ import { removalsOf } from "../../stream/event.ts";
 import type { Tail, TailBatch } from "../../stream/tail.ts";
 import type { Subscription } from "../registry/subscription.ts";
 import { boundedReader, type CandidateReader } from "./candidates.ts";
-import type { Handout } from "./delivery.ts";
+import type { Handout, Rest } from "./delivery.ts";
 import { callDeliveryClaim } from "./delivery-claim.ts";
 import { createDesk, type Desk } from "./desk.ts";
 import type { Endings } from "./endings.ts";
@@ -173,6 +173,7 @@ export function createLedger(options: LedgerOptions): Ledger {
         settle: (gone) =>
           void background(settlements.acknowledge({ subscription: subscription.id, consumer: null, tokens: gone })),
         putBack: (leases) => background(putBack(cursor, leases)),
+        putBackRest: (step, rest) => background(putBackRest(cursor, step, rest)),
         announce: () => announce([cursor]),
         mayReadAhead: () => aheadBytes < maxAheadBytes,
         keptBytes: upTo === undefined ? keptBytes : 0,
@@ -199,6 +200,21 @@ export function createLedger(options: LedgerOptions): Ledger {
     if (leases.length === 0) return;
     const { steps, parts } = listsOf(leases);
     await runAgain(pool, (sql) => sql`select delivery_put_back(${cursor}, ${steps}::bigint[], ${parts}::smallint[])`);
+    onReturned(cursor);
+  }
+
+  async function putBackRest(cursor: number, step: number, rest: readonly Rest[]): Promise<void> {
+    const parts = arrayLiteral(rest.map(({ part }) => part));
+    const leased = arrayLiteral(rest.map((portion) => String(portion.leased)));
+    const counts = arrayLiteral(rest.map(({ positions }) => positions.length));
+    const positions = arrayLiteral(rest.flatMap((portion) => portion.positions));
+    const keys = rest.some((portion) => portion.keys !== null) ? arrayLiteral(rest.flatMap((r) => r.keys ?? [])) : null;
+    await runAgain(
+      pool,
+      (sql) => sql`
+        select delivery_put_back_some(
+          ${cursor}, ${step}, ${parts}::smallint[], ${leased}::boolean[], ${counts}::int[], ${positions}::bigint[], ${keys}::bigint[])`,
+    );
     onReturned(cursor);
   }
 

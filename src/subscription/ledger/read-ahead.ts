@@ -70,6 +70,7 @@ export function createReadAhead() {
       }
     },
     has: (position: number) => events.has(position),
+    peek: (position: number) => events.get(position),
     /** An event that was read, to be handed out; it is not kept any longer. */
     take,
     /** Events of the log are gone. */
