@@ -83,6 +83,18 @@ export type SettlingAnswered = {
   deadline: number | null;
 };
 
+/** A request of an operator: to pause or resume a subscription, to configure it anew as it is, or to remove a consumer. */
+export type Operated = {
+  kind: "operated";
+  action: "pause" | "resume" | "configure" | "remove-consumer";
+  invokedAt: number;
+  at: number;
+  /** Null: the connection broke. */
+  status: number | null;
+  subscription: string;
+  consumer: string | null;
+};
+
 export type CursorSampled = {
   subscription: string;
   consumer: string;
@@ -114,4 +126,5 @@ export type ConsumerEntry =
   | FeedClosed
   | Settling
   | SettlingAnswered
+  | Operated
   | LedgerSampled;

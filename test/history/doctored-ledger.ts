@@ -3,6 +3,7 @@ import { checkLedger } from "../crash/check/ledger.ts";
 import type {
   Delivered,
   LedgerSampled,
+  Operated,
   Settling,
   SettlingAnswered,
   SubscriptionDeclared,
@@ -101,6 +102,20 @@ export function settled(tokens: string | string[], at: number, given: Asked = {}
 export function sampled(floor: number, at: number, given: Partial<LedgerSampled> = {}): LedgerSampled {
   const cursor = { subscription: "sub", consumer: "", place: 10, floor, leased: 0, waiting: 0, parked: 0 };
   return { kind: "sampled", invokedAt: at - 1, at, startedAt: -1_000, cursors: [cursor], firstOffsets: [], ...given };
+}
+
+/** A request of an operator, and its answer two milliseconds later. */
+export function operated(action: Operated["action"], at: number, given: Partial<Operated> = {}): Operated {
+  return {
+    kind: "operated",
+    action,
+    invokedAt: at,
+    at: at + 2,
+    status: 200,
+    subscription: "sub",
+    consumer: null,
+    ...given,
+  };
 }
 
 export const crashed = (at: number): Entry => ({

@@ -52,6 +52,31 @@ export function firstDeliveriesAscend(context: LedgerContext): string[] {
   return violations;
 }
 
+/** Nothing is handed out between the answer to a pause and the request to resume. */
+export function pausesHold(context: LedgerContext): string[] {
+  const violations: string[] = [];
+  const pausedAt = new Map<string, number>();
+  for (const entry of context.history) {
+    if (entry.kind !== "operated") continue;
+    const { subscription, action, status, invokedAt, at } = entry;
+    if (action === "pause" && status !== null && status < 300) pausedAt.set(subscription, at);
+    const since = pausedAt.get(subscription);
+    if (action !== "resume" || since === undefined) continue;
+    pausedAt.delete(subscription);
+    for (const { declared, events } of context.journals.cursors) {
+      if (declared.subscription !== subscription) continue;
+      const handouts = [...events.values()].flat();
+      // Of what is given away only the time of its arrival is known.
+      const late = handouts.find(
+        ({ claimedAt, deadline }) =>
+          deadline !== null && claimedAt > since + slackMs && claimedAt < invokedAt - slackMs,
+      );
+      if (late !== undefined) violations.push(`${nameOf(late)} was handed out though it was paused at ${since} ms`);
+    }
+  }
+  return violations;
+}
+
 /** When a consumer is handed something, what it surely holds by then is within its credit. */
 export function creditIsKept(context: LedgerContext): string[] {
   return context.journals.cursors.flatMap((journal) => {

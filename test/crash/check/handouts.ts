@@ -50,6 +50,8 @@ export type Journals = {
   signsOfLife: (subscription: string, consumer: string) => Span[];
   /** When a claim under this subscription was answered with nothing: it had given up waiting, perhaps with something in hand. */
   givenUp: (subscription: string) => number[];
+  /** When the consumer was removed, or may have been. */
+  removals: (subscription: string, consumer: string) => Span[];
   /** Attempts to settle tokens that nobody was given. */
   strangers: Settlement[];
 };
@@ -69,6 +71,7 @@ export function journalsOf(history: readonly Entry[]): Journals {
   const unseen = new Map<string, Span[]>();
   const signs = new Map<string, Span[]>();
   const givenUp = new Map<string, number[]>();
+  const removals = new Map<string, Span[]>();
   const feedEnds = new Map<number, number>();
   const push = <T>(map: Map<string, T[]>, key: string, value: T) => {
     const list = map.get(key);
@@ -117,6 +120,11 @@ export function journalsOf(history: readonly Entry[]): Journals {
       if (entry.status === 200) take(entry.op, entry.at, entry.deliveries);
       else lose(entry.op, entry.at);
       if (entry.deliveries.length === 0) push(givenUp, asked.get(entry.op)?.subscription ?? "", entry.at);
+    } else if (entry.kind === "operated") {
+      if (entry.action !== "remove-consumer" || entry.status === 404) continue;
+      // One whose answer is lost may be carried out later.
+      const to = entry.at + (entry.status === null || entry.status >= 500 ? lagMs : 0);
+      push(removals, keyOf(entry.subscription, entry.consumer ?? ""), { from: entry.invokedAt, to });
     } else if (entry.kind === "fed") take(entry.op, entry.at, entry.deliveries);
     else if (entry.kind === "feed-closed") {
       feedEnds.set(entry.op, entry.byClient ? entry.at : entry.at - earlierMs);
@@ -143,6 +151,7 @@ export function journalsOf(history: readonly Entry[]): Journals {
     cursors: [...cursors.values()],
     unseen: (subscription, consumer) => unseen.get(keyOf(subscription, consumer ?? "")) ?? [],
     signsOfLife: (subscription, consumer) => signs.get(keyOf(subscription, consumer)) ?? [],
+    removals: (subscription, consumer) => removals.get(keyOf(subscription, consumer)) ?? [],
     givenUp: (subscription) => givenUp.get(subscription) ?? [],
     strangers,
   };

@@ -125,7 +125,10 @@ export function endOf({ journals }: LedgerContext, handout: Handout): number {
     handout,
     declared.consumerTimeoutMs * notedWithin,
   );
-  return Math.min(earliestDeadline(handout), ...returns, handout.feedEndAt, drained, silent);
+  const removed = journals
+    .removals(declared.subscription, consumer)
+    .flatMap(({ from, to }) => (to >= claimedAt ? [Math.max(from, claimedAt)] : []));
+  return Math.min(earliestDeadline(handout), ...returns, ...removed, handout.feedEndAt, drained, silent);
 }
 
 /** The earliest moment after the handout in which the consumer may not have been heard of for so long. */

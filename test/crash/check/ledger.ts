@@ -2,7 +2,7 @@
 import type { Alarm, Entry } from "../history.ts";
 import type { LedgerSnapshot } from "../ledger-snapshot.ts";
 import { deadLettersAreWhole } from "./dead-letters.ts";
-import { creditIsKept, firstDeliveriesAscend, handedOutAsStored } from "./handing-out.ts";
+import { creditIsKept, firstDeliveriesAscend, handedOutAsStored, pausesHold } from "./handing-out.ts";
 import { oneHolderAtATime } from "./holders.ts";
 import { keysStayInOrder } from "./keys.ts";
 import { ledgerContext } from "./ledger-context.ts";
@@ -22,6 +22,7 @@ export function checkLedger(history: readonly Entry[], ledger: LedgerSnapshot): 
     ...numbered("6", floorsHold(context)),
     ...numbered("6", handedOutAsStored(context)),
     ...numbered("6", firstDeliveriesAscend(context)),
+    ...numbered("6", pausesHold(context)),
     ...numbered("7", oneHolderAtATime(context)),
     ...numbered("7", creditIsKept(context)),
     ...numbered("8", keysStayInOrder(context)),
