@@ -14,7 +14,7 @@ import { runNemesis } from "./nemesis.ts";
 import { createOperator } from "./operator.ts";
 import { connected, type RunOptions, type RunResult, restLimits, runScenario, type Scenario } from "./scenario.ts";
 import { quietMs, servicesReady, whatIsLeft } from "./settling.ts";
-import { declareSubscriptions } from "./subscribed.ts";
+import { declareSubscriptions, isPerConsumer } from "./subscribed.ts";
 
 export type ConsumerRunOptions = RunOptions & {
   /** The subscriptions of the run; by default the seed decides. */
@@ -60,6 +60,7 @@ async function consumeAndCheck(
     consumers.calm();
     await drained(cluster, history, subscriptions);
     await consumers.stop();
+    await consumers.listUnread();
     const remains = await whatIsLeft(cluster, history);
     const ledger = await connected(cluster, (sql) => readLedger(sql, history));
     looking.abort();
@@ -86,7 +87,7 @@ async function drained(
   subscriptions: readonly SubscriptionDeclared[],
 ): Promise<void> {
   await connected(cluster, async (sql) => {
-    const expected = subscriptions.reduce((sum, s) => sum + (s.mode === "broadcast" ? consumerNames(s).length : 1), 0);
+    const expected = subscriptions.reduce((sum, s) => sum + (isPerConsumer(s) ? consumerNames(s).length : 1), 0);
     for (const deadline = Date.now() + quietMs; ; await sleep(50)) {
       const [row] = await sql<{ cursors: number; open: string; behind: number }[]>`
         select count(*)::int as cursors, coalesce(sum(c.leased + c.waiting), 0) as open,

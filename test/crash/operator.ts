@@ -5,7 +5,7 @@ import { consumerNames } from "./consumers.ts";
 import type { History } from "./history.ts";
 import { createHttpConnection } from "./http-connection.ts";
 import type { Random } from "./random.ts";
-import { configurationsOf, pathOf } from "./subscribed.ts";
+import { configurationsOf, isPerConsumer, pathOf } from "./subscribed.ts";
 
 export type OperatorOptions = {
   history: History;
@@ -82,8 +82,8 @@ export function createOperator({ history, random, ports, subscriptions }: Operat
           await pause(random.between(0, 600));
           await insist("resuming", () => operate("resume", declared));
         } else if (action === "configure") await operate("configure", declared);
-        // With its consumer the cursor of a broadcast would go, and begin anew.
-        else if (declared.mode !== "broadcast")
+        // With its consumer a cursor of its own would go, and begin anew.
+        else if (!isPerConsumer(declared))
           await operate("remove-consumer", declared, random.pick(consumerNames(declared)));
       }
     },

@@ -16,6 +16,9 @@ const kinds: readonly Kind[] = [
   { subscription: ephemeralStream, mode: "exclusive", isQueue: true, stream: ephemeralStream },
   { subscription: "tasks-too", mode: "exclusive", stream: ephemeralStream },
   { subscription: "at-most-once", mode: "exclusive", delivery: "at-most-once" },
+  { subscription: "inbox", mode: "read-receipt" },
+  { subscription: "once", mode: "exclusive", delivery: "exactly-once" },
+  { subscription: "once-by-key", mode: "consumer-group", onFailure: "skip", delivery: "exactly-once" },
 ];
 
 /** Three of them at least; `only` names those that are wanted. */
@@ -35,6 +38,10 @@ export function declareSubscriptions(random: Random, only?: readonly string[]): 
   }));
 }
 
+/** Each consumer has a cursor, and events, of its own. */
+export const isPerConsumer = ({ mode }: Pick<SubscriptionDeclared, "mode">) =>
+  mode === "broadcast" || mode === "read-receipt";
+
 /** The requests that create them, in order; a repetition changes nothing. */
 export function configurationsOf(
   random: Random,
@@ -45,10 +52,13 @@ export function configurationsOf(
   const queueSettings = queue && {
     ...{ visibilityTimeout: `${queue.visibilityTimeoutMs}ms`, maxAttempts: queue.maxAttempts, backoff },
   };
-  const streams = [{ path: `/api/streams/${ephemeralStream}`, body: { type: "ephemeral", ...queueSettings } }];
-  const isEphemeralUsed = subscriptions.some(({ stream }) => stream === ephemeralStream);
+  const uses = (name: string) => subscriptions.some(({ stream }) => stream === name);
   return [
-    ...(isEphemeralUsed ? streams : []),
+    // Of a stream that promises less no subscription can be exactly-once.
+    ...(uses(sharedStream) ? [{ path: `/api/streams/${sharedStream}`, body: { delivery: "exactly-once" } }] : []),
+    ...(uses(ephemeralStream)
+      ? [{ path: `/api/streams/${ephemeralStream}`, body: { type: "ephemeral", ...queueSettings } }]
+      : []),
     ...subscriptions
       .filter(({ isQueue }) => !isQueue)
       .map((declared) => ({ path: pathOf(declared), body: configurationOf(random, declared, backoff) })),

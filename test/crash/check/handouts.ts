@@ -1,6 +1,7 @@
 // What was handed out, to whom, and what became of it: the journals of consumers, joined by cursor, event and token.
 import type { Delivered, SettlingAction, SubscriptionDeclared } from "../consumer-history.ts";
 import type { Entry } from "../history.ts";
+import { isPerConsumer } from "../subscribed.ts";
 import { declining } from "./attempts.ts";
 
 /** One attempt to settle, give back or extend one token. */
@@ -20,7 +21,7 @@ export type Settlement = {
 
 export type Handout = Delivered & {
   declared: SubscriptionDeclared;
-  /** Of a broadcast the consumer, else empty. */
+  /** The consumer where each has its own, else empty. */
   cursor: string;
   consumer: string;
   /** The claim or event stream, and the place in it. */
@@ -85,7 +86,7 @@ export function journalsOf(history: readonly Entry[]): Journals {
     if (by === undefined || subscription === undefined) return;
     hear(op, at);
     by.seenAt = at;
-    const cursor = subscription.mode === "broadcast" ? by.consumer : "";
+    const cursor = isPerConsumer(subscription) ? by.consumer : "";
     for (const [order, delivered] of deliveries.entries()) {
       const handout: Handout = {
         ...{ ...delivered, declared: subscription, cursor, consumer: by.consumer, op, order, receivedAt: at },

@@ -6,6 +6,8 @@ import { creditIsKept, firstDeliveriesAscend, handedOutAsStored, pausesHold } fr
 import { oneHolderAtATime } from "./holders.ts";
 import { keysStayInOrder } from "./keys.ts";
 import { ledgerContext } from "./ledger-context.ts";
+import { marksHold } from "./marks.ts";
+import { receiptsHold } from "./receipts.ts";
 import { acknowledgedAreStored, everythingIsSettled, floorsHold } from "./settled.ts";
 
 /** The violations, each with the invariant that it breaks; empty when all hold. */
@@ -26,6 +28,8 @@ export function checkLedger(history: readonly Entry[], ledger: LedgerSnapshot): 
     ...numbered("7", oneHolderAtATime(context)),
     ...numbered("7", creditIsKept(context)),
     ...numbered("8", keysStayInOrder(context)),
+    ...numbered("receipts", receiptsHold(context)),
+    ...numbered("exactly-once", marksHold(context)),
     ...numbered("9", deadLettersAreWhole(context)),
   ];
 }
