@@ -7,8 +7,8 @@ export type SubscriptionDeclared = {
   /** Consumed under /api/streams. */
   isQueue: boolean;
   stream: string;
-  mode: "exclusive" | "broadcast" | "consumer-group";
-  delivery: "at-least-once" | "at-most-once";
+  mode: "exclusive" | "broadcast" | "consumer-group" | "read-receipt";
+  delivery: "at-least-once" | "at-most-once" | "exactly-once";
   types: string[] | null;
   visibilityTimeoutMs: number;
   maxInFlight: number;
@@ -20,6 +20,8 @@ export type SubscriptionDeclared = {
 /** An event as it was handed out. */
 export type Delivered = {
   token: string;
+  /** Of the event. */
+  id: string;
   stream: string;
   offset: number;
   position: number;
@@ -83,6 +85,73 @@ export type SettlingAnswered = {
   deadline: number | null;
 };
 
+/** What a consumer says that it has read. `all`: everything there is; of that the consumer knows what lies up to `knownUpTo`. */
+export type WhatIsRead = { positions: number[] } | { upTo: number } | { all: true; knownUpTo: number };
+
+export type Reading = {
+  kind: "reading";
+  op: number;
+  at: number;
+  subscription: string;
+  consumer: string;
+  what: WhatIsRead;
+};
+
+export type ReadingAnswered = {
+  kind: "reading-answered";
+  op: number;
+  at: number;
+  /** Null: the connection broke. */
+  status: number | null;
+  /** How many events were unread until then. */
+  read: number;
+};
+
+/** One page of what a consumer has not read, as it stood at some moment between `invokedAt` and `at`. */
+export type UnreadListed = {
+  kind: "unread-listed";
+  invokedAt: number;
+  at: number;
+  subscription: string;
+  consumer: string;
+  /** It shows what lies behind this position, and up to `upTo`; null: up to the end. */
+  after: number;
+  upTo: number | null;
+  positions: number[];
+};
+
+/** One attempt to mark an event as processed. */
+export type Marking = {
+  kind: "marking";
+  op: number;
+  at: number;
+  subscription: string;
+  consumer: string;
+  position: number;
+  token: string;
+};
+
+export type MarkingAnswered = {
+  kind: "marking-answered";
+  op: number;
+  at: number;
+  status: number | null;
+  /** The problem's code, or what broke. */
+  reason: string | null;
+};
+
+/** A request of an operator: to pause or resume a subscription, to configure it anew as it is, or to remove a consumer. */
+export type Operated = {
+  kind: "operated";
+  action: "pause" | "resume" | "configure" | "remove-consumer";
+  invokedAt: number;
+  at: number;
+  /** Null: the connection broke. */
+  status: number | null;
+  subscription: string;
+  consumer: string | null;
+};
+
 export type CursorSampled = {
   subscription: string;
   consumer: string;
@@ -114,4 +183,10 @@ export type ConsumerEntry =
   | FeedClosed
   | Settling
   | SettlingAnswered
+  | Reading
+  | ReadingAnswered
+  | UnreadListed
+  | Marking
+  | MarkingAnswered
+  | Operated
   | LedgerSampled;

@@ -11,9 +11,10 @@ import type { History } from "./history.ts";
 import { runJobWriters } from "./job-writers.ts";
 import { keepAppendedRows, readLedger, runSampler } from "./ledger-snapshot.ts";
 import { runNemesis } from "./nemesis.ts";
+import { createOperator } from "./operator.ts";
 import { connected, type RunOptions, type RunResult, restLimits, runScenario, type Scenario } from "./scenario.ts";
 import { quietMs, servicesReady, whatIsLeft } from "./settling.ts";
-import { createSubscriptions, declareSubscriptions } from "./subscribed.ts";
+import { declareSubscriptions, isPerConsumer } from "./subscribed.ts";
 
 export type ConsumerRunOptions = RunOptions & {
   /** The subscriptions of the run; by default the seed decides. */
@@ -32,9 +33,10 @@ async function consumeAndCheck(
   const plan = planFaults(random.fork("faults"), { kinds, services: cluster.services.length, durationMs });
   const subscriptions = declareSubscriptions(random.fork("subscriptions"), options.subscriptions);
   await connected(cluster, keepAppendedRows);
-  await createSubscriptions(cluster.services[0]?.port as number, random.fork("configuration"), subscriptions);
-  for (const declared of subscriptions) history.add(declared);
   const writePorts = cluster.services.map((service) => service.writes.port);
+  const operator = createOperator({ history, random: random.fork("operator"), ports: writePorts, subscriptions });
+  await operator.create();
+  for (const declared of subscriptions) history.add(declared);
   const stop = new AbortController();
   const giveUp = new AbortController();
   const looking = new AbortController();
@@ -47,16 +49,18 @@ async function consumeAndCheck(
     feedPorts: cluster.services.map((service) => service.reads.port),
   });
   const sampling = runSampler(cluster, history, looking.signal);
+  const operating = operator.run(stop.signal);
   try {
     await runNemesis(cluster, plan, history, durationMs);
     stop.abort();
     const patience = setTimeout(() => giveUp.abort(), quietMs);
-    await writing;
+    await Promise.all([writing, operating]);
     clearTimeout(patience);
     await servicesReady(cluster, history);
     consumers.calm();
     await drained(cluster, history, subscriptions);
     await consumers.stop();
+    await consumers.listUnread();
     const remains = await whatIsLeft(cluster, history);
     const ledger = await connected(cluster, (sql) => readLedger(sql, history));
     looking.abort();
@@ -72,7 +76,7 @@ async function consumeAndCheck(
     giveUp.abort();
     looking.abort();
     await consumers.stop();
-    await Promise.all([writing, sampling]);
+    await Promise.all([writing, sampling, operating]);
   }
 }
 
@@ -83,7 +87,7 @@ async function drained(
   subscriptions: readonly SubscriptionDeclared[],
 ): Promise<void> {
   await connected(cluster, async (sql) => {
-    const expected = subscriptions.reduce((sum, s) => sum + (s.mode === "broadcast" ? consumerNames(s).length : 1), 0);
+    const expected = subscriptions.reduce((sum, s) => sum + (isPerConsumer(s) ? consumerNames(s).length : 1), 0);
     for (const deadline = Date.now() + quietMs; ; await sleep(50)) {
       const [row] = await sql<{ cursors: number; open: string; behind: number }[]>`
         select count(*)::int as cursors, coalesce(sum(c.leased + c.waiting), 0) as open,

@@ -37,6 +37,11 @@ export function summariseConsumers({
     } else if (entry.kind === "settling-answered") {
       if (entry.status !== 200) count("unanswered");
       for (const result of entry.results) count(result);
+    } else if (entry.kind === "reading-answered") count("read", entry.read);
+    else if (entry.kind === "unread-listed") count("unread pages");
+    else if (entry.kind === "marking-answered") {
+      if (entry.status === 201) count("marked");
+      else if (entry.status === 409) count("marks refused");
     } else if (entry.kind === "sampled") count("samples");
     else if (entry.kind === "fault" && entry.phase === "begins") {
       const kind = entry.what.split(" ")[0] as string;
@@ -47,7 +52,7 @@ export function summariseConsumers({
   const faultList = [...faults].map(([kind, times]) => `${kind} ${times}`).join(", ");
   return (
     `seed ${seed}, ${services} services, ${durationMs / 1_000} s: ${subscriptions.join(", ")}: ${ledger.events.length} events; ` +
-    `${[...told, "unanswered"].map((what) => `${counts.get(what) ?? 0} ${what}`).join(", ")}; ` +
+    `${[...told, "read", "unread pages", "marked", "marks refused", "unanswered"].map((what) => `${counts.get(what) ?? 0} ${what}`).join(", ")}; ` +
     `${ledger.deadLetters.length} dead letters, ${ledger.parked.length} parked, ${counts.get("samples") ?? 0} samples; ` +
     `faults: ${faultList || "none"}; ${violations.length} violations`
   );

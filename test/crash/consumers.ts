@@ -4,12 +4,16 @@ import type { Delivered, SubscriptionDeclared } from "./consumer-history.ts";
 import { createDeliveryClient, type DeliveryClient } from "./delivery-client.ts";
 import { createHandling, type Handling } from "./handling.ts";
 import type { History } from "./history.ts";
+import { createMarking } from "./marking.ts";
 import type { Random } from "./random.ts";
+import { createReading, type Reading } from "./reading.ts";
 
 export type Consumers = {
   /** They stay from now on, and settle everything at once. */
   calm: () => void;
   stop: () => Promise<void>;
+  /** Those with read receipts look at what they have not read. */
+  listUnread: () => Promise<void>;
 };
 
 export type ConsumersOptions = {
@@ -25,6 +29,8 @@ type Consumer = {
   declared: SubscriptionDeclared;
   client: DeliveryClient;
   handling: Handling;
+  /** Null where nothing is kept until it is read. */
+  reading: Reading | null;
   random: Random;
 };
 
@@ -42,15 +48,16 @@ export function startConsumers({ history, random, subscriptions, ports, feedPort
   const consumers = subscriptions.flatMap((declared) =>
     consumerNames(declared).map((name): Consumer => {
       const own = random.fork(name);
-      const client = createDeliveryClient({
-        history,
-        random: own.fork("client"),
-        ports,
-        feedPorts,
-        nextOp: () => op++,
+      const nextOp = () => op++;
+      const common = { history, declared, consumer: name, ports, nextOp };
+      const client = createDeliveryClient({ history, random: own.fork("client"), ports, feedPorts, nextOp });
+      const marking = createMarking({ ...common, random: own.fork("marking") });
+      const handling = createHandling({
+        ...{ client, marking, history, random: own.fork("handling"), declared, consumer: name, giveUp: stop.signal },
       });
-      const options = { client, history, random: own.fork("handling"), declared, consumer: name };
-      return { name, declared, client, random: own, handling: createHandling({ ...options, giveUp: stop.signal }) };
+      const reading =
+        declared.mode === "read-receipt" ? createReading({ ...common, random: own.fork("reading") }) : null;
+      return { name, declared, client, random: own, handling, reading };
     }),
   );
   const pause = (ms: number) => sleep(ms, undefined, { signal: calm.signal }).catch(() => {});
@@ -80,7 +87,7 @@ export function startConsumers({ history, random, subscriptions, ports, feedPort
     }
   }
 
-  async function claimOnce({ name, declared, client, handling, random: own }: Consumer, waitMs: number) {
+  async function claimOnce({ name, declared, client, handling, reading, random: own }: Consumer, waitMs: number) {
     const leave = new AbortController();
     const timer =
       own.chance(0.08) && !calm.signal.aborted ? setTimeout(() => leave.abort(), own.between(0, 300)) : null;
@@ -92,7 +99,10 @@ export function startConsumers({ history, random, subscriptions, ports, feedPort
     });
     if (timer !== null) clearTimeout(timer);
     if (deliveries === null) await pause(own.between(50, 200));
-    else await handling.handle(deliveries);
+    else {
+      reading?.know(deliveries);
+      await handling.handle(deliveries);
+    }
   }
 
   /** Takes a little again and again, and settles all of it at its end: others come meanwhile, and want their share. */
@@ -120,12 +130,13 @@ export function startConsumers({ history, random, subscriptions, ports, feedPort
   }
 
   /** Handles what comes in one batch after the other, and whatever is left when the connection has ended. */
-  async function feed({ name, declared, client, handling }: Consumer, leave: AbortSignal): Promise<void> {
+  async function feed({ name, declared, client, handling, reading }: Consumer, leave: AbortSignal): Promise<void> {
     const batches: Delivered[][] = [];
     let wake = () => {};
     let over = false;
     const following = client
       .feed(declared, name, leave, (deliveries) => {
+        reading?.know(deliveries);
         batches.push(deliveries);
         wake();
       })
@@ -145,7 +156,9 @@ export function startConsumers({ history, random, subscriptions, ports, feedPort
     await following;
   }
 
-  const running = Promise.all(consumers.map(live));
+  const running = Promise.all(
+    consumers.map((consumer) => Promise.all([live(consumer), consumer.reading?.run(calm.signal)])),
+  );
   return {
     calm() {
       for (const { handling } of consumers) handling.calm();
@@ -155,6 +168,9 @@ export function startConsumers({ history, random, subscriptions, ports, feedPort
       calm.abort();
       stop.abort();
       await running;
+    },
+    async listUnread() {
+      await Promise.all(consumers.map(({ reading }) => reading?.list()));
     },
   };
 }

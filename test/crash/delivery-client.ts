@@ -3,6 +3,7 @@ import type { Delivered, SettlingAction, SettlingAnswered, SubscriptionDeclared 
 import { type History, hashOf } from "./history.ts";
 import { createHttpConnection } from "./http-connection.ts";
 import type { Random } from "./random.ts";
+import { createRequests, problemOf } from "./requests.ts";
 
 export type SettleOptions = {
   tokens: string[];
@@ -51,24 +52,11 @@ const silenceMs = 8_000;
 /** Several heartbeats. */
 const feedSilenceMs = 5_000;
 
-type Envelope = { stream: string; offset: string; position: string; partitionkey?: string };
+type Envelope = { id: string; stream: string; offset: string; position: string; partitionkey?: string };
 
 export function createDeliveryClient(options: DeliveryClientOptions): DeliveryClient {
   const { history, random, ports, nextOp } = options;
-
-  /** One request on a connection of its own, at any service. */
-  async function request(path: string, body: object, leave?: AbortSignal) {
-    const connection = createHttpConnection(random.pick(ports));
-    const close = () => connection.close();
-    leave?.addEventListener("abort", close, { once: true });
-    try {
-      const headers = { "content-type": "application/json" };
-      return await connection.send({ method: "POST", path, headers, body: JSON.stringify(body), silenceMs });
-    } finally {
-      leave?.removeEventListener("abort", close);
-      connection.close();
-    }
-  }
+  const request = createRequests({ random, ports, silenceMs });
 
   const delivered = (
     event: Envelope,
@@ -77,7 +65,13 @@ export function createDeliveryClient(options: DeliveryClientOptions): DeliveryCl
   ): Delivered => {
     const until = deadline === null ? null : history.at(Date.parse(deadline));
     return {
-      ...{ token, attempt, deadline: until, claimedAt: until === null ? history.now() : until - timeoutMs },
+      ...{
+        token,
+        id: event.id,
+        attempt,
+        deadline: until,
+        claimedAt: until === null ? history.now() : until - timeoutMs,
+      },
       ...{ stream: event.stream, offset: Number(event.offset), position: Number(event.position) },
       ...{ key: event.partitionkey ?? null, hash: hashOf(JSON.stringify(event)) },
     };
@@ -94,7 +88,7 @@ export function createDeliveryClient(options: DeliveryClientOptions): DeliveryCl
         ...(visibilityTimeoutMs === null ? {} : { visibilityTimeout: `${visibilityTimeoutMs}ms` }),
       };
       try {
-        const answer = await request(`${baseOf(declared)}/claims`, body, leave);
+        const answer = await request("POST", `${baseOf(declared)}/claims`, body, leave);
         const read = JSON.parse(answer.body) as {
           deliveries?: ({ event: Envelope } & Parameters<typeof delivered>[1])[];
         };
@@ -161,7 +155,7 @@ export function createDeliveryClient(options: DeliveryClientOptions): DeliveryCl
       const verb = action === "ack" ? "acks" : action === "extend" ? "extensions" : "nacks";
       let answered: SettlingAnswered;
       try {
-        const answer = await request(`${baseOf(declared)}/${verb}`, body);
+        const answer = await request("POST", `${baseOf(declared)}/${verb}`, body);
         const { results = [], deadline } = JSON.parse(answer.body) as { results?: string[]; deadline?: string | null };
         const until = deadline === undefined || deadline === null ? null : history.at(Date.parse(deadline));
         const problem = answer.status === 200 ? null : problemOf(answer.body);
@@ -193,7 +187,3 @@ export function createDeliveryClient(options: DeliveryClientOptions): DeliveryCl
 
 const baseOf = ({ isQueue, stream, subscription }: SubscriptionDeclared) =>
   isQueue ? `/api/streams/${stream}` : `/api/subscriptions/${subscription}`;
-
-function problemOf(body: string): string {
-  return (JSON.parse(body) as { type?: string }).type?.replace("/problems/", "") ?? body.slice(0, 200);
-}

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Delivered, SettlingAction, SubscriptionDeclared } from "./consumer-history.ts";
 import type { DeliveryClient, SettleOptions } from "./delivery-client.ts";
 import type { History } from "./history.ts";
+import type { Marking } from "./marking.ts";
 import type { Random } from "./random.ts";
 
 export type Handling = {
@@ -16,6 +17,7 @@ export type Handling = {
 
 export type HandlingOptions = {
   client: DeliveryClient;
+  marking: Marking;
   history: History;
   random: Random;
   declared: SubscriptionDeclared;
@@ -29,7 +31,7 @@ type Turn = (tokens: string[], deadline: number) => Promise<void>;
 const settledElsewhere = "nobody";
 
 export function createHandling(options: HandlingOptions): Handling {
-  const { client, history, random, declared, consumer, giveUp } = options;
+  const { client, marking, history, random, declared, consumer, giveUp } = options;
   const { visibilityTimeoutMs } = declared;
   const background = new Set<Promise<void>>();
   let calm = false;
@@ -44,7 +46,11 @@ export function createHandling(options: HandlingOptions): Handling {
     }
   }
 
-  const ack = (tokens: string[]) => settle("ack", { tokens }, calm || random.chance(0.7));
+  async function ack(tokens: string[]): Promise<void> {
+    await marking.mark(tokens);
+    if (!calm && marking.forgets()) return;
+    await settle("ack", { tokens }, calm || random.chance(0.7));
+  }
 
   function later(work: () => Promise<void>): void {
     const done = work();
@@ -71,6 +77,7 @@ export function createHandling(options: HandlingOptions): Handling {
     const action = random.pick(["requeue", "requeue", "requeue", "dead-letter", "drop"] as const);
     const reason = `${consumer} says no ${random.between(0, 1e9)}`;
     const delay = random.pick([{}, { delayMs: 0 }, { delayMs: random.between(50, 800) }]);
+    if (random.chance(0.2)) await marking.mark(back);
     const giveBack = () => settle(action, { tokens: back, reason, ...delay }, random.chance(0.7));
     if (rest.length === 0) return giveBack();
     if (random.chance(0.3)) await Promise.all([giveBack(), ack(rest)]);
@@ -109,6 +116,7 @@ export function createHandling(options: HandlingOptions): Handling {
   };
 
   const wrongly: Turn = async (tokens) => {
+    await marking.mark(tokens, settledElsewhere);
     await client.settle(declared, "ack", { tokens, consumer: settledElsewhere });
     await ack(tokens);
   };
@@ -145,6 +153,7 @@ export function createHandling(options: HandlingOptions): Handling {
     async handle(deliveries) {
       const leased = deliveries.filter(({ deadline }) => deadline !== null);
       if (leased.length === 0) return;
+      marking.know(leased);
       const tokens = leased.map(({ token }) => token);
       const deadline = Math.min(...leased.map((d) => d.deadline ?? 0));
       if (calm) await ack(tokens);

@@ -9,6 +9,9 @@ import { type History, hashOf } from "./history.ts";
 /** An event that was ever stored in a stream of the run. */
 export type JobEvent = {
   position: number;
+  id: string;
+  /** When it was stored, or a moment before. */
+  storedAt: number;
   stream: string;
   offset: number;
   type: string;
@@ -101,11 +104,12 @@ type EventRow = Omit<StoredEvent, "position" | "offset" | "recordedTime" | "line
   recordedAt: Date;
 };
 
-function jobEvent({ recordedAt, ...row }: EventRow): JobEvent {
+function jobEvent(history: History, { recordedAt, ...row }: EventRow): JobEvent {
   const { position, offset } = { position: Number(row.position), offset: Number(row.offset) };
   const line = envelope({ ...row, position, offset, recordedTime: recordedAt.toISOString(), line: null });
   const hash = hashOf(JSON.stringify(JSON.parse(line)));
-  return { position, stream: row.stream, offset, type: row.type, key: row.partitionKey, hash };
+  const storedAt = history.at(recordedAt.getTime());
+  return { position, id: row.id, storedAt, stream: row.stream, offset, type: row.type, key: row.partitionKey, hash };
 }
 
 /** Everything as it stands when all is quiet. */
@@ -132,10 +136,10 @@ export async function readLedger(sql: postgres.Sql, history: History): Promise<L
       join event_streaming.subscriptions s on s.id = c.subscription_id where d.state = 'parked'`;
   const time = (date: Date) => history.at(date.getTime());
   return {
-    events: events.map(jobEvent),
+    events: events.map((row) => jobEvent(history, row)),
     deadLetters: dead.map((row) => ({
       ...{ subscription: row.subscription, consumer: row.consumer, position: Number(row.position) },
-      ...{ hash: jobEvent(row).hash, reason: row.reason, attempts: row.attempts },
+      ...{ hash: jobEvent(history, row).hash, reason: row.reason, attempts: row.attempts },
       ...{ firstError: row.firstError, lastError: row.lastError },
       ...{ firstAt: time(row.firstAt), lastAt: time(row.lastAt), deadAt: time(row.deadAt) },
     })),

@@ -47,17 +47,28 @@ export async function followersArrive(history: History, readers: Readers, rows: 
   await Promise.all([...arrivals, ...ends]);
 }
 
+/** What clients hold open, as the service counts it. */
+const openGauges = {
+  "event streams": "sluice_sse_connections",
+  "event streams of subscriptions": "sluice_subscription_streams",
+  "live connections": "sluice_live_connections",
+  "waiting claims": "sluice_claims_waiting",
+};
+
+async function openAt(port: number): Promise<Remains["open"]> {
+  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  // A gauge that is not there is NaN, and a violation.
+  const read = (gauge: string) => Number(new RegExp(`^${gauge} (\\d+)$`, "m").exec(text)?.[1] ?? Number.NaN);
+  return Object.fromEntries(Object.entries(openGauges).map(([what, gauge]) => [what, read(gauge)]));
+}
+
 export async function whatIsLeft(cluster: Cluster, history: History): Promise<Remains[]> {
-  const eventStreams = async (port: number) => {
-    const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
-    return Number(/^sluice_sse_connections (\d+)$/m.exec(text)?.[1] ?? Number.NaN);
-  };
   await quiet(
     history,
-    () => "event streams stay open after their readers have left",
+    () => "what clients held open stays open after they have left",
     async () => {
-      const counts = await Promise.all(cluster.services.map(({ port }) => eventStreams(port)));
-      return counts.every((count) => count === 0);
+      const counts = await Promise.all(cluster.services.map(({ port }) => openAt(port)));
+      return counts.every((open) => Object.values(open).every((count) => count === 0));
     },
   );
   return Promise.all(
@@ -65,7 +76,7 @@ export async function whatIsLeft(cluster: Cluster, history: History): Promise<Re
       const { rss, sockets } = await service.resources();
       return {
         service: service.index,
-        eventStreams: await eventStreams(service.port),
+        open: await openAt(service.port),
         rssBytes: rss,
         sockets,
         databaseConnections: service.database.connections(),

@@ -1,15 +1,10 @@
 // The subscriptions of a run: which there are, and how they are configured, follows from the seed.
-import { setTimeout as sleep } from "node:timers/promises";
 import type { SubscriptionDeclared } from "./consumer-history.ts";
-import { createHttpConnection } from "./http-connection.ts";
 import type { Random } from "./random.ts";
 
 /** The stream that most subscriptions share, and one that forgets what is settled. */
 export const sharedStream = "jobs";
 export const ephemeralStream = "tasks";
-
-const silenceMs = 8_000;
-const createMs = 20_000;
 
 type Kind = Pick<SubscriptionDeclared, "subscription" | "mode"> & Partial<SubscriptionDeclared>;
 
@@ -21,6 +16,9 @@ const kinds: readonly Kind[] = [
   { subscription: ephemeralStream, mode: "exclusive", isQueue: true, stream: ephemeralStream },
   { subscription: "tasks-too", mode: "exclusive", stream: ephemeralStream },
   { subscription: "at-most-once", mode: "exclusive", delivery: "at-most-once" },
+  { subscription: "inbox", mode: "read-receipt" },
+  { subscription: "once", mode: "exclusive", delivery: "exactly-once" },
+  { subscription: "once-by-key", mode: "consumer-group", onFailure: "skip", delivery: "exactly-once" },
 ];
 
 /** Three of them at least; `only` names those that are wanted. */
@@ -40,50 +38,43 @@ export function declareSubscriptions(random: Random, only?: readonly string[]): 
   }));
 }
 
-/** Creates them, as a client that asks again until it is answered. */
-export async function createSubscriptions(
-  port: number,
+/** Each consumer has a cursor, and events, of its own. */
+export const isPerConsumer = ({ mode }: Pick<SubscriptionDeclared, "mode">) =>
+  mode === "broadcast" || mode === "read-receipt";
+
+/** The requests that create them, in order; a repetition changes nothing. */
+export function configurationsOf(
   random: Random,
   subscriptions: readonly SubscriptionDeclared[],
-): Promise<void> {
+): { path: string; body: object }[] {
   const backoff = { initial: random.pick(["0ms", "100ms"]), factor: 2, max: "500ms" };
-  for (const declared of subscriptions) {
-    const visibilityTimeout = `${declared.visibilityTimeoutMs}ms`;
-    const { stream, mode, types, maxInFlight, maxAttempts, delivery, subscription } = declared;
-    if (stream === ephemeralStream) {
-      await put(port, `/api/streams/${stream}`, { type: "ephemeral", ...queueSettings(subscriptions, backoff) });
-      if (declared.isQueue) continue;
-    }
-    await put(port, `/api/subscriptions/${subscription}`, {
-      ...{ stream, mode, delivery, from: "beginning", visibilityTimeout, maxInFlight, maxAttempts, backoff },
-      consumerTimeout: `${declared.consumerTimeoutMs}ms`,
-      ...(types === null ? {} : { types }),
-      ...(mode === "consumer-group"
-        ? { onFailure: declared.onFailure, slots: random.fork(subscription).pick([2, 5, 64]) }
-        : {}),
-    });
-  }
-}
-
-function queueSettings(subscriptions: readonly SubscriptionDeclared[], backoff: object): object {
   const queue = subscriptions.find(({ isQueue }) => isQueue);
-  if (queue === undefined) return {};
-  return { visibilityTimeout: `${queue.visibilityTimeoutMs}ms`, maxAttempts: queue.maxAttempts, backoff };
+  const queueSettings = queue && {
+    ...{ visibilityTimeout: `${queue.visibilityTimeoutMs}ms`, maxAttempts: queue.maxAttempts, backoff },
+  };
+  const uses = (name: string) => subscriptions.some(({ stream }) => stream === name);
+  return [
+    // Of a stream that promises less no subscription can be exactly-once.
+    ...(uses(sharedStream) ? [{ path: `/api/streams/${sharedStream}`, body: { delivery: "exactly-once" } }] : []),
+    ...(uses(ephemeralStream)
+      ? [{ path: `/api/streams/${ephemeralStream}`, body: { type: "ephemeral", ...queueSettings } }]
+      : []),
+    ...subscriptions
+      .filter(({ isQueue }) => !isQueue)
+      .map((declared) => ({ path: pathOf(declared), body: configurationOf(random, declared, backoff) })),
+  ];
 }
 
-async function put(port: number, path: string, body: object): Promise<void> {
-  const request = {
-    ...{ method: "PUT" as const, path, silenceMs },
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify(body),
+export const pathOf = ({ subscription }: SubscriptionDeclared) => `/api/subscriptions/${subscription}`;
+
+function configurationOf(random: Random, declared: SubscriptionDeclared, backoff: object): object {
+  const { stream, mode, types, maxInFlight, maxAttempts, delivery, onFailure } = declared;
+  const slots = random.fork(declared.subscription).pick([2, 5, 64]);
+  return {
+    ...{ stream, mode, delivery, from: "beginning", maxInFlight, maxAttempts, backoff },
+    visibilityTimeout: `${declared.visibilityTimeoutMs}ms`,
+    consumerTimeout: `${declared.consumerTimeoutMs}ms`,
+    ...(types === null ? {} : { types }),
+    ...(mode === "consumer-group" ? { onFailure, slots } : {}),
   };
-  let told = "";
-  for (const deadline = Date.now() + createMs; Date.now() < deadline; await sleep(100)) {
-    const connection = createHttpConnection(port);
-    const answer = await connection.send(request).catch(() => null);
-    connection.close();
-    if (answer !== null && answer.status < 300) return;
-    told = answer?.body ?? "nothing";
-  }
-  throw new Error(`PUT ${path} was answered ${told}`);
 }

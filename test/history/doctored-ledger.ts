@@ -3,9 +3,12 @@ import { checkLedger } from "../crash/check/ledger.ts";
 import type {
   Delivered,
   LedgerSampled,
+  Operated,
   Settling,
   SettlingAnswered,
   SubscriptionDeclared,
+  UnreadListed,
+  WhatIsRead,
 } from "../crash/consumer-history.ts";
 import type { Entry } from "../crash/history.ts";
 import type { DeadLetter, JobEvent, LedgerSnapshot } from "../crash/ledger-snapshot.ts";
@@ -24,7 +27,18 @@ export function subscribed(given: Partial<SubscriptionDeclared> = {}): Subscript
 
 /** An event of stream `s`, whose offset is its position; all of them have key `k`. */
 export function job(position: number, given: Partial<JobEvent> = {}): JobEvent {
-  return { position, stream: "s", offset: position, type: "Opened", key: "k", hash: `hash-${position}`, ...given };
+  const id = `event-${position}`;
+  return {
+    position,
+    id,
+    storedAt: 0,
+    stream: "s",
+    offset: position,
+    type: "Opened",
+    key: "k",
+    hash: `hash-${position}`,
+    ...given,
+  };
 }
 
 type HandedOut = Partial<Delivered> & { consumer?: string };
@@ -34,7 +48,15 @@ export function handed(positions: number | number[], at: number, given: HandedOu
   const { consumer = "a", ...delivered } = given;
   const deliveries = [positions].flat().map(
     (position): Delivered => ({
-      ...{ token: `${position}@${at}`, stream: "s", offset: position, position, key: "k", hash: `hash-${position}` },
+      ...{
+        token: `${position}@${at}`,
+        id: `event-${position}`,
+        stream: "s",
+        offset: position,
+        position,
+        key: "k",
+        hash: `hash-${position}`,
+      },
       ...{ attempt: 1, deadline: at + 1_000, claimedAt: at },
       ...delivered,
     }),
@@ -97,10 +119,53 @@ export function settled(tokens: string | string[], at: number, given: Asked = {}
   ];
 }
 
+/** A consumer says what it has read, and is answered two milliseconds later. */
+export function read(what: WhatIsRead, at: number, given: { status?: number | null; read?: number } = {}): Entry[] {
+  const { status = 200, read: count = 1 } = given;
+  const reading = op++;
+  return [
+    { kind: "reading", op: reading, at, subscription: "sub", consumer: "a", what },
+    { kind: "reading-answered", op: reading, at: at + 2, status, read: count },
+  ];
+}
+
+/** A page of what a consumer has not read, asked for two milliseconds before; by default all of it. */
+export function unread(positions: number[], at: number, given: Partial<UnreadListed> = {}): UnreadListed {
+  const page = { subscription: "sub", consumer: "a", after: -1, upTo: null, positions };
+  return { kind: "unread-listed", invokedAt: at - 2, at, ...page, ...given };
+}
+
+type MarkAsked = { consumer?: string; status?: number | null; reason?: string };
+
+/** An attempt to mark the event of a token, `{position}@{time}`, and its answer two milliseconds later. */
+export function marked(token: string, at: number, given: MarkAsked = {}): Entry[] {
+  const { consumer = "a", status = 201, reason = null } = given;
+  const marking = op++;
+  const position = Number(token.split("@")[0]);
+  return [
+    { kind: "marking", op: marking, at, subscription: "sub", consumer, position, token },
+    { kind: "marking-answered", op: marking, at: at + 2, status, reason },
+  ];
+}
+
 /** What somebody saw of the cursor. */
 export function sampled(floor: number, at: number, given: Partial<LedgerSampled> = {}): LedgerSampled {
   const cursor = { subscription: "sub", consumer: "", place: 10, floor, leased: 0, waiting: 0, parked: 0 };
   return { kind: "sampled", invokedAt: at - 1, at, startedAt: -1_000, cursors: [cursor], firstOffsets: [], ...given };
+}
+
+/** A request of an operator, and its answer two milliseconds later. */
+export function operated(action: Operated["action"], at: number, given: Partial<Operated> = {}): Operated {
+  return {
+    kind: "operated",
+    action,
+    invokedAt: at,
+    at: at + 2,
+    status: 200,
+    subscription: "sub",
+    consumer: null,
+    ...given,
+  };
 }
 
 export const crashed = (at: number): Entry => ({

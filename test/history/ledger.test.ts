@@ -8,6 +8,7 @@ import {
   fed,
   handed,
   job,
+  operated,
   sampled,
   settled,
   subscribed,
@@ -120,6 +121,20 @@ describe("an event", () => {
     const heard = [200, 400, 600, 800].flatMap((at) => handed([], at));
     const [first, second] = [history.slice(0, 2), history.slice(2)];
     expectOne(violationsOf(impatient, [...first, ...heard, ...second], { events: one }), "was handed out while");
+  });
+  test("of a consumer that was removed goes to another at once", () => {
+    const gone = operated("remove-consumer", 300, { consumer: "a" });
+    const other = [...handed(0, 310, again), ...settled("0@310", 400)];
+    expect(check([...handed(0, 100), gone, ...other])).toEqual([]);
+    expectOne(check([...handed(0, 100), { ...gone, consumer: "b" }, ...other]), "was handed out while");
+    expectOne(check([...handed(0, 100), { ...gone, status: 404 }, ...other]), "was handed out while");
+  });
+  test("that is handed out while its subscription is paused is found", () => {
+    const [pause, resume] = [operated("pause", 50), operated("resume", 150)];
+    const history = (at: number) => [pause, resume, ...handed(0, at), ...settled(`0@${at}`, 300)];
+    expect(check(history(40))).toEqual([]);
+    expect(check(history(160))).toEqual([]);
+    expectOne(check(history(100)), "though it was paused");
   });
   test("whose failed attempt is not counted is found", () => {
     const end = settled("0@1200", 1_300);

@@ -124,10 +124,17 @@ describe("a connection", () => {
 
 test("what is left of a service after its clients is counted", () => {
   const limits = { rssBytes: 600e6, sockets: 10, databaseConnections: 5 };
-  const clean = { service: 0, eventStreams: 0, rssBytes: 1e8, sockets: 9, databaseConnections: 5 };
+  const clean = {
+    service: 0,
+    open: { "event streams": 0, "waiting claims": 0 },
+    rssBytes: 1e8,
+    sockets: 9,
+    databaseConnections: 5,
+  };
   expect(nothingIsLeft([clean], limits)).toEqual([]);
-  const dirty = { service: 1, eventStreams: 1, rssBytes: 7e8, sockets: 11, databaseConnections: 6 };
-  expect(nothingIsLeft([clean, dirty], limits)).toHaveLength(4);
+  const open = { "event streams": 1, "waiting claims": 2, "live connections": Number.NaN };
+  const dirty = { service: 1, open, rssBytes: 7e8, sockets: 11, databaseConnections: 6 };
+  expect(nothingIsLeft([clean, dirty], limits)).toHaveLength(6);
 });
 
 test("a defect in a service's log is found once, and an outage of the database is none", () => {

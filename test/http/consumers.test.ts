@@ -95,6 +95,37 @@ test("a consumer is registered with metadata, described, heard of and removed", 
   expect(offsets(await claim(source, { consumer: "a@host", max: 10 }))).toEqual([0, 1, 2]);
 });
 
+test("a heartbeat keeps a silent member, what it holds and its keys; without one both go to others", async () => {
+  const { source, stream } = await newSubscription({ mode: "consumer-group", consumerTimeout: "1s" });
+  for (const consumer of ["steady", "silent"]) await put(`${source.url}/consumers/${consumer}`);
+  const keys = Array.from({ length: 40 }, (_, n) => ({ type: "A", partitionkey: `k-${n}` }));
+  await append(service.url, stream, keys);
+  const steady = await claim(source, { consumer: "steady", max: 100 });
+  const silent = await claim(source, { consumer: "silent", max: 100 });
+  expect([steady.length > 0, silent.length > 0, steady.length + silent.length]).toEqual([true, true, 40]);
+  await put(`${source.url}/consumers/third`);
+  const taken: number[] = [];
+  const take = async (consumer: string) => {
+    taken.push(...offsets(await claim(source, { consumer, max: 100 })));
+    return taken.length;
+  };
+  await until("what the silent one held goes to the third", async () => {
+    expect((await post(`${source.url}/consumers/steady/heartbeat`)).status).toBe(204);
+    return (await take("third")) > 0;
+  });
+  await until("and the rest of it to those who are there", async () => {
+    await take("third");
+    return (await take("steady")) === silent.length;
+  });
+  expect(taken.filter((offset) => offsets(steady).includes(offset))).toEqual([]);
+  expect([...taken].sort((a, b) => a - b)).toEqual(offsets(silent).sort((a, b) => a - b));
+  expect(await ack(source, tokens(steady))).toEqual(steady.map(() => "settled"));
+  expect(await ack(source, tokens(silent))).toEqual(silent.map(() => "stale"));
+  expect((await get(source, "steady")).member).toBe(true);
+  // Of who is no member any more nothing is heard.
+  expectProblem(await post(`${source.url}/consumers/nobody/heartbeat`), 404, "consumer-not-found");
+});
+
 test("what a removed consumer held goes to another one at once", async () => {
   const { source } = await newSubscription({ mode: "exclusive", backoff: { initial: "1h", max: "1h" } }, 2);
   const held = await claim(source, { consumer: "a", max: 2, visibilityTimeout: "1h" });

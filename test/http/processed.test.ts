@@ -16,6 +16,7 @@ import {
 import { createTestDatabase } from "../support/postgres.ts";
 import { type Service, spawnService, startService } from "../support/service.ts";
 import { openSql } from "../support/sql.ts";
+import { openEventStream } from "../support/sse.ts";
 import { until } from "../support/until.ts";
 
 let service: Service;
@@ -184,6 +185,28 @@ test("an event that a read-receipt consumer has marked and not acknowledged is d
     return (await send<{ inFlight: string }>(source.url)).body.inFlight === "0";
   });
   expect((await send<{ count: string }>(`${source.url}/consumers/a/unread?count=true`)).body.count).toBe("1");
+});
+
+test("it is never settled by being sent: ack=auto is refused", async () => {
+  const { source, stream } = await work(1);
+  const events = await send(`${source.url}/events?consumer=a&ack=auto`);
+  expect(expectProblem(events, 422, "invalid-request").errors).toEqual([
+    { path: "", message: expect.stringContaining("explicit acknowledgements only") },
+  ]);
+  const live = `${service.url}/api/live/${crypto.randomUUID()}/subscriptions/${source.url.split("/").at(-1)}`;
+  expectProblem(await put(`${live}?ack=auto`), 400, "invalid-parameter");
+  // Neither has handed out anything; and one that is at-least-once when it is added settles nothing when it is exactly-once later.
+  const loose = subscription(service.url, `${stream}-loose`);
+  await put(loose.url, { stream, mode: "exclusive", delivery: "at-least-once" });
+  const id = crypto.randomUUID();
+  const flowing = await openEventStream(`${service.url}/api/live/${id}`);
+  expect((await put(`${service.url}/api/live/${id}/subscriptions/${stream}-loose?ack=auto`)).status).toBe(201);
+  await put(loose.url, { stream, mode: "exclusive", delivery: "exactly-once" });
+  await append(service.url, stream, { type: "Job", data: {} });
+  await flowing.until("it has come", () => flowing.events().length === 1);
+  expect(await ack(loose, [String(flowing.events()[0]?.deliverytoken)])).toEqual(["settled"]);
+  flowing.close();
+  expect(offsets(await claim(source, { consumer: "b", max: 5 }))).toEqual([0, 1]);
 });
 
 test("ids of any form can be marked", async () => {

@@ -1,7 +1,7 @@
 // Subscriptions: created, configured, listed, paused, deleted, and claimed from.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { append, expectProblem, send } from "../support/client.ts";
-import { ack, claim, offsets, post, put, subscription, tokens } from "../support/consume.ts";
+import { ack, claim, nack, offsets, post, put, subscription, tokens } from "../support/consume.ts";
 import { type Service, startService } from "../support/service.ts";
 
 let service: Service;
@@ -189,6 +189,47 @@ test("a paused subscription hands nothing out, lets what is out be settled, and 
   const waiting = claim(source, { max: 10, wait: "30s" });
   expect((await post<{ state: string }>(`${source.url}/resume`)).body.state).toBe("active");
   expect(offsets(await waiting)).toEqual([1, 2]);
+});
+
+test("nothing of a subscription that is not there can be settled, given back or extended", async () => {
+  const { source } = await newSubscription({ mode: "exclusive" }, 1);
+  const held = tokens(await claim(source, { max: 1 }));
+  for (const verb of ["acks", "nacks", "extensions"]) {
+    expectProblem(await post(`${url}/nowhere/${verb}`, { tokens: held }), 404, "subscription-not-found");
+    expectProblem(await post(`${service.url}/api/streams/nowhere/${verb}`, { tokens: held }), 404, "stream-not-found");
+  }
+  expect(await ack(source, held)).toEqual(["settled"]);
+});
+
+test("a token of another subscription is stale, whatever is asked for, and stays good for its own", async () => {
+  const { source, stream } = await newSubscription({ mode: "exclusive" }, 3);
+  const other = subscription(service.url, `${stream}-other`);
+  await put(other.url, { stream, mode: "exclusive", from: "beginning" });
+  const [mine, theirs] = [tokens(await claim(source, { max: 3 })), tokens(await claim(other, { max: 3 }))];
+  expect(await ack(other, mine)).toEqual(["stale", "stale", "stale"]);
+  for (const action of ["requeue", "drop", "dead-letter"])
+    expect(await nack(other, mine, { action })).toEqual(["stale", "stale", "stale"]);
+  const extended = await post<{ results: string[]; deadline: string | null }>(`${other.url}/extensions`, {
+    tokens: mine,
+    visibilityTimeout: "1m",
+  });
+  expect([extended.status, extended.body.results]).toEqual([200, ["stale", "stale", "stale"]]);
+  expect(await ack(other, [...theirs, ...mine])).toEqual([...Array(3).fill("settled"), ...Array(3).fill("stale")]);
+  expect(await ack(source, mine)).toEqual(["settled", "settled", "settled"]);
+  expect((await send<{ deadLetters: unknown[] }>(`${other.url}/dead-letters`)).body.deadLetters).toEqual([]);
+});
+
+test("the number of a group's slots cannot change: keys would change their owners", async () => {
+  const { source, stream } = await newSubscription({ mode: "consumer-group", slots: 8 }, 2);
+  const refused = await put(source.url, { stream, mode: "consumer-group", slots: 16 });
+  expect(expectProblem(refused, 422, "invalid-configuration").errors).toEqual([
+    { path: "/slots", message: "cannot change: keys would change their owners" },
+  ]);
+  // Not even by leaving them to the default; everything else may.
+  expectProblem(await put(source.url, { stream, mode: "consumer-group" }), 422, "invalid-configuration");
+  expect((await send<{ slots: number }>(source.url)).body.slots).toBe(8);
+  expect((await put(source.url, { stream, mode: "consumer-group", slots: 8, maxInFlight: 1 })).status).toBe(200);
+  expect((await claim(source, { consumer: "a", max: 2 })).length).toBe(1);
 });
 
 test("deleting a subscription makes its tokens stale, and its name can be used again", async () => {

@@ -39,11 +39,29 @@ export async function callReceiptReadUpTo(
   return { read: Number(row.read), place: row.place === null ? null : Number(row.place) };
 }
 
-/** Which of these events beyond the cursor were read before they are handed out. */
-export async function keepEarlyReads(sql: Sql, cursor: number, positions: readonly number[]): Promise<number[]> {
+/**
+ * Which of these events, ascending, that lay beyond the cursor when it was looked at, are unread. Claims may have moved it over
+ * some of them since, and with that have forgotten that they were read before: of those it counts what is held now.
+ */
+export async function keepUnread(sql: Sql, cursor: number, positions: readonly number[]): Promise<number[]> {
   if (positions.length === 0) return [];
+  const [first, last] = [positions[0] as number, positions.at(-1) as number];
+  // In a case, a subquery is evaluated only when it is needed, and once.
   const rows = await sql<{ position: string }[]>`
-    select e.position from early_reads e
-    where e.cursor_id = ${cursor} and e.position = any(${arrayLiteral(positions)}::bigint[])`;
+    select u.position
+    from unnest(${arrayLiteral(positions)}::bigint[]) u(position), cursor_next(${cursor}, clock_timestamp()) n
+    where case
+      when u.position > n.place then u.position not in (
+        select e.position from early_reads e
+        where e.cursor_id = ${cursor} and e.position between ${first}::bigint and ${last}::bigint)
+      else u.position in (
+        select unnest(d.positions) from deliveries d
+        where d.cursor_id = ${cursor} and d.positions[1] > -1 and d.positions[1] <= ${last}::bigint
+          and d.positions[cardinality(d.positions)] >= ${first}::bigint
+        union all
+        select unnest(r.positions) from receipts r
+        where r.cursor_id = ${cursor} and r.positions[1] > -1 and r.positions[1] <= ${last}::bigint
+          and r.positions[cardinality(r.positions)] >= ${first}::bigint) end
+    order by u.position`;
   return rows.map((row) => Number(row.position));
 }

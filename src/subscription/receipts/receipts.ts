@@ -10,7 +10,7 @@ import { readStreamStarts } from "../../stream/stream-head.ts";
 import type { Endings } from "../ledger/endings.ts";
 import { type Subscription, selectionOf } from "../registry/subscription.ts";
 import { findEntitlement } from "./entitlement.ts";
-import { callReceiptRead, callReceiptReadUpTo, callUnreadHeld, keepEarlyReads } from "./receipt-calls.ts";
+import { callReceiptRead, callReceiptReadUpTo, callUnreadHeld, keepUnread } from "./receipt-calls.ts";
 
 /** What a consumer says that it has read: events by their ids, everything up to a position, or everything. */
 export type Reading = { ids: readonly string[] } | { upTo: number } | "all";
@@ -193,8 +193,8 @@ export function createReceipts(options: ReceiptsOptions): Receipts {
         signal,
       });
       const found = positionsOf(beyond.events);
-      const early = new Set(await reads.run((sql) => keepEarlyReads(sql, cursor, found)));
-      page.events.push(...beyond.events.filter((event) => !early.has(event.position)));
+      const unread = new Set(await reads.run((sql) => keepUnread(sql, cursor, found)));
+      page.events.push(...beyond.events.filter((event) => unread.has(event.position)));
       return { events: page.events, next: beyond.done ? null : beyond.reached };
     },
     async count(subscription, consumer, signal) {
@@ -216,8 +216,8 @@ export function createReceipts(options: ReceiptsOptions): Receipts {
         budgetMs,
         signal,
       });
-      const early = await reads.run((sql) => keepEarlyReads(sql, cursor, matches.positions));
-      const count = visible.length + matches.positions.length - early.length;
+      const unread = await reads.run((sql) => keepUnread(sql, cursor, matches.positions));
+      const count = visible.length + unread.length;
       return { count: Math.min(count, countedAtMost), atLeast: count > countedAtMost || matches.reached < bound };
     },
     async read(subscription, consumer, what, signal) {

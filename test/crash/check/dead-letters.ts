@@ -56,17 +56,19 @@ function reasonWrong(dead: DeadLetter, handouts: readonly Handout[]): string[] {
 }
 
 /** What was rejected, or given back after the last attempt, is there; nothing is handed out more often than allowed. */
-function missing({ journals, deadLetterOf }: LedgerContext): string[] {
+function missing({ journals, deadLetterOf, overriddenAt }: LedgerContext): string[] {
   const violations: string[] = [];
   for (const { events, declared, cursor } of journals.cursors) {
     for (const [position, handouts] of events) {
       const dead = deadLetterOf(declared.subscription, cursor, position);
       for (const handout of handouts) {
+        // One that is marked is settled when it is given back.
+        const isOver = overriddenAt(declared.subscription, cursor, position) < Number.POSITIVE_INFINITY;
         if (handout.attempt > declared.maxAttempts) violations.push(`${nameOf(handout)} is beyond the last attempt`);
         const givenUp = handout.settlements.some(
           ({ action, result }) =>
             result === "settled" &&
-            (action === "dead-letter" || (action === "requeue" && handout.attempt >= declared.maxAttempts)),
+            (action === "dead-letter" || (action === "requeue" && handout.attempt >= declared.maxAttempts && !isOver)),
         );
         if (givenUp && dead === null) violations.push(`${nameOf(handout)} was given up, and is no dead letter`);
       }

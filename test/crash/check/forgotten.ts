@@ -1,6 +1,8 @@
 // What a crash of Postgres may have forgotten: claims are committed without waiting for the disk, everything else is not.
 import type { Entry, Fault } from "../history.ts";
 import { attemptsOf } from "./attempts.ts";
+import { marksOf } from "./mark-journal.ts";
+import { readingJournalsOf } from "./reading-journal.ts";
 
 export type Crash = {
   at: number;
@@ -27,6 +29,9 @@ export function forgottenOf(history: readonly Entry[]): Forgotten {
       durable.push(attempt);
   }
   const settling = new Map<number, number>();
+  for (const mark of marksOf(history)) if (mark.outcome === "marked") durable.push(mark);
+  for (const { readings } of readingJournalsOf(history).values())
+    for (const reading of readings) if (reading.read !== null && reading.read > 0) durable.push(reading);
   for (const entry of history) {
     if (entry.kind === "settling") settling.set(entry.op, entry.at);
     else if (entry.kind === "settling-answered" && entry.results.some((r) => r === "settled" || r === "extended"))

@@ -1,4 +1,5 @@
 // Invariant 6 and what goes with it: first deliveries ascend, events are whole, and nobody holds more than its credit.
+import { isPerConsumer } from "../subscribed.ts";
 import { type CursorJournal, type Handout, nameOf } from "./handouts.ts";
 import { endOf } from "./holders.ts";
 import { type LedgerContext, slackMs } from "./ledger-context.ts";
@@ -37,7 +38,7 @@ export function firstDeliveriesAscend(context: LedgerContext): string[] {
       }
       if (handout.claimedAt <= highest.claimedAt + slackMs) continue;
       const [from, to] = [highest.claimedAt, handout.claimedAt];
-      const unseen = context.journals.unseen(declared.subscription, declared.mode === "broadcast" ? cursor : null);
+      const unseen = context.journals.unseen(declared.subscription, isPerConsumer(declared) ? cursor : null);
       const putBack =
         unseen.some((time) => time.from <= to && time.to + puttingBackMs >= from) ||
         context.journals.givenUp(declared.subscription).some((at) => at <= to && at + puttingBackMs >= from);
@@ -47,6 +48,31 @@ export function firstDeliveriesAscend(context: LedgerContext): string[] {
         !context.forgotten.crashes.some(({ at }) => at >= from && at <= to)
       )
         violations.push(`${nameOf(handout)} came for the first time after ${nameOf(highest)}`);
+    }
+  }
+  return violations;
+}
+
+/** Nothing is handed out between the answer to a pause and the request to resume. */
+export function pausesHold(context: LedgerContext): string[] {
+  const violations: string[] = [];
+  const pausedAt = new Map<string, number>();
+  for (const entry of context.history) {
+    if (entry.kind !== "operated") continue;
+    const { subscription, action, status, invokedAt, at } = entry;
+    if (action === "pause" && status !== null && status < 300) pausedAt.set(subscription, at);
+    const since = pausedAt.get(subscription);
+    if (action !== "resume" || since === undefined) continue;
+    pausedAt.delete(subscription);
+    for (const { declared, events } of context.journals.cursors) {
+      if (declared.subscription !== subscription) continue;
+      const handouts = [...events.values()].flat();
+      // Of what is given away only the time of its arrival is known.
+      const late = handouts.find(
+        ({ claimedAt, deadline }) =>
+          deadline !== null && claimedAt > since + slackMs && claimedAt < invokedAt - slackMs,
+      );
+      if (late !== undefined) violations.push(`${nameOf(late)} was handed out though it was paused at ${since} ms`);
     }
   }
   return violations;
@@ -80,5 +106,10 @@ function overdrawn(context: LedgerContext, { declared }: CursorJournal, handouts
 
 /** Nobody else could have it before, and no request can have ended it. */
 function surelyHeldUntil(context: LedgerContext, handout: Handout): number {
-  return Math.min(endOf(context, handout), ...handout.settlements.map(({ invokedAt }) => invokedAt));
+  // What is read leaves the ledger; what is marked stays out.
+  const readAt =
+    handout.declared.mode === "read-receipt"
+      ? context.overriddenAt(handout.declared.subscription, handout.cursor, handout.position)
+      : Number.POSITIVE_INFINITY;
+  return Math.min(endOf(context, handout), readAt, ...handout.settlements.map(({ invokedAt }) => invokedAt));
 }

@@ -1,6 +1,7 @@
 // What was handed out, to whom, and what became of it: the journals of consumers, joined by cursor, event and token.
 import type { Delivered, SettlingAction, SubscriptionDeclared } from "../consumer-history.ts";
 import type { Entry } from "../history.ts";
+import { isPerConsumer } from "../subscribed.ts";
 import { declining } from "./attempts.ts";
 
 /** One attempt to settle, give back or extend one token. */
@@ -20,7 +21,7 @@ export type Settlement = {
 
 export type Handout = Delivered & {
   declared: SubscriptionDeclared;
-  /** Of a broadcast the consumer, else empty. */
+  /** The consumer where each has its own, else empty. */
   cursor: string;
   consumer: string;
   /** The claim or event stream, and the place in it. */
@@ -50,6 +51,8 @@ export type Journals = {
   signsOfLife: (subscription: string, consumer: string) => Span[];
   /** When a claim under this subscription was answered with nothing: it had given up waiting, perhaps with something in hand. */
   givenUp: (subscription: string) => number[];
+  /** When the consumer was removed, or may have been. */
+  removals: (subscription: string, consumer: string) => Span[];
   /** Attempts to settle tokens that nobody was given. */
   strangers: Settlement[];
 };
@@ -69,6 +72,7 @@ export function journalsOf(history: readonly Entry[]): Journals {
   const unseen = new Map<string, Span[]>();
   const signs = new Map<string, Span[]>();
   const givenUp = new Map<string, number[]>();
+  const removals = new Map<string, Span[]>();
   const feedEnds = new Map<number, number>();
   const push = <T>(map: Map<string, T[]>, key: string, value: T) => {
     const list = map.get(key);
@@ -82,7 +86,7 @@ export function journalsOf(history: readonly Entry[]): Journals {
     if (by === undefined || subscription === undefined) return;
     hear(op, at);
     by.seenAt = at;
-    const cursor = subscription.mode === "broadcast" ? by.consumer : "";
+    const cursor = isPerConsumer(subscription) ? by.consumer : "";
     for (const [order, delivered] of deliveries.entries()) {
       const handout: Handout = {
         ...{ ...delivered, declared: subscription, cursor, consumer: by.consumer, op, order, receivedAt: at },
@@ -117,6 +121,11 @@ export function journalsOf(history: readonly Entry[]): Journals {
       if (entry.status === 200) take(entry.op, entry.at, entry.deliveries);
       else lose(entry.op, entry.at);
       if (entry.deliveries.length === 0) push(givenUp, asked.get(entry.op)?.subscription ?? "", entry.at);
+    } else if (entry.kind === "operated") {
+      if (entry.action !== "remove-consumer" || entry.status === 404) continue;
+      // One whose answer is lost may be carried out later.
+      const to = entry.at + (entry.status === null || entry.status >= 500 ? lagMs : 0);
+      push(removals, keyOf(entry.subscription, entry.consumer ?? ""), { from: entry.invokedAt, to });
     } else if (entry.kind === "fed") take(entry.op, entry.at, entry.deliveries);
     else if (entry.kind === "feed-closed") {
       feedEnds.set(entry.op, entry.byClient ? entry.at : entry.at - earlierMs);
@@ -143,6 +152,7 @@ export function journalsOf(history: readonly Entry[]): Journals {
     cursors: [...cursors.values()],
     unseen: (subscription, consumer) => unseen.get(keyOf(subscription, consumer ?? "")) ?? [],
     signsOfLife: (subscription, consumer) => signs.get(keyOf(subscription, consumer)) ?? [],
+    removals: (subscription, consumer) => removals.get(keyOf(subscription, consumer)) ?? [],
     givenUp: (subscription) => givenUp.get(subscription) ?? [],
     strangers,
   };

@@ -88,6 +88,7 @@ function answeredWrongly(
 ): string[] {
   const { op, result, invokedAt, answeredAt, consumer } = settlement;
   if (result === null) return [];
+  const overriddenAt = context.overriddenAt(journal.declared.subscription, journal.cursor, handout.position);
   if (wasValid(settlement)) {
     if (consumer !== null && consumer !== handout.consumer) return [`was settled by op ${op} for ${consumer}`];
     const latest = latestDeadline(handout, settlement);
@@ -99,12 +100,14 @@ function answeredWrongly(
     const others = handouts.flatMap((other) => other.settlements);
     const isSettled = others.some((other) => other !== settlement && mayEnd(other) && other.invokedAt <= answeredAt);
     const isDead = context.deathOf(handout) <= answeredAt + slackMs;
-    return isSettled || isDead ? [] : [`was told by op ${op} to be settled already, and nobody had settled it`];
+    return isSettled || isDead || overriddenAt <= answeredAt
+      ? []
+      : [`was told by op ${op} to be settled already, and nobody had settled it`];
   }
   if (result !== "stale") return [`was answered ${result} by op ${op}`];
   if (consumer !== null && consumer !== handout.consumer) return [];
   const explained =
-    endOf(context, handout) <= answeredAt + slackMs ||
+    Math.min(endOf(context, handout), overriddenAt) <= answeredAt + slackMs ||
     context.isForgotten(handout) ||
     handout.settlements.some(
       (other) => other !== settlement && (mayEnd(other) || mayReturn(other)) && other.invokedAt <= answeredAt,
@@ -125,7 +128,10 @@ export function endOf({ journals }: LedgerContext, handout: Handout): number {
     handout,
     declared.consumerTimeoutMs * notedWithin,
   );
-  return Math.min(earliestDeadline(handout), ...returns, handout.feedEndAt, drained, silent);
+  const removed = journals
+    .removals(declared.subscription, consumer)
+    .flatMap(({ from, to }) => (to >= claimedAt ? [Math.max(from, claimedAt)] : []));
+  return Math.min(earliestDeadline(handout), ...returns, ...removed, handout.feedEndAt, drained, silent);
 }
 
 /** The earliest moment after the handout in which the consumer may not have been heard of for so long. */
@@ -151,7 +157,7 @@ function earliestDeadline({ deadline, settlements }: Handout): number {
 }
 
 /** The last moment in which another settlement can have found the token valid. */
-function latestDeadline({ deadline, settlements }: Handout, except?: Settlement): number {
+export function latestDeadline({ deadline, settlements }: Handout, except?: Settlement): number {
   let last = deadline ?? Number.POSITIVE_INFINITY;
   for (const settlement of settlements) {
     const { action, result, deadline: moved, answeredAt, extensionMs } = settlement;
@@ -163,7 +169,7 @@ function latestDeadline({ deadline, settlements }: Handout, except?: Settlement)
 }
 
 /** Whether an earlier event of the key can have failed between the handout and a later moment. */
-function mayBeRevoked(context: LedgerContext, journal: CursorJournal, handout: Handout, until: number): boolean {
+export function mayBeRevoked(context: LedgerContext, journal: CursorJournal, handout: Handout, until: number): boolean {
   const { key, position, claimedAt, declared } = handout;
   if (key === null) return false;
   for (const [other, handouts] of journal.events) {

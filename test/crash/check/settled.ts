@@ -80,7 +80,7 @@ export function floorsHold(context: LedgerContext): string[] {
 
 type Done = { events: JobEvent[]; latest: { at: number; position: number }[] };
 
-/** Up to each event of a cursor the one that was settled last. */
+/** Up to each event of a cursor the one that was over last. */
 function doneOf(
   known: Map<string, Done>,
   context: LedgerContext,
@@ -93,7 +93,7 @@ function doneOf(
   const events = context.eventsOf(declared);
   const latest: Done["latest"] = [];
   for (const { position } of events) {
-    const at = context.doneAt(declared.subscription, consumer, position);
+    const at = context.overAt(declared, consumer, position);
     const before = latest.at(-1);
     latest.push(before !== undefined && before.at >= at ? before : { at, position });
   }
