@@ -993,6 +993,20 @@ begin
   return replayed;
 end $function$;
 
+CREATE OR REPLACE FUNCTION delivery_bound_lock(p_streams text[], p_exclude boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  name text;
+begin
+  for name in select distinct u.name collate "C" from unnest(p_streams) u(name) order by 1 loop
+    if p_exclude then perform pg_advisory_xact_lock(hashtext('sluice delivery'), hashtext(name));
+    else perform pg_advisory_xact_lock_shared(hashtext('sluice delivery'), hashtext(name));
+    end if;
+  end loop;
+end $function$;
+
 CREATE OR REPLACE FUNCTION delivery_claim(p_cursor bigint, p_revision bigint, p_after bigint, p_upto bigint, p_candidates bigint[], p_consumers text[], p_wants integer[], p_timeouts_ms bigint[], p_leased boolean[], p_max_in_flight integer, p_look boolean, p_first_steps bigint[], p_first_due timestamp with time zone, OUT status text, OUT step bigint, OUT place bigint, OUT now_at timestamp with time zone, OUT claimants integer[], OUT counts integer[], OUT positions bigint[], OUT attempts integer[], OUT deadlines_ms bigint[], OUT first_steps bigint[], OUT first_due timestamp with time zone)
  RETURNS record
  LANGUAGE plpgsql
@@ -1784,6 +1798,14 @@ begin
     select case when u.position = any(asked) and u.position <> all(is_open) then 1 else 2 end::smallint
     from unnest(p_positions) with ordinality u(position, n) order by u.n);
 end $function$;
+
+CREATE OR REPLACE FUNCTION delivery_strength(p_delivery text)
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+  select array_position(array['at-most-once', 'at-least-once', 'exactly-once'], p_delivery)
+$function$;
 
 CREATE OR REPLACE FUNCTION delivery_take_out(p_step bigint, p_cursor bigint, p_part smallint, p_piece smallint, p_positions bigint[])
  RETURNS void
@@ -2804,14 +2826,27 @@ CREATE OR REPLACE FUNCTION stream_configure(p_name text, p_ephemeral boolean, p_
 AS $function$
 declare
   s streams;
+  inserted boolean;
 begin
   -- A row without an event may be removed between the two.
   loop
     insert into streams (name) values (p_name) on conflict (name) do nothing;
+    inserted := found;
     select * into s from streams st where st.name = p_name for no key update;
     exit when found;
   end loop;
   if s.created_at is not null and s.ephemeral <> p_ephemeral then return 'type-fixed'; end if;
+  -- One that is not there has the delivery of a new one, which subscriptions of it go by. Its queue follows it.
+  if delivery_strength(p_delivery) < delivery_strength(s.delivery) then
+    perform delivery_bound_lock(array[p_name], true);
+    if exists (select from subscription_streams t join subscriptions sub on sub.id = t.subscription_id
+               where t.stream = p_name and sub.queue_of is null and sub.deleted_at is null
+                 and delivery_strength(sub.delivery) > delivery_strength(p_delivery)) then
+      -- A stream that was not there leaves no row behind.
+      delete from streams st where st.id = s.id and inserted;
+      return 'delivery-in-use';
+    end if;
+  end if;
   update streams st
     set created_at = coalesce(st.created_at, date_trunc('milliseconds', clock_timestamp())), revision = st.revision + 1,
         ephemeral = p_ephemeral, delivery = p_delivery, replay = p_replay,
@@ -3219,6 +3254,13 @@ declare
   asks_anew boolean := false;
 begin
   perform from streams st where st.name = any(p_streams) and st.ephemeral order by st.name for no key update;
+  if c.queue_of is null then
+    perform delivery_bound_lock(p_streams, false);
+    if exists (select from streams st where st.name = any(p_streams) and delivery_strength(st.delivery) < delivery_strength(c.delivery)) then
+      outcome := 'stream-weaker';
+      return;
+    end if;
+  end if;
   insert into subscriptions (
       name, mode, delivery, queue_of, correlation, types, path, start_place, start_position, visibility_timeout_ms, max_in_flight, max_attempts,
       backoff_initial_ms, backoff_factor, backoff_max_ms, max_consumers, consumer_timeout_ms, slots, on_failure, unread_timeout_ms,

@@ -1,5 +1,5 @@
--- Creates a stream or changes its configuration. Returns created or configured, or type-fixed where there is a stream of
--- the other type: nothing is changed then.
+-- Creates a stream or changes its configuration. Returns created or configured; or type-fixed where there is a stream of the
+-- other type, delivery-in-use where it would promise less than before and than a subscription of it: nothing is changed then.
 create or replace function stream_configure(
   p_name text, p_ephemeral boolean, p_delivery text, p_replay boolean,
   p_max_age_ms bigint, p_max_bytes bigint, p_max_events bigint,
@@ -9,14 +9,27 @@ create or replace function stream_configure(
 language plpgsql as $$
 declare
   s streams;
+  inserted boolean;
 begin
   -- A row without an event may be removed between the two.
   loop
     insert into streams (name) values (p_name) on conflict (name) do nothing;
+    inserted := found;
     select * into s from streams st where st.name = p_name for no key update;
     exit when found;
   end loop;
   if s.created_at is not null and s.ephemeral <> p_ephemeral then return 'type-fixed'; end if;
+  -- One that is not there has the delivery of a new one, which subscriptions of it go by. Its queue follows it.
+  if delivery_strength(p_delivery) < delivery_strength(s.delivery) then
+    perform delivery_bound_lock(array[p_name], true);
+    if exists (select from subscription_streams t join subscriptions sub on sub.id = t.subscription_id
+               where t.stream = p_name and sub.queue_of is null and sub.deleted_at is null
+                 and delivery_strength(sub.delivery) > delivery_strength(p_delivery)) then
+      -- A stream that was not there leaves no row behind.
+      delete from streams st where st.id = s.id and inserted;
+      return 'delivery-in-use';
+    end if;
+  end if;
   update streams st
     set created_at = coalesce(st.created_at, date_trunc('milliseconds', clock_timestamp())), revision = st.revision + 1,
         ephemeral = p_ephemeral, delivery = p_delivery, replay = p_replay,

@@ -1,5 +1,6 @@
 -- Creates a subscription or changes its configuration, which p_configuration names by the columns of the table.
--- outcome: created, changed, in-use (the mode cannot change while it has consumers), or slots-fixed. The rows of ephemeral
+-- outcome: created, changed, in-use (the mode cannot change while it has consumers), slots-fixed, or stream-weaker (a stream
+-- promises less by now than it would). The rows of ephemeral
 -- streams are locked, or they could be trimmed beyond where a new subscription begins. One that asks for other events than
 -- before, or ends with others, is not completed any more.
 create or replace function subscription_configure(p_configuration json, p_streams text[], out outcome text)
@@ -10,6 +11,13 @@ declare
   asks_anew boolean := false;
 begin
   perform from streams st where st.name = any(p_streams) and st.ephemeral order by st.name for no key update;
+  if c.queue_of is null then
+    perform delivery_bound_lock(p_streams, false);
+    if exists (select from streams st where st.name = any(p_streams) and delivery_strength(st.delivery) < delivery_strength(c.delivery)) then
+      outcome := 'stream-weaker';
+      return;
+    end if;
+  end if;
   insert into subscriptions (
       name, mode, delivery, queue_of, correlation, types, path, start_place, start_position, visibility_timeout_ms, max_in_flight, max_attempts,
       backoff_initial_ms, backoff_factor, backoff_max_ms, max_consumers, consumer_timeout_ms, slots, on_failure, unread_timeout_ms,

@@ -24,6 +24,7 @@ export const catalogue = {
   "event-id-conflict": { status: 409, title: "The event id is taken by other content", retryable: false },
   "idempotency-key-in-use": { status: 409, title: "A request with this key is still running", retryable: true },
   "stream-type-fixed": { status: 409, title: "The type of a stream cannot change", retryable: false },
+  "delivery-in-use": { status: 409, title: "A subscription of the stream promises more", retryable: false },
   "cursor-beyond-head": { status: 409, title: "The cursor lies beyond the head", retryable: false },
   "not-a-queue": { status: 409, title: "The stream is not a queue", retryable: false },
   "subscription-in-use": { status: 409, title: "The subscription has consumers", retryable: true },
@@ -121,6 +122,13 @@ export const streamTypeFixed = (stream: string, type: string) =>
     stream,
     streamType: type,
   });
+/** `subscriptions`: some of those that promise more. */
+export const deliveryInUse = (stream: string, delivery: string, subscriptions: string[]) =>
+  new Problem(
+    "delivery-in-use",
+    `Stream ${stream} cannot become ${delivery}: ${subscriptions.slice(0, 3).join(", ")}${subscriptions.length > 3 ? " and others" : ""} would promise more than it`,
+    { stream, delivery, subscriptions },
+  );
 export const invalidRequest = (violations: Violation[]) => invalid("invalid-request", violations);
 export const emptyAppend = () => new Problem("empty-append", "The array of events is empty");
 export const streamNotFound = (stream: string) =>

@@ -77,7 +77,13 @@ export const NackInput = Type.Object(
     delay: Type.Optional(
       Type.String({ description: "Before the next attempt, 0s to 24h. Default: the subscription's backoff" }),
     ),
-    reason: Type.Optional(Type.String({ maxLength: 1_000, description: "Stands in the dead letter" })),
+    reason: Type.Optional(
+      Type.String({
+        maxLength: 1_000,
+        description:
+          "Stands in the dead letter as lastError, and as firstError of the first attempt; its reason is rejected or max-attempts",
+      }),
+    ),
   },
   { additionalProperties: false },
 );

@@ -134,6 +134,12 @@ export const guide: Record<ProblemCode, Guidance> = {
       "The stream exists and is of the other type: a persistent stream does not become ephemeral, nor the reverse.",
     remedy: "Use another name, or delete the stream first: its name can come back as either type.",
   },
+  "delivery-in-use": {
+    meaning:
+      "A subscription's delivery is never stronger than that of its streams: the stream cannot come to promise less than a subscription of it. Nothing was changed. A PUT without delivery asks for at-least-once.",
+    remedy:
+      "The member subscriptions names some that promise more: weaken or delete these first, or say a delivery that holds.",
+  },
   "cursor-beyond-head": {
     meaning:
       "The reader stands behind the last event that there is. The log is another one than it read before, such as one restored from a backup, or the number is wrong.",

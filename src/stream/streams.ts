@@ -1,5 +1,5 @@
 // Creates, configures, lists, describes and deletes streams.
-import { streamNotFound, streamTypeFixed } from "../base/errors.ts";
+import { deliveryInUse, streamNotFound, streamTypeFixed } from "../base/errors.ts";
 import type { Principal } from "../base/principal.ts";
 import { classify } from "../storage/pg-errors.ts";
 import type { Pool, Sql } from "../storage/pool.ts";
@@ -28,12 +28,14 @@ type Edges = {
   dead_letters: string | null;
 };
 
-/** Creates the stream or changes its configuration. Returns whether it is new. Throws `stream-type-fixed`. */
+const subscriptionsNamed = 20;
+
+/** Creates the stream or changes its configuration. Returns whether it is new. Throws `stream-type-fixed`, `delivery-in-use`. */
 export async function configureStream(pool: Pool, name: string, configuration: StreamConfiguration): Promise<boolean> {
   const { ephemeral, delivery, replay, retention, queue } = configuration;
   const { maxAgeMs, maxBytes, maxEvents } = retention;
   const outcome = await pool.run(async (sql) => {
-    const rows = await sql<{ outcome: "created" | "configured" | "type-fixed" }[]>`
+    const rows = await sql<{ outcome: "created" | "configured" | "type-fixed" | "delivery-in-use" }[]>`
       select stream_configure(
         ${name}, ${ephemeral}, ${delivery}, ${replay}, ${maxAgeMs}, ${maxBytes}, ${maxEvents},
         ${queue.visibilityTimeoutMs}, ${queue.maxAttempts},
@@ -41,7 +43,21 @@ export async function configureStream(pool: Pool, name: string, configuration: S
     return rows[0]?.outcome;
   });
   if (outcome === "type-fixed") throw streamTypeFixed(name, ephemeral ? "persistent" : "ephemeral");
+  if (outcome === "delivery-in-use")
+    throw deliveryInUse(name, delivery, await strongerSubscriptions(pool, name, delivery));
   return outcome === "created";
+}
+
+/** Some of the subscriptions that promise more than this. */
+async function strongerSubscriptions(pool: Pool, stream: string, delivery: string): Promise<string[]> {
+  const rows = await pool.run(
+    (sql) => sql<{ name: string }[]>`
+      select s.name from subscription_streams t join subscriptions s on s.id = t.subscription_id
+      where t.stream = ${stream} and s.queue_of is null and s.deleted_at is null
+        and delivery_strength(s.delivery) > delivery_strength(${delivery})
+      order by s.name limit ${subscriptionsNamed}`,
+  );
+  return rows.map(({ name }) => name);
 }
 
 /** One stream, and the version that an append to it has to expect, -1 when nothing was ever appended. Throws `stream-not-found`. */

@@ -86,11 +86,6 @@ async function* receive(
   const feed = await openFeed(dependencies, options);
 
   function received(delivery: Delivery): Received {
-    // It was given away for good.
-    if (delivery.deadline === null) {
-      const settled = () => Promise.resolve<Settlement>("already-settled");
-      return { ...delivery, acknowledge: settled, giveBack: settled };
-    }
     const list = { subscription: id, consumer, tokens: [delivery.token] };
     const as = { action: "requeue", delayMs: null, reason: "given back without a reason" } as const;
     return {

@@ -1,7 +1,7 @@
 // Subscriptions: created, configured, listed, paused, deleted, and claimed from.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { append, expectProblem, send } from "../support/client.ts";
-import { ack, claim, nack, offsets, post, put, subscription, tokens } from "../support/consume.ts";
+import { append, expectProblem, type ProblemBody, send } from "../support/client.ts";
+import { ack, claim, nack, offsets, post, put, queue, subscription, tokens } from "../support/consume.ts";
 import { type Service, startService } from "../support/service.ts";
 
 let service: Service;
@@ -339,4 +339,59 @@ test("a subscription may promise less than its streams, not more, and by default
     expect(error?.path).toBe("/delivery");
     expect(error?.message).toContain(words);
   }
+});
+
+test("a stream cannot come to promise less than a subscription of it, and is told which", async () => {
+  const [stream, other] = [`weakened-${++names}`, `other-${++names}`];
+  const configure = (delivery?: string, name = stream) =>
+    put<ProblemBody>(`${service.url}/api/streams/${name}`, { delivery, retention: { maxAge: "7d" } });
+  await configure("exactly-once");
+  await configure("exactly-once", other);
+  const subscribe = async (name: string, delivery?: string) =>
+    expect((await put(`${url}/${name}`, { streams: [stream, other], delivery })).status).toBeLessThan(300);
+  await subscribe(`${stream}-b`, "exactly-once");
+  await subscribe(`${stream}-a`, "exactly-once");
+  await subscribe(`${stream}-c`);
+  const described = async () => (await send<Record<string, unknown>>(`${service.url}/api/streams/${stream}`)).body;
+  const before = await described();
+  // Without a delivery a PUT asks for at-least-once.
+  for (const delivery of [undefined, "at-least-once"]) {
+    const problem = expectProblem(await configure(delivery), 409, "delivery-in-use");
+    expect(problem).toMatchObject({ stream, delivery: "at-least-once", subscriptions: [`${stream}-a`, `${stream}-b`] });
+  }
+  expect(expectProblem(await configure("at-most-once"), 409, "delivery-in-use").subscriptions).toHaveLength(3);
+  expect(await described()).toEqual(before);
+  expect((await configure("exactly-once")).status).toBe(200);
+
+  await subscribe(`${stream}-a`, "at-least-once");
+  await send(`${url}/${stream}-b`, { method: "DELETE" });
+  expect((await configure("at-least-once")).status).toBe(200);
+  expectProblem(await configure("at-most-once"), 409, "delivery-in-use");
+  for (const name of ["a", "c"]) await subscribe(`${stream}-${name}`, "at-most-once");
+  expect((await configure("at-most-once")).status).toBe(200);
+  expect((await configure("at-least-once")).status).toBe(200);
+});
+
+test("no more than twenty subscriptions are named that keep a stream from promising less", async () => {
+  const stream = `relied-on-${++names}`;
+  for (let n = 0; n < 22; n++) await put(`${url}/${stream}-${n}`, { stream });
+  const answer = await put<ProblemBody>(`${service.url}/api/streams/${stream}`, { delivery: "at-most-once" });
+  expect(expectProblem(answer, 409, "delivery-in-use").subscriptions).toHaveLength(20);
+});
+
+test("a stream that is not there yet is bound by the subscriptions that wait for it, and its own queue binds nothing", async () => {
+  const stream = `to-come-${++names}`;
+  await put(`${url}/${stream}`, { stream });
+  const configure = (body: Record<string, unknown>) =>
+    put<ProblemBody>(`${service.url}/api/streams/${stream}`, { type: "ephemeral", ...body });
+  expectProblem(await configure({ delivery: "at-most-once" }), 409, "delivery-in-use");
+  expectProblem(await send(`${service.url}/api/streams/${stream}`), 404, "stream-not-found");
+  expect((await configure({ delivery: "exactly-once" })).status).toBe(201);
+  await claim(queue(service.url, stream));
+  expect((await configure({ delivery: "at-least-once" })).status).toBe(200);
+  await send(`${url}/${stream}`, { method: "DELETE" });
+  expect((await configure({ delivery: "at-most-once" })).status).toBe(200);
+  await append(service.url, stream, { type: "A" });
+  const [delivery] = await claim(queue(service.url, stream), { wait: "20s" });
+  expect(delivery?.deadline).toBeNull();
 });

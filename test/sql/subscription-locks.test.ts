@@ -162,3 +162,40 @@ test("a configuration changes while the subscription is completed", async () => 
   );
   expect(answer.status).toBe(200);
 });
+
+for (const exists of [true, false]) {
+  const streamOf = (name: string) => `${service.url}/api/streams/${name}`;
+  const there = exists ? "a stream" : "a stream that is not there yet";
+
+  test(`${there} that comes to promise less waits for who subscribes to it, and is refused`, async () => {
+    const name = `weaker-${exists}`;
+    if (exists) await put(streamOf(name), {});
+    await create("template", { mode: "exclusive" });
+    const [row] = await sql`
+      select (to_jsonb(s) || json_build_object('name', ${name}::text)::jsonb)::text as configuration
+      from subscriptions s where s.name = 'template'`;
+    const answer = await meanwhile(
+      (tx) => tx`select subscription_configure(${row?.configuration}::text::json, array[${name}::text])`,
+      () => put<{ type: string }>(streamOf(name), { delivery: "at-most-once" }),
+    );
+    expect([answer.status, answer.body.type]).toEqual([409, "/problems/delivery-in-use"]);
+  });
+
+  test(`who subscribes to ${there} waits while it comes to promise less, and goes by that`, async () => {
+    for (const [delivery, status] of [
+      ["at-least-once", 422],
+      [undefined, 201],
+    ] as const) {
+      const name = `weaker-${exists}-${delivery}`;
+      if (exists) await put(streamOf(name), {});
+      const source = subscription(service.url, name);
+      const answer = await meanwhile(
+        (tx) => tx`
+          select stream_configure(${name}, false, 'at-most-once', true, null, null, null, 30000, 5, 1000, 2, 60000)`,
+        () => put<{ delivery?: string }>(source.url, { stream: name, delivery }),
+      );
+      expect(answer.status).toBe(status);
+      if (status === 201) expect(answer.body.delivery).toBe("at-most-once");
+    }
+  });
+}

@@ -33,7 +33,10 @@ export const consumerSchemas: Record<string, Schema> = {
       attempts: { type: "integer", minimum: 0, description: "How often it was handed out in vain" },
       firstError: { type: "string" },
       firstFailedAt: { type: "string", format: "date-time" },
-      lastError: { type: "string" },
+      lastError: {
+        type: "string",
+        description: "What the last nack gave as its reason, or what became of the attempt",
+      },
       lastFailedAt: { type: "string", format: "date-time" },
       deadAt: { type: "string", format: "date-time", description: "When it was given up" },
     },

@@ -44,7 +44,7 @@ export const openLive: Operation = {
   operationId: "openLiveConnection",
   summary: "Open a live connection",
   description:
-    "One event stream for many streams and subscriptions. The client chooses the UUID, and adds and removes what flows while it is open, on whichever process. What flows is stored: a reconnect to the same URL resumes all of it. `id:` is one position, up to which everything has been sent of all streams that have caught up; history of a stream that was added later comes meanwhile, and may come again after a reconnect. Deliveries of subscriptions bear `deliverysubscription` and `deliverytoken`, and are settled by POST. A second connection of the same id replaces the first. As application/json, what flows.",
+    "One event stream for many streams and subscriptions. The client chooses the UUID, and adds and removes what flows while it is open, on whichever process. What flows is stored: a reconnect to the same URL resumes all of it. `id:` is one position, up to which everything has been sent of all streams that have caught up; history of a stream that was added later comes meanwhile, and may come again after a reconnect. Deliveries of subscriptions bear `deliverysubscription` and `deliverytoken`, and are settled by POST. A second connection of the same id replaces the first. `sluice.caught-up`, `sluice.gap` and `sluice.problem` name the `stream` or the `subscription` that they are about; `sluice.end` with a `subscription` ends that one alone, else it ends the connection, as `removed`, `replaced`, `reset` or `shutting-down`. As application/json, what flows.",
   tags: ["Live connections"],
   parameters: use("LiveId", "LastEventId", "LastEventIdQuery"),
   responses: {

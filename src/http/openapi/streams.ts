@@ -146,6 +146,7 @@ export const putStream: Operation = {
       "malformed-body",
       "request-timeout",
       "stream-type-fixed",
+      "delivery-in-use",
       "body-too-large",
       "invalid-configuration",
     ),

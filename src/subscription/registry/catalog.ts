@@ -7,7 +7,7 @@ import { readStreamHeads } from "../../stream/stream-head.ts";
 import type { ParsedSubscription } from "./configuration.ts";
 import { boundDelivery } from "./delivery-bound.ts";
 import { positionBefore } from "./start-place.ts";
-import type { Subscription } from "./subscription.ts";
+import type { DeliverySemantics, Subscription } from "./subscription.ts";
 import { configureSubscription, deleteSubscription, findSubscription, setPaused } from "./subscriptions.ts";
 
 export type Catalog = {
@@ -71,21 +71,28 @@ export function createCatalog({ reader, writes, cursorsOf, onChanged }: CatalogO
     },
     async configure(name, parsed, queueOf) {
       const { streams } = parsed.configuration;
-      const heads = streams === null ? null : await reader.pool.run((sql) => readStreamHeads(sql, streams));
-      const delivery = boundDelivery(parsed.delivery, streams, heads ?? []);
+      const bound = async () => {
+        const heads = streams === null ? [] : await reader.pool.run((sql) => readStreamHeads(sql, streams));
+        return boundDelivery(parsed.delivery, streams, heads);
+      };
+      const first = await bound();
       if (parsed.configuration.where !== null) await checkPath(reader.pool, parsed.configuration.where);
       const startPosition = await positionBefore(reader, parsed.configuration.streams, "from", parsed.from);
-      const isNew = await writes.run((sql) =>
-        configureSubscription(sql, {
-          name,
-          configuration: { ...parsed.configuration, delivery },
-          queueOf,
-          from: parsed.from,
-          startPosition,
-        }),
-      );
+      const configure = (delivery: DeliverySemantics) =>
+        writes.run((sql) =>
+          configureSubscription(sql, {
+            name,
+            configuration: { ...parsed.configuration, delivery },
+            queueOf,
+            from: parsed.from,
+            startPosition,
+          }),
+        );
+      // A stream may come to promise less in this moment.
+      let outcome = await configure(first);
+      while (outcome === "stream-weaker") outcome = await configure(await bound());
       await change(name);
-      return isNew;
+      return outcome === "created";
     },
     async setPaused(name, paused) {
       await writes.run((sql) => setPaused(sql, name, paused));

@@ -96,8 +96,14 @@ export type NewSubscription = {
   startPosition: number;
 };
 
-/** Creates a subscription or changes its configuration. Returns whether it is new. Throws `subscription-in-use`, `invalid-configuration`. */
-export async function configureSubscription(sql: Sql, subscription: NewSubscription): Promise<boolean> {
+/**
+ * Creates a subscription or changes its configuration. Nothing is changed where a stream promises less by now than it would
+ * (`stream-weaker`). Throws `subscription-in-use`, `invalid-configuration`.
+ */
+export async function configureSubscription(
+  sql: Sql,
+  subscription: NewSubscription,
+): Promise<"created" | "changed" | "stream-weaker"> {
   const { name, configuration: c, queueOf, from, startPosition } = subscription;
   const row = {
     name,
@@ -128,12 +134,13 @@ export async function configureSubscription(sql: Sql, subscription: NewSubscript
     metadata: c.metadata,
   };
   const streams = c.streams === null ? null : nameList(c.streams);
-  const rows = await sql<{ outcome: string }[]>`
+  const rows = await sql<{ outcome: "created" | "changed" | "stream-weaker" | "in-use" | "slots-fixed" }[]>`
     select outcome from subscription_configure(${JSON.stringify(row)}::text::json, ${streams}::text[])`;
-  if (rows[0]?.outcome === "in-use") throw subscriptionInUse(name);
-  if (rows[0]?.outcome === "slots-fixed")
+  const { outcome } = rows[0] as (typeof rows)[0];
+  if (outcome === "in-use") throw subscriptionInUse(name);
+  if (outcome === "slots-fixed")
     throw invalidConfiguration([{ path: "/slots", message: "cannot change: keys would change their owners" }]);
-  return rows[0]?.outcome === "created";
+  return outcome;
 }
 
 /** Null when there is none of that name. */
