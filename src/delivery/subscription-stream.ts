@@ -66,8 +66,15 @@ export function createSubscriptionStreams(options: SubscriptionStreamsOptions): 
       if (problem.status >= 500)
         log.error({ err: error, subscription, consumer }, "an event stream of a subscription failed");
       sink.write(encodeFrame({ event: "sluice.problem", data: problemObject(problem, "about:blank") }));
-      finish(sink, problem.code === "subscription-not-found" ? "deleted" : "failed");
+      if (problem.retryable) end(sink, "failed");
+      else finish(sink, problem.code === "subscription-not-found" ? "deleted" : "failed");
     }
+  }
+
+  /** The end of this connection: its reader comes back. */
+  function end(sink: ByteSink, reason: string): void {
+    sink.write(encodeFrame({ event: "sluice.end", data: { reason } }));
+    sink.end();
   }
 
   /** The end for good: a reconnect with its id is answered 204. */
@@ -87,8 +94,7 @@ export function createSubscriptionStreams(options: SubscriptionStreamsOptions): 
         sink,
         end(reason) {
           release = false;
-          sink.write(encodeFrame({ event: "sluice.end", data: { reason } }));
-          sink.end();
+          end(sink, reason);
         },
         done: Promise.resolve(),
       };

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { append, expectProblem, send } from "../support/client.ts";
 import { ack, claim, offsets, put, subscription, tokens } from "../support/consume.ts";
 import { type Service, startService } from "../support/service.ts";
+import { openSql } from "../support/sql.ts";
 import { type EventStream, openEventStream } from "../support/sse.ts";
 import { until } from "../support/until.ts";
 
@@ -161,6 +162,24 @@ test("a subscription that is deleted ends its event streams for good", async () 
   expect(consumer.lastEventId()).toBe("end:deleted");
   const back = await openEventStream(`${url}/${name}/events?consumer=a`, { "last-event-id": consumer.lastEventId() });
   expect(back.status).toBe(204);
+});
+
+test("an event stream that fails for a passing reason says so, and its reader comes back", async () => {
+  const { name, stream } = await newSubscription({ maxConsumers: 1, consumerTimeout: "1s" });
+  const consumer = await consume(name, "a");
+  await consumer.until("it has caught up", () => consumer.frames.length > 1);
+  const sql = openSql(service.databaseUrl);
+  await sql`update consumers set name = 'b', seen_at = clock_timestamp() + interval '1 hour' where name = 'a'
+            and subscription_id = (select id from subscriptions where name = ${name})`;
+  await until("it has ended", async () => {
+    await fill(stream, 1);
+    return consumer.ended();
+  });
+  expect(consumer.frames.slice(-2).map((frame) => frame.event)).toEqual(["sluice.problem", "sluice.end"]);
+  expect(consumer.frames.at(-2)?.data).toContain('"type":"/problems/too-many-consumers"');
+  expect(consumer.frames.at(-1)?.data).toBe('{"reason":"failed"}');
+  expect(consumer.lastEventId()).not.toStartWith("end:");
+  await sql.end();
 });
 
 test("a request that cannot be served says why", async () => {
