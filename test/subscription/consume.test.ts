@@ -39,7 +39,15 @@ beforeAll(async () => {
     log,
   });
   await tail.start();
-  subscriptions = await startSubscriptions({ reads, claims, tail, announce: () => {}, processedMs: 86_400_000, log });
+  subscriptions = await startSubscriptions({
+    reads,
+    claims,
+    tail,
+    announce: () => {},
+    processedMs: 86_400_000,
+    groupWindow: 1_000_000,
+    log,
+  });
 });
 afterAll(async () => {
   await subscriptions.stop();
