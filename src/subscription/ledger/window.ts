@@ -1,7 +1,5 @@
 // What waits for the members of a group, who have equal shares of a window, and whoever has stopped the others with a full one.
 
-export type GroupWindow = ReturnType<typeof createGroupWindow>;
-
 /** A member that takes nothing for so long, while its full share stops the others, is set aside. */
 const stalledMs = 2_000;
 
