@@ -9,6 +9,7 @@ create table consumers (
   registered_at   timestamp with time zone not null default date_trunc('milliseconds'::text, clock_timestamp()),
   seen_at         timestamp with time zone not null,
   session         bigint not null default 0,
+  set_aside       bigint,
   constraint consumers_pkey PRIMARY KEY (subscription_id, name),
   constraint consumers_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES subscriptions(id) ON DELETE CASCADE
 ) with (fillfactor=70);
@@ -509,6 +510,8 @@ AS $function$
 declare
   s subscriptions;
   own text;
+  aside bigint;
+  waiting bigint;
 begin
   select * into s from subscriptions sub where sub.id = p_subscription and sub.deleted_at is null;
   if not found then
@@ -546,7 +549,7 @@ begin
       end if;
     end if;
     insert into consumers as c (subscription_id, name, metadata, seen_at) values (p_subscription, p_name, coalesce(p_metadata, '{}'), clock_timestamp())
-      on conflict (subscription_id, name) do update set seen_at = excluded.seen_at, metadata = coalesce(p_metadata, c.metadata);
+      on conflict (subscription_id, name) do update set seen_at = excluded.seen_at, set_aside = null, metadata = coalesce(p_metadata, c.metadata);
     if outcome = 'joined' and s.expires_after_ms is not null then
       update subscriptions sub set used_at = clock_timestamp() where sub.id = p_subscription;
     end if;
@@ -554,6 +557,19 @@ begin
     if not found then
       insert into subscription_cursors (subscription_id, consumer, start_position) values (p_subscription, own, s.start_position)
         returning id into cursor_id;
+    end if;
+  end if;
+  if s.mode = 'consumer-group' and outcome = 'present' then
+    select c.set_aside into aside from consumers c where c.subscription_id = p_subscription and c.name = p_name;
+    if aside is not null then
+      -- It takes part again when it holds nothing any more, and half of what waited then is gone.
+      if exists (select from deliveries d where d.cursor_id = consumer_join.cursor_id and d.consumer = p_name and d.consumer > '') then
+        return;
+      end if;
+      select coalesce(sum(cardinality(d.positions)), 0) into waiting
+        from deliveries d where d.cursor_id = consumer_join.cursor_id and d.owner >= '';
+      if waiting > aside / 2 then return; end if;
+      update consumers c set set_aside = null where c.subscription_id = p_subscription and c.name = p_name;
     end if;
   end if;
   -- Also whom a heartbeat has kept after its slots were given away.
@@ -1158,7 +1174,7 @@ begin
   end if;
 end $function$;
 
-CREATE OR REPLACE FUNCTION delivery_claim_group(p_cursor bigint, p_revision bigint, p_after bigint, p_upto bigint, p_candidates bigint[], p_keys bigint[], p_consumers text[], p_wants integer[], p_timeouts_ms bigint[], p_leased boolean[], p_max_in_flight integer, p_room integer, p_look boolean, p_first_steps bigint[], p_first_due timestamp with time zone, OUT status text, OUT step bigint, OUT place bigint, OUT now_at timestamp with time zone, OUT claimants integer[], OUT counts integer[], OUT positions bigint[], OUT attempts integer[], OUT deadlines_ms bigint[], OUT first_steps bigint[], OUT first_due timestamp with time zone, OUT others boolean, OUT waiting integer)
+CREATE OR REPLACE FUNCTION delivery_claim_group(p_cursor bigint, p_revision bigint, p_after bigint, p_upto bigint, p_candidates bigint[], p_keys bigint[], p_consumers text[], p_wants integer[], p_timeouts_ms bigint[], p_leased boolean[], p_max_in_flight integer, p_window integer, p_owners text[], p_waiting integer[], p_added integer, p_look boolean, p_first_steps bigint[], p_first_due timestamp with time zone, OUT status text, OUT step bigint, OUT place bigint, OUT now_at timestamp with time zone, OUT claimants integer[], OUT counts integer[], OUT positions bigint[], OUT attempts integer[], OUT deadlines_ms bigint[], OUT first_steps bigint[], OUT first_due timestamp with time zone, OUT others boolean, OUT added integer, OUT owners text[], OUT waiting integer[], OUT stopped_by text, OUT stopped_at bigint)
  RETURNS record
  LANGUAGE plpgsql
 AS $function$
@@ -1169,6 +1185,11 @@ declare
   -- By slot: who asks for what is in it, 0 where nobody does. Found by index, not by a join, for which every event would
   -- be compared with every slot.
   askers int[];
+  -- And which member's it is, 0 where it drains or is nobody's.
+  member_of int[];
+  members text[];
+  -- How many may still come to wait for each member; null: for each as many as there are candidates.
+  rooms int[];
   -- What has waited and is taken now.
   waiters int[];
   waiter int;
@@ -1195,6 +1216,7 @@ begin
   select n.step, n.place into step, place from cursor_next(p_cursor, now_at) n;
   old_place := place;
   others := false;
+  added := 0;
 
   -- The claims of one member count as one: the first of them gets what there is.
   select array_agg(case when u.n = u.first then greatest(0, least(u.want, p_max_in_flight - u.held)) else 0 end::int order by u.n)
@@ -1205,9 +1227,14 @@ begin
                        where d.cursor_id = p_cursor and d.consumer = w.consumer and d.consumer > '' and d.step >= w.first_step), 0) as held
       from unnest(p_consumers, p_first_steps) with ordinality w(consumer, first_step, n)
     ) u;
-  select array_agg(coalesce(o.n, 0) order by s.slot) into askers
-    from generate_series(0, slot_count - 1) s(slot)
-    left join group_slots g on g.cursor_id = p_cursor and g.slot = s.slot and g.next_owner is null
+  select array_agg(coalesce(o.n, 0) order by g.slot), array_agg(case when g.owner is null then 0 else g.member end order by g.slot),
+         array_agg(distinct g.owner order by g.owner) filter (where g.owner is not null)
+    into askers, member_of, members
+    from (
+      select s.slot, g.owner, dense_rank() over (order by g.owner)::int as member
+      from generate_series(0, slot_count - 1) s(slot)
+      left join group_slots g on g.cursor_id = p_cursor and g.slot = s.slot and g.next_owner is null
+    ) g
     left join lateral (
       select min(w.n)::int as n from unnest(p_consumers, wants) with ordinality w(consumer, want, n)
       where w.consumer = g.owner and w.want > 0
@@ -1266,30 +1293,53 @@ begin
       left join (select c.claimant, count(*) as count from unnest(old.claimants) c(claimant) group by 1) t on t.claimant = w.n;
   end if;
 
-  select null::int as n, null::int[] as claimants, null::bigint[] as positions, null::bigint[] as keys,
+  if p_look then
+    select array_agg(o.owner), array_agg(o.count) into owners, waiting
+      from (
+        select d.owner, sum(cardinality(d.positions))::int as count from deliveries d
+        where d.cursor_id = p_cursor and d.owner > '' group by d.owner
+      ) o;
+    owners := coalesce(owners, '{}');
+    waiting := coalesce(waiting, '{}');
+    p_owners := owners;
+    p_waiting := waiting;
+    p_added := 0;
+  end if;
+  -- Mostly all of the candidates may wait for anybody.
+  if p_window / coalesce(cardinality(members), 1) - coalesce((select max(w.count) from unnest(p_waiting) w(count)), 0) - p_added
+     < cardinality(p_candidates) then
+    select array_agg(p_window / cardinality(members) - coalesce(w.count, 0) - p_added order by m.n) into rooms
+      from unnest(members) with ordinality m(name, n) left join unnest(p_owners, p_waiting) w(owner, count) on w.owner = m.name;
+  end if;
+
+  select null::int as n, null::int as stopped_by, null::int[] as claimants, null::bigint[] as positions, null::bigint[] as keys,
          null::bigint[] as waits, null::bigint[] as waits_keys into fresh;
   if place >= p_after and place < p_upto and 0 < any(wants) then
     select count(*) into skipped from unnest(p_candidates) c where c <= old_place;
     with candidates as (
-      select u.position, u.key, u.n,
+      select u.position, u.key, u.n, member_of[u.key % slot_count + 1] as member,
              case when u.key <> all(blocked) and u.key <> all(paused) then nullif(askers[u.key % slot_count + 1], 0) end as claimant
       from unnest(p_candidates[skipped + 1 :], p_keys[skipped + 1 :]) with ordinality u(position, key, n)
     ), ranked as (
       select c.*, c.claimant is not null and row_number() over (partition by c.claimant order by c.n) <= wants[c.claimant] as given
       from candidates c
     ), bounded as (
-      -- Of paused keys any number is parked: they do not fill the room that others need.
-      select r.*, count(*) filter (where not r.given and r.key <> all(paused)) over (order by r.n) as kept from ranked r order by r.n
+      -- Of paused keys any number is parked: they do not fill the room of others.
+      select r.*, not r.given and r.key <> all(paused)
+               and count(*) filter (where not r.given and r.key <> all(paused)) over (partition by r.member order by r.n) > rooms[r.member] as stops
+      from ranked r order by r.n
     ), filled as (
       select r.claimant, count(*) as count, max(r.n) as last from ranked r where r.given group by r.claimant
     ), ends as (
       -- Nobody who asks needs more than this, or nobody is left out.
       select case when bool_and(coalesce(f.count, 0) >= w.want) then max(f.last) else coalesce((select max(b.n) from bounded b), 0) end as n
       from unnest(wants) with ordinality w(want, n) left join filled f on f.claimant = w.n where w.want > 0
+    ), stop as (
+      select b.n, b.member from bounded b, ends e where b.stops and b.n <= e.n order by b.n limit 1
     ), reached as (
-      select least(e.n, coalesce((select min(b.n) - 1 from bounded b where b.kept > p_room), e.n)) as n from ends e
+      select coalesce((select s.n - 1 from stop s), e.n) as n from ends e
     )
-    select (select n from reached) as n,
+    select (select n from reached) as n, (select s.member from stop s) as stopped_by,
            array_agg(b.claimant) filter (where b.given) as claimants,
            array_agg(b.position) filter (where b.given) as positions,
            array_agg(b.key) filter (where b.given) as keys,
@@ -1344,6 +1394,19 @@ begin
   if fresh.waits is not null then
     perform delivery_wait(p_cursor, fresh.waits, fresh.waits_keys, now_at);
     others := true;
+    added := cardinality(fresh.waits);
+  end if;
+  if fresh.stopped_by is not null then
+    stopped_by := members[fresh.stopped_by];
+    select coalesce(array_agg(l.key), '{}'), array_agg(l.position) into blocked, blocked_from
+      from (
+        select u.key, min(u.position) as position
+        from deliveries d cross join lateral unnest(d.keys, d.positions) u(key, position)
+        where d.cursor_id = p_cursor and d.owner = stopped_by and d.owner >= '' and d.due > now_at
+        group by u.key
+      ) l;
+    select r.positions[1] into stopped_at
+      from group_ready(p_cursor, stopped_by, member_of, fresh.stopped_by, now_at, blocked, blocked_from, 1) r;
   end if;
   if p_look then
     select array_agg(coalesce((select d.step from deliveries d
@@ -1353,7 +1416,6 @@ begin
     select min(d.due) into first_due from deliveries d
       where d.cursor_id = p_cursor and d.due > '-infinity' and d.due >= p_first_due and d.due < 'infinity'
         and (d.state = 'leased' or d.due > now_at);
-    select coalesce(sum(cardinality(d.positions)), 0) into waiting from deliveries d where d.cursor_id = p_cursor and d.owner >= '';
   end if;
 end $function$;
 
@@ -1841,7 +1903,7 @@ begin
     return;
   end if;
   -- Found by index: with a join, every event would be looked up in both tables.
-  select array_agg(coalesce(g.next_owner, g.owner, '') order by n.slot) into owners
+  select array_agg(coalesce(case when g.next_owner is null then g.owner end, '') order by n.slot) into owners
     from subscription_cursors c join subscriptions s on s.id = c.subscription_id
       cross join lateral generate_series(0, s.slots - 1) n(slot)
       left join group_slots g on g.cursor_id = p_cursor and g.slot = n.slot
@@ -1930,6 +1992,7 @@ declare
   leased int[];
   held record;
   late record;
+  moved int[];
 begin
   if not exists (select from group_slots g where g.cursor_id = p_cursor and g.next_owner is not null) then return; end if;
   select array_agg(g.slot) into overdue from group_slots g
@@ -1951,8 +2014,24 @@ begin
     end loop;
   end if;
   leased := group_leased_slots(p_cursor, p_slots);
-  update group_slots g set owner = g.next_owner, next_owner = null, drain_deadline = null, epoch = g.epoch + 1
-    where g.cursor_id = p_cursor and g.next_owner is not null and g.slot <> all(leased);
+  with moves as (
+    update group_slots g set owner = g.next_owner, next_owner = null, drain_deadline = null, epoch = g.epoch + 1
+      where g.cursor_id = p_cursor and g.next_owner is not null and g.slot <> all(leased)
+      returning g.slot
+  )
+  select array_agg(m.slot) into moved from moves m;
+  if moved is null then return; end if;
+  -- What has waited while they drained is the new owner's.
+  for held in
+    select d.step, d.part, d.piece, d.due, d.positions, d.keys from deliveries d
+    where d.cursor_id = p_cursor and d.owner = '' and d.owner >= '' order by d.step, d.part, d.piece for update
+  loop
+    select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into late
+      from unnest(held.positions, held.keys) u(position, key) where (u.key % p_slots)::int = any(moved);
+    continue when late.positions is null;
+    perform delivery_take_out(held.step, p_cursor, held.part, held.piece, late.positions);
+    perform delivery_wait(p_cursor, late.positions, late.keys, held.due);
+  end loop;
 end $function$;
 
 CREATE OR REPLACE FUNCTION group_leased_slots(p_cursor bigint, p_slots integer)
@@ -2016,7 +2095,8 @@ begin
   if not found or s.mode <> 'consumer-group' then return; end if;
   insert into group_slots (cursor_id, slot) select p_cursor, n from generate_series(0, s.slots - 1) n on conflict do nothing;
   delete from group_slots g where g.cursor_id = p_cursor and g.slot >= s.slots;
-  select array_agg(c.name order by c.name) into members from consumers c
+  select coalesce(array_agg(c.name order by c.name) filter (where c.set_aside is null), array_agg(c.name order by c.name)) into members
+    from consumers c
     where c.subscription_id = s.id and c.seen_at > clock_timestamp() - s.consumer_timeout_ms * interval '1 millisecond';
   if members is null then return; end if;
   leased := group_leased_slots(p_cursor, s.slots);
@@ -2105,6 +2185,33 @@ begin
     end if;
     perform delivery_wait(p_cursor, late.positions, late.keys, clock_timestamp());
   end loop;
+end $function$;
+
+CREATE OR REPLACE FUNCTION group_set_aside(p_cursor bigint, p_consumer text, p_waiting bigint)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+declare
+  s subscriptions;
+begin
+  select sub.* into s from subscriptions sub join subscription_cursors c on c.subscription_id = sub.id where c.id = p_cursor;
+  -- In the order of subscription_lock.
+  perform from consumers c where c.subscription_id = s.id and c.name = p_consumer and c.set_aside is null for no key update;
+  if not found then return false; end if;
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
+  if not exists (
+       select from deliveries d where d.cursor_id = p_cursor and d.owner = p_consumer and d.owner >= ''
+         and d.positions[1] <= p_waiting and p_waiting = any(d.positions))
+     or not exists (
+       select from consumers c where c.subscription_id = s.id and c.name <> p_consumer and c.set_aside is null
+         and c.seen_at > clock_timestamp() - s.consumer_timeout_ms * interval '1 millisecond') then
+    return false;
+  end if;
+  update consumers c
+    set set_aside = (select sum(cardinality(d.positions)) from deliveries d where d.cursor_id = p_cursor and d.owner >= '')
+    where c.subscription_id = s.id and c.name = p_consumer;
+  perform group_rebalance(p_cursor);
+  return true;
 end $function$;
 
 CREATE OR REPLACE FUNCTION group_unpause(p_cursor bigint, p_key bigint)

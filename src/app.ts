@@ -208,8 +208,16 @@ async function startParts(
   stops.push(forgetting.stop);
   forgetting.start();
 
-  const { processedMs } = config;
-  subscriptions = await startSubscriptions({ reads, claims, tail, announce: wake.sendCursors, processedMs, log });
+  const { processedMs, groupWindow } = config;
+  subscriptions = await startSubscriptions({
+    reads,
+    claims,
+    tail,
+    announce: wake.sendCursors,
+    processedMs,
+    groupWindow,
+    log,
+  });
   stops.push(subscriptions.stop);
   const { catalog, consumption, ledger, processed, receipts, expiry, deadLetters, membership } = subscriptions;
   const { resets } = subscriptions;

@@ -35,6 +35,7 @@ export type Config = {
   liveForgottenMs: number;
   deduplicationMs: number;
   processedMs: number;
+  groupWindow: number;
   trimIntervalMs: number;
   shutdownMs: number;
   ginIndex: boolean;
@@ -126,6 +127,7 @@ export function readConfig(env: Environment): Config {
     liveForgottenMs: duration("LIVE_WINDOW", "1h", 60_000, 2_592_000_000),
     idempotencyKeysMs: duration("IDEMPOTENCY_WINDOW", "24h", 1_000, 2_592_000_000),
     deduplicationMs: duration("DEDUPLICATION_WINDOW", "24h", 1_000, 31_536_000_000),
+    groupWindow: number("GROUP_WINDOW", 1_000_000, 10, 100_000_000),
     processedMs: duration("PROCESSED_WINDOW", "7d", 1_000, 31_536_000_000),
     trimIntervalMs: duration("TRIM_INTERVAL", "5s", 50, 3_600_000),
     shutdownMs: duration("SHUTDOWN_TIMEOUT", "20s", 100, 600_000),

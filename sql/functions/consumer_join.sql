@@ -6,6 +6,8 @@ language plpgsql as $$
 declare
   s subscriptions;
   own text;
+  aside bigint;
+  waiting bigint;
 begin
   select * into s from subscriptions sub where sub.id = p_subscription and sub.deleted_at is null;
   if not found then
@@ -43,7 +45,7 @@ begin
       end if;
     end if;
     insert into consumers as c (subscription_id, name, metadata, seen_at) values (p_subscription, p_name, coalesce(p_metadata, '{}'), clock_timestamp())
-      on conflict (subscription_id, name) do update set seen_at = excluded.seen_at, metadata = coalesce(p_metadata, c.metadata);
+      on conflict (subscription_id, name) do update set seen_at = excluded.seen_at, set_aside = null, metadata = coalesce(p_metadata, c.metadata);
     if outcome = 'joined' and s.expires_after_ms is not null then
       update subscriptions sub set used_at = clock_timestamp() where sub.id = p_subscription;
     end if;
@@ -51,6 +53,19 @@ begin
     if not found then
       insert into subscription_cursors (subscription_id, consumer, start_position) values (p_subscription, own, s.start_position)
         returning id into cursor_id;
+    end if;
+  end if;
+  if s.mode = 'consumer-group' and outcome = 'present' then
+    select c.set_aside into aside from consumers c where c.subscription_id = p_subscription and c.name = p_name;
+    if aside is not null then
+      -- It takes part again when it holds nothing any more, and half of what waited then is gone.
+      if exists (select from deliveries d where d.cursor_id = consumer_join.cursor_id and d.consumer = p_name and d.consumer > '') then
+        return;
+      end if;
+      select coalesce(sum(cardinality(d.positions)), 0) into waiting
+        from deliveries d where d.cursor_id = consumer_join.cursor_id and d.owner >= '';
+      if waiting > aside / 2 then return; end if;
+      update consumers c set set_aside = null where c.subscription_id = p_subscription and c.name = p_name;
     end if;
   end if;
   -- Also whom a heartbeat has kept after its slots were given away.

@@ -2,15 +2,20 @@
 -- as delivery_claim; p_keys are the hashes of the candidates' keys.
 --
 -- Candidates that cannot go to who asks now (another member's, beyond its credit, behind an earlier event of their key that
--- waits for another try) wait in the ledger for whose they will be, p_room of them at most. others: somebody else has something to claim
--- now; waiting: how many wait, after a look.
+-- waits for another try) wait in the ledger for whose they are: for each member as many as its equal share of p_window allows; what
+-- waits for a slot that drains does not count. p_owners, p_waiting: how many waited for each as of the last look, and p_added
+-- how many have come since, for whomever. others: somebody else has something to claim now; added: how many came to wait;
+-- owners, waiting: after a look. stopped_by: the member whose share was full, so that the cursor goes no further, and stopped_at the first
+-- event that it could take (null: what waits for it may not be handed out yet).
 create or replace function delivery_claim_group(
   p_cursor bigint, p_revision bigint, p_after bigint, p_upto bigint, p_candidates bigint[], p_keys bigint[],
-  p_consumers text[], p_wants int[], p_timeouts_ms bigint[], p_leased boolean[], p_max_in_flight int, p_room int,
+  p_consumers text[], p_wants int[], p_timeouts_ms bigint[], p_leased boolean[], p_max_in_flight int,
+  p_window int, p_owners text[], p_waiting int[], p_added int,
   p_look boolean, p_first_steps bigint[], p_first_due timestamptz,
   out status text, out step bigint, out place bigint, out now_at timestamptz,
   out claimants int[], out counts int[], out positions bigint[], out attempts int[], out deadlines_ms bigint[],
-  out first_steps bigint[], out first_due timestamptz, out others boolean, out waiting int
+  out first_steps bigint[], out first_due timestamptz, out others boolean,
+  out added int, out owners text[], out waiting int[], out stopped_by text, out stopped_at bigint
 )
 language plpgsql as $$
 declare
@@ -20,6 +25,11 @@ declare
   -- By slot: who asks for what is in it, 0 where nobody does. Found by index, not by a join, for which every event would
   -- be compared with every slot.
   askers int[];
+  -- And which member's it is, 0 where it drains or is nobody's.
+  member_of int[];
+  members text[];
+  -- How many may still come to wait for each member; null: for each as many as there are candidates.
+  rooms int[];
   -- What has waited and is taken now.
   waiters int[];
   waiter int;
@@ -46,6 +56,7 @@ begin
   select n.step, n.place into step, place from cursor_next(p_cursor, now_at) n;
   old_place := place;
   others := false;
+  added := 0;
 
   -- The claims of one member count as one: the first of them gets what there is.
   select array_agg(case when u.n = u.first then greatest(0, least(u.want, p_max_in_flight - u.held)) else 0 end::int order by u.n)
@@ -56,9 +67,14 @@ begin
                        where d.cursor_id = p_cursor and d.consumer = w.consumer and d.consumer > '' and d.step >= w.first_step), 0) as held
       from unnest(p_consumers, p_first_steps) with ordinality w(consumer, first_step, n)
     ) u;
-  select array_agg(coalesce(o.n, 0) order by s.slot) into askers
-    from generate_series(0, slot_count - 1) s(slot)
-    left join group_slots g on g.cursor_id = p_cursor and g.slot = s.slot and g.next_owner is null
+  select array_agg(coalesce(o.n, 0) order by g.slot), array_agg(case when g.owner is null then 0 else g.member end order by g.slot),
+         array_agg(distinct g.owner order by g.owner) filter (where g.owner is not null)
+    into askers, member_of, members
+    from (
+      select s.slot, g.owner, dense_rank() over (order by g.owner)::int as member
+      from generate_series(0, slot_count - 1) s(slot)
+      left join group_slots g on g.cursor_id = p_cursor and g.slot = s.slot and g.next_owner is null
+    ) g
     left join lateral (
       select min(w.n)::int as n from unnest(p_consumers, wants) with ordinality w(consumer, want, n)
       where w.consumer = g.owner and w.want > 0
@@ -117,30 +133,53 @@ begin
       left join (select c.claimant, count(*) as count from unnest(old.claimants) c(claimant) group by 1) t on t.claimant = w.n;
   end if;
 
-  select null::int as n, null::int[] as claimants, null::bigint[] as positions, null::bigint[] as keys,
+  if p_look then
+    select array_agg(o.owner), array_agg(o.count) into owners, waiting
+      from (
+        select d.owner, sum(cardinality(d.positions))::int as count from deliveries d
+        where d.cursor_id = p_cursor and d.owner > '' group by d.owner
+      ) o;
+    owners := coalesce(owners, '{}');
+    waiting := coalesce(waiting, '{}');
+    p_owners := owners;
+    p_waiting := waiting;
+    p_added := 0;
+  end if;
+  -- Mostly all of the candidates may wait for anybody.
+  if p_window / coalesce(cardinality(members), 1) - coalesce((select max(w.count) from unnest(p_waiting) w(count)), 0) - p_added
+     < cardinality(p_candidates) then
+    select array_agg(p_window / cardinality(members) - coalesce(w.count, 0) - p_added order by m.n) into rooms
+      from unnest(members) with ordinality m(name, n) left join unnest(p_owners, p_waiting) w(owner, count) on w.owner = m.name;
+  end if;
+
+  select null::int as n, null::int as stopped_by, null::int[] as claimants, null::bigint[] as positions, null::bigint[] as keys,
          null::bigint[] as waits, null::bigint[] as waits_keys into fresh;
   if place >= p_after and place < p_upto and 0 < any(wants) then
     select count(*) into skipped from unnest(p_candidates) c where c <= old_place;
     with candidates as (
-      select u.position, u.key, u.n,
+      select u.position, u.key, u.n, member_of[u.key % slot_count + 1] as member,
              case when u.key <> all(blocked) and u.key <> all(paused) then nullif(askers[u.key % slot_count + 1], 0) end as claimant
       from unnest(p_candidates[skipped + 1 :], p_keys[skipped + 1 :]) with ordinality u(position, key, n)
     ), ranked as (
       select c.*, c.claimant is not null and row_number() over (partition by c.claimant order by c.n) <= wants[c.claimant] as given
       from candidates c
     ), bounded as (
-      -- Of paused keys any number is parked: they do not fill the room that others need.
-      select r.*, count(*) filter (where not r.given and r.key <> all(paused)) over (order by r.n) as kept from ranked r order by r.n
+      -- Of paused keys any number is parked: they do not fill the room of others.
+      select r.*, not r.given and r.key <> all(paused)
+               and count(*) filter (where not r.given and r.key <> all(paused)) over (partition by r.member order by r.n) > rooms[r.member] as stops
+      from ranked r order by r.n
     ), filled as (
       select r.claimant, count(*) as count, max(r.n) as last from ranked r where r.given group by r.claimant
     ), ends as (
       -- Nobody who asks needs more than this, or nobody is left out.
       select case when bool_and(coalesce(f.count, 0) >= w.want) then max(f.last) else coalesce((select max(b.n) from bounded b), 0) end as n
       from unnest(wants) with ordinality w(want, n) left join filled f on f.claimant = w.n where w.want > 0
+    ), stop as (
+      select b.n, b.member from bounded b, ends e where b.stops and b.n <= e.n order by b.n limit 1
     ), reached as (
-      select least(e.n, coalesce((select min(b.n) - 1 from bounded b where b.kept > p_room), e.n)) as n from ends e
+      select coalesce((select s.n - 1 from stop s), e.n) as n from ends e
     )
-    select (select n from reached) as n,
+    select (select n from reached) as n, (select s.member from stop s) as stopped_by,
            array_agg(b.claimant) filter (where b.given) as claimants,
            array_agg(b.position) filter (where b.given) as positions,
            array_agg(b.key) filter (where b.given) as keys,
@@ -195,6 +234,19 @@ begin
   if fresh.waits is not null then
     perform delivery_wait(p_cursor, fresh.waits, fresh.waits_keys, now_at);
     others := true;
+    added := cardinality(fresh.waits);
+  end if;
+  if fresh.stopped_by is not null then
+    stopped_by := members[fresh.stopped_by];
+    select coalesce(array_agg(l.key), '{}'), array_agg(l.position) into blocked, blocked_from
+      from (
+        select u.key, min(u.position) as position
+        from deliveries d cross join lateral unnest(d.keys, d.positions) u(key, position)
+        where d.cursor_id = p_cursor and d.owner = stopped_by and d.owner >= '' and d.due > now_at
+        group by u.key
+      ) l;
+    select r.positions[1] into stopped_at
+      from group_ready(p_cursor, stopped_by, member_of, fresh.stopped_by, now_at, blocked, blocked_from, 1) r;
   end if;
   if p_look then
     select array_agg(coalesce((select d.step from deliveries d
@@ -204,6 +256,5 @@ begin
     select min(d.due) into first_due from deliveries d
       where d.cursor_id = p_cursor and d.due > '-infinity' and d.due >= p_first_due and d.due < 'infinity'
         and (d.state = 'leased' or d.due > now_at);
-    select coalesce(sum(cardinality(d.positions)), 0) into waiting from deliveries d where d.cursor_id = p_cursor and d.owner >= '';
   end if;
 end $$;

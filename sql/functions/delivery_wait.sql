@@ -1,4 +1,5 @@
--- Enters events that wait to be handed out from p_due on; of a consumer group by whose they will be, and those of paused keys apart.
+-- Enters events that wait to be handed out from p_due on; of a consumer group by whose they are, and apart those of slots that drain or
+-- are nobody's (owner ''), and those of paused keys.
 -- Positions ascend; p_keys: the hash of each one's key, null where order within keys is not kept. The caller has locked the cursor.
 create or replace function delivery_wait(p_cursor bigint, p_positions bigint[], p_keys bigint[], p_due timestamptz) returns void
 language plpgsql as $$
@@ -13,7 +14,7 @@ begin
     return;
   end if;
   -- Found by index: with a join, every event would be looked up in both tables.
-  select array_agg(coalesce(g.next_owner, g.owner, '') order by n.slot) into owners
+  select array_agg(coalesce(case when g.next_owner is null then g.owner end, '') order by n.slot) into owners
     from subscription_cursors c join subscriptions s on s.id = c.subscription_id
       cross join lateral generate_series(0, s.slots - 1) n(slot)
       left join group_slots g on g.cursor_id = p_cursor and g.slot = n.slot

@@ -7,6 +7,7 @@ declare
   leased int[];
   held record;
   late record;
+  moved int[];
 begin
   if not exists (select from group_slots g where g.cursor_id = p_cursor and g.next_owner is not null) then return; end if;
   select array_agg(g.slot) into overdue from group_slots g
@@ -28,6 +29,22 @@ begin
     end loop;
   end if;
   leased := group_leased_slots(p_cursor, p_slots);
-  update group_slots g set owner = g.next_owner, next_owner = null, drain_deadline = null, epoch = g.epoch + 1
-    where g.cursor_id = p_cursor and g.next_owner is not null and g.slot <> all(leased);
+  with moves as (
+    update group_slots g set owner = g.next_owner, next_owner = null, drain_deadline = null, epoch = g.epoch + 1
+      where g.cursor_id = p_cursor and g.next_owner is not null and g.slot <> all(leased)
+      returning g.slot
+  )
+  select array_agg(m.slot) into moved from moves m;
+  if moved is null then return; end if;
+  -- What has waited while they drained is the new owner's.
+  for held in
+    select d.step, d.part, d.piece, d.due, d.positions, d.keys from deliveries d
+    where d.cursor_id = p_cursor and d.owner = '' and d.owner >= '' order by d.step, d.part, d.piece for update
+  loop
+    select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into late
+      from unnest(held.positions, held.keys) u(position, key) where (u.key % p_slots)::int = any(moved);
+    continue when late.positions is null;
+    perform delivery_take_out(held.step, p_cursor, held.part, held.piece, late.positions);
+    perform delivery_wait(p_cursor, late.positions, late.keys, held.due);
+  end loop;
 end $$;

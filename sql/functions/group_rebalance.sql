@@ -1,4 +1,5 @@
--- Shares the slots of a consumer group among its members, as evenly as can be while moving as few as possible. A slot of
+-- Shares the slots of a consumer group among its members, but for those who are set aside while there are others, as evenly as can be
+-- while moving as few as possible. A slot of
 -- which something is out moves later: it drains first.
 create or replace function group_rebalance(p_cursor bigint) returns void
 language plpgsql as $$
@@ -15,7 +16,8 @@ begin
   if not found or s.mode <> 'consumer-group' then return; end if;
   insert into group_slots (cursor_id, slot) select p_cursor, n from generate_series(0, s.slots - 1) n on conflict do nothing;
   delete from group_slots g where g.cursor_id = p_cursor and g.slot >= s.slots;
-  select array_agg(c.name order by c.name) into members from consumers c
+  select coalesce(array_agg(c.name order by c.name) filter (where c.set_aside is null), array_agg(c.name order by c.name)) into members
+    from consumers c
     where c.subscription_id = s.id and c.seen_at > clock_timestamp() - s.consumer_timeout_ms * interval '1 millisecond';
   if members is null then return; end if;
   leased := group_leased_slots(p_cursor, s.slots);

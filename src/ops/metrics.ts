@@ -29,6 +29,8 @@ export type MetricsSources = {
     waiting: number;
     claimed: number;
     claims: number;
+    windowsExhausted: number;
+    setAside: number;
     settled: number;
     returned: number;
     stale: number;
@@ -182,6 +184,16 @@ export function createMetrics(sources: MetricsSources, log: Log): Metrics {
   counter("sluice_consumers_silent_total", "Members that fell silent.", () => members().silent);
   gauge("sluice_claims_waiting", "Claims that wait for events.", () => ledger().waiting);
   gauge("sluice_cursors_active", "Cursors at which consumers asked lately.", () => ledger().desks);
+  counter(
+    "sluice_group_windows_exhausted_total",
+    "Times a consumer group's cursor stopped because a member's share of the window (GROUP_WINDOW) was full.",
+    () => ledger().windowsExhausted,
+  );
+  counter(
+    "sluice_group_members_set_aside_total",
+    "Members whose keys went to the others because they took nothing while their share of the window was full.",
+    () => ledger().setAside,
+  );
   const { receipts } = sources;
   counter(
     "sluice_receipts_read_total",

@@ -7,6 +7,8 @@ export type SubscriptionFigures = {
   subscription: string;
   inFlight: number;
   waiting: number;
+  parked: number;
+  pausedKeys: number;
   deadLetters: number;
   consumers: number;
   lagEvents: number;
@@ -17,7 +19,15 @@ type Figure = Exclude<keyof SubscriptionFigures, "subscription">;
 
 const figures: Record<Figure, { name: string; help: string }> = {
   inFlight: { name: "sluice_subscription_in_flight", help: "Events handed out and not settled." },
-  waiting: { name: "sluice_subscription_waiting", help: "Events that wait for another attempt." },
+  waiting: {
+    name: "sluice_subscription_waiting",
+    help: "Events that wait to be handed out: for another attempt, and in a consumer group also for the member whose they are.",
+  },
+  parked: { name: "sluice_subscription_parked", help: "Events that wait because their keys are paused." },
+  pausedKeys: {
+    name: "sluice_subscription_paused_keys",
+    help: "Paused keys of a consumer group, counted up to 10000.",
+  },
   deadLetters: { name: "sluice_subscription_dead_letters", help: "Dead letters, counted up to 10000." },
   consumers: { name: "sluice_subscription_consumers", help: "Members now." },
   lagEvents: {

@@ -43,6 +43,8 @@ export type SubscriptionsOptions = {
   announce: (cursors: Iterable<number>) => void;
   /** How long it is remembered that an event was processed, in milliseconds. */
   processedMs: number;
+  /** Events that may wait for the members of a consumer group that do not take them. */
+  groupWindow: number;
   log: Log;
 };
 
@@ -55,6 +57,7 @@ export async function startSubscriptions({
   tail,
   announce,
   processedMs,
+  groupWindow,
   log,
 }: SubscriptionsOptions): Promise<Subscriptions> {
   const key = await reads.run(async (sql) => {
@@ -83,6 +86,7 @@ export async function startSubscriptions({
     mayEnd: (id) => catalog.mayEnd(id),
     findById: (id) => reads.run((sql) => findSubscriptionById(sql, id)),
     readHead: readHeadNow,
+    groupWindow,
     announce,
     log,
   });

@@ -111,8 +111,49 @@ test("a poisoned key is paused and parked; the others go on", async () => {
   await fill(["bad", "good"]);
   expect(offsets(await claim(source, { consumer: "a", max: 10 }))).toEqual([2, 4]);
   expect(await claim(source, { consumer: "a", max: 10, wait: "200ms" })).toEqual([]);
-  const described = (await (await fetch(`${service.url}/api/subscriptions/${name}`)).json()) as { deadLetters: string };
-  expect(described.deadLetters).toBe("1");
+  const describe = async () =>
+    (await (await fetch(`${service.url}/api/subscriptions/${name}`)).json()) as Record<string, unknown>;
+  const listed = (await (await fetch(`${service.url}/api/subscriptions/${name}/dead-letters`)).json()) as {
+    deadLetters: { id: string }[];
+  };
+  expect(await describe()).toMatchObject({
+    deadLetters: "1",
+    waiting: "0",
+    parked: "2",
+    pausedKeys: {
+      count: "1",
+      keys: [
+        {
+          key: "bad",
+          position: String(first[0]?.event.position),
+          deadLetter: listed.deadLetters[0]?.id as string,
+          since: expect.any(String),
+        },
+      ],
+    },
+  });
+  const metrics = await (await fetch(`${service.url}/metrics`)).text();
+  expect(metrics).toContain(`sluice_subscription_parked{subscription="${name}"} 2\n`);
+  expect(metrics).toContain(`sluice_subscription_paused_keys{subscription="${name}"} 1\n`);
+  await fetch(`${service.url}/api/subscriptions/${name}/dead-letters`, {
+    method: "DELETE",
+    headers: { "content-type": "application/json" },
+    body: '{"all":true}',
+  });
+  expect(offsets(await claim(source, { consumer: "a", max: 10, wait: "10s" }))).toEqual([1, 3]);
+  expect(await describe()).toMatchObject({ deadLetters: "0", parked: "0", pausedKeys: { count: "0", keys: [] } });
+});
+
+test("what waits for a member is counted, of the group and of the member", async () => {
+  const { source, fill, name } = await newGroup();
+  for (const member of ["a", "b"]) await claim(source, { consumer: member });
+  await fill(letters(30, 1));
+  const a = await claim(source, { consumer: "a", max: 100 });
+  const waiting = String(30 - a.length);
+  const url = `${service.url}/api/subscriptions/${name}`;
+  expect(await (await fetch(url)).json()).toMatchObject({ waiting, parked: "0" });
+  expect(await (await fetch(`${url}/consumers/b`)).json()).toMatchObject({ waiting, inFlight: "0", setAside: false });
+  expect(await (await fetch(`${url}/consumers/a`)).json()).toMatchObject({ waiting: "0", inFlight: String(a.length) });
 });
 
 test("a group goes on when nothing is left in it but a paused key's events", async () => {

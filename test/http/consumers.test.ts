@@ -22,6 +22,8 @@ type Consumer = {
   position: string;
   floor: string;
   inFlight: string;
+  waiting: string;
+  setAside: boolean;
   lag: Lag;
   deadLetters: string;
 };
@@ -61,6 +63,8 @@ test("a consumer is registered with metadata, described, heard of and removed", 
     position: "-1",
     floor: "-1",
     inFlight: "0",
+    waiting: "0",
+    setAside: false,
     lag: { events: "3", atLeast: false, seconds: expect.any(Number) },
     deadLetters: "0",
   });

@@ -61,6 +61,8 @@ test("a subscription is created with its defaults, described, and configured ane
     floor: "-1",
     inFlight: "0",
     waiting: "0",
+    parked: "0",
+    pausedKeys: null,
     deadLetters: "0",
     lag: { events: "0", atLeast: false, seconds: 0 },
     consumers: 0,

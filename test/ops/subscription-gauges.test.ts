@@ -8,6 +8,8 @@ const figures = {
   subscription: "s",
   inFlight: 1,
   waiting: 2,
+  parked: 7,
+  pausedKeys: 8,
   deadLetters: 3,
   consumers: 4,
   lagEvents: 5,

@@ -20,8 +20,17 @@ const literal = (values: readonly (number | string)[]) => `{${values.join(",")}}
 const numbers = (text: string | null) =>
   text === null || text === "{}" ? [] : text.slice(1, -1).split(",").map(Number);
 
-type Claim = { after?: number; upTo?: number; candidates?: number[]; keys?: number[]; consumer: string; want: number };
-type Portion = { positions: number[]; step: string; place: number };
+type Claim = {
+  after?: number;
+  upTo?: number;
+  candidates?: number[];
+  keys?: number[];
+  consumer: string;
+  want: number;
+  window?: number;
+  look?: boolean;
+};
+type Portion = { positions: number[]; step: string; place: number; stoppedBy: string | null; stoppedAt: string | null };
 
 /** A group with members, whose cursor is moved by the functions themselves, over positions that the test invents. */
 async function openGroup(name: string, slots: number, members: string[]) {
@@ -44,15 +53,21 @@ async function openGroup(name: string, slots: number, members: string[]) {
 
   const claim = async (
     on: postgres.Sql,
-    { after = -1, upTo = -1, candidates = [], keys = [], consumer, want }: Claim,
+    { after = -1, upTo = -1, candidates = [], keys = [], consumer, want, window = 1_000_000, look = false }: Claim,
   ) => {
     const [row] = await on`
-      select step, place, status, positions::text from delivery_claim_group(
+      select step, place, status, positions::text, stopped_by, stopped_at from delivery_claim_group(
         ${cursor}, 1, ${after}, ${upTo}, ${literal(candidates)}::bigint[], ${literal(keys)}::bigint[],
-        ${literal([consumer])}::text[], ${literal([want])}::int[], '{3600000}', '{true}', 1000000, 1000000,
-        false, '{0}', '-infinity')`;
+        ${literal([consumer])}::text[], ${literal([want])}::int[], '{3600000}', '{true}', 1000000, ${window}, '{}', '{}', 0,
+        ${look}, '{0}', '-infinity')`;
     expect(row?.status).toBe("ok");
-    return { positions: numbers(row?.positions), step: row?.step, place: Number(row?.place) } as Portion;
+    return {
+      positions: numbers(row?.positions),
+      step: row?.step,
+      place: Number(row?.place),
+      stoppedBy: row?.stopped_by,
+      stoppedAt: row?.stopped_at,
+    } as Portion;
   };
   const settle = async (on: postgres.Sql, step: string, positions: number[]) => {
     const [row] = await on`
@@ -70,7 +85,15 @@ async function openGroup(name: string, slots: number, members: string[]) {
   };
   const makeDue = () =>
     sql`update deliveries set due = clock_timestamp() where cursor_id = ${cursor} and state = 'ready' and due > clock_timestamp()`;
-  return { cursor, owners: owners.map(({ owner }) => owner), claim, settle, giveBack, makeDue };
+  return {
+    id: found?.id as string,
+    cursor,
+    owners: owners.map(({ owner }) => owner),
+    claim,
+    settle,
+    giveBack,
+    makeDue,
+  };
 }
 
 /** How many rows of the ledger a task fetches. */
@@ -224,3 +247,119 @@ test("what waits in batches that overlap is handed out in order within keys, the
   }
   expect(settled.size).toBe(keyOf.length);
 }, 60_000);
+
+/** A group of three, and what each member has of a run of positions whose keys are their slots in turn. */
+async function openThree(name: string) {
+  const slots = 6;
+  const group = await openGroup(name, slots, ["a", "b", "c"]);
+  const keys = Array.from({ length: 600 }, (_, n) => n % slots);
+  const candidates = keys.map((_, n) => n);
+  const of = async (member: string) => {
+    const rows = await sql<{ slot: number }[]>`
+      select slot from group_slots where cursor_id = ${group.cursor} and owner = ${member} and next_owner is null`;
+    const own = new Set(rows.map(({ slot }) => slot));
+    return candidates.filter((n) => own.has(keys[n] as number));
+  };
+  const from = (after: number) => ({
+    after,
+    upTo: 599,
+    candidates: candidates.slice(after + 1),
+    keys: keys.slice(after + 1),
+  });
+  const waitingOf = async (owner: string) =>
+    Number(
+      (
+        await sql`select coalesce(sum(cardinality(positions)), 0) as n from deliveries where cursor_id = ${group.cursor} and owner = ${owner} and owner >= ''`
+      )[0]?.n,
+    );
+  return { ...group, of, from, waitingOf };
+}
+
+test("what waits for a member fills its own share of the window alone, and the claim says who has stopped it", async () => {
+  const group = await openThree("shares");
+  const ofA = await group.of("a");
+  // A third of 90 may wait for b, and for c.
+  const first = await group.claim(sql, { ...group.from(-1), consumer: "a", want: 500, window: 90, look: true });
+  expect(await group.waitingOf("b")).toBe(30);
+  expect(await group.waitingOf("c")).toBe(30);
+  expect(["b", "c"]).toContain(first.stoppedBy as string);
+  expect(first.positions).toEqual(ofA.filter((n) => n <= first.place));
+  const stopped = first.stoppedBy as string;
+  expect(Number(first.stoppedAt)).toBe((await group.of(stopped))[0] as number);
+  const second = await group.claim(sql, {
+    ...group.from(first.place),
+    consumer: "a",
+    want: 500,
+    window: 90,
+    look: true,
+  });
+  expect([second.positions, second.place, second.stoppedBy]).toEqual([[], first.place, stopped]);
+  // When it takes some, there is room again.
+  const taken = await group.claim(sql, {
+    ...group.from(first.place),
+    consumer: stopped,
+    want: 10,
+    window: 90,
+    look: true,
+  });
+  expect(taken.positions).toEqual((await group.of(stopped)).slice(0, 10));
+  expect(
+    (await group.claim(sql, { ...group.from(first.place), consumer: "a", want: 500, window: 90, look: true })).place,
+  ).toBeGreaterThan(first.place);
+});
+
+test("who takes nothing is set aside: its slots go to the others, those of which something is out when that is settled, and it comes back later", async () => {
+  const group = await openThree("aside");
+  // Of b, one event is out.
+  const ofB = await group.of("b");
+  const held = await group.claim(sql, { ...group.from(-1), consumer: "b", want: 1, window: 90, look: true });
+  expect(held.positions).toEqual(ofB.slice(0, 1));
+  const first = await group.claim(sql, { ...group.from(held.place), consumer: "a", want: 500, window: 90, look: true });
+  const setAside = async (member: string, at: number) =>
+    (await sql`select group_set_aside(${group.cursor}, ${member}, ${at}) as done`)[0]?.done as boolean;
+  // What it has taken, or what is another's, is no reason.
+  expect(await setAside("b", ofB[0] as number)).toBe(false);
+  expect(await setAside("b", (await group.of("c"))[0] as number)).toBe(false);
+  expect(await setAside("b", ofB[1] as number)).toBe(true);
+  expect(await setAside("b", ofB[1] as number)).toBe(false);
+  expect(await group.of("b")).toEqual([]);
+  // What is in the draining slot waits outside of the window: the others go on over it, though nobody can take it yet.
+  const drains = Number(
+    (await sql`select slot from group_slots where cursor_id = ${group.cursor} and next_owner is not null`)[0]?.slot,
+  );
+  let place = first.place;
+  const got: number[] = [...first.positions];
+  for (let n = 0; n < 40; n++)
+    for (const consumer of ["a", "c"]) {
+      const more = await group.claim(sql, { ...group.from(place), consumer, want: 500, window: 90, look: true });
+      place = more.place;
+      got.push(...more.positions);
+    }
+  expect(place).toBe(599);
+  expect(got.sort((x, y) => x - y)).toEqual(Array.from({ length: 600 }, (_, n) => n).filter((n) => n % 6 !== drains));
+  const join = async () => (await sql`select outcome from consumer_join(${group.id}, 'b', null)`)[0]?.outcome;
+  expect(await join()).toBe("present");
+  expect(await group.of("b")).toEqual([]);
+  // When it is settled, the slot moves, and what has waited comes in order.
+  await group.settle(sql, held.step, held.positions);
+  const rest: number[] = [];
+  for (const consumer of ["a", "c"])
+    rest.push(
+      ...(await group.claim(sql, { ...group.from(599), consumer, want: 500, window: 90, look: true })).positions,
+    );
+  expect(rest).toEqual(ofB.slice(1).filter((n) => n % 6 === drains));
+  expect(await join()).toBe("present");
+  expect(
+    (await sql`select set_aside from consumers where subscription_id = ${group.id} and name = 'b'`)[0]?.set_aside,
+  ).toBeNull();
+  const [slots] = await sql`
+    select count(*)::int as n from group_slots where cursor_id = ${group.cursor} and coalesce(next_owner, owner) = 'b'`;
+  expect(slots?.n).toBe(2);
+});
+
+test("the last member is never set aside", async () => {
+  const group = await openGroup("alone", 2, ["a"]);
+  await waitingRows(group.cursor, "a", 5);
+  const [row] = await sql`select group_set_aside(${group.cursor}, 'a', 2) as done`;
+  expect(row?.done).toBe(false);
+});

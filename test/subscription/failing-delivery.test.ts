@@ -104,6 +104,7 @@ test("a listener and a desk that throw fail no append, and keep nothing from tho
     tokens: createTokens("key"),
     findById: async () => null,
     readHead: () => database.reads.run((sql) => readHead(sql, tail.head())),
+    groupWindow: 1_000_000,
     announce() {},
     log,
   });

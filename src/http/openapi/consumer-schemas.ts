@@ -14,6 +14,13 @@ const description = {
   position: cursor("Where its cursor stands: everything up to here was handed out or does not match"),
   floor: cursor("Everything up to this position is settled or does not match"),
   inFlight: decimal("Events that it holds"),
+  waiting: decimal(
+    "Events that wait for it alone: of a cursor of its own those for another attempt, in a consumer group those of its keys",
+  ),
+  setAside: {
+    type: "boolean",
+    description: "Consumer group: it took nothing of what waited for it, and its keys went to the others for now",
+  },
   lag: component("schemas", "Lag"),
   deadLetters: decimal("Events that were given up in its hands"),
 } satisfies Record<keyof ConsumerDescription, Schema>;

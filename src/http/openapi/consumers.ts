@@ -15,6 +15,8 @@ const worker: ConsumerDescription = {
   position: "1044",
   floor: "1041",
   inFlight: "3",
+  waiting: "0",
+  setAside: false,
   lag: { events: "5", atLeast: false, seconds: 2.41 },
   deadLetters: "0",
 };

@@ -57,7 +57,33 @@ const description = {
   ),
   floor: cursor("Everything up to this position is settled or does not match, by the slowest of its cursors"),
   inFlight: decimal("Events handed out and not settled"),
-  waiting: decimal("Events that wait for another attempt"),
+  waiting: decimal(
+    "Events that wait to be handed out: for another attempt, and in a consumer group also for the member whose they are",
+  ),
+  parked: decimal("Consumer group: events that wait because their keys are paused"),
+  pausedKeys: {
+    type: ["object", "null"],
+    description: "Consumer group: keys that wait until a dead letter is put back or discarded; null of other modes",
+    properties: {
+      count: decimal("How many there are"),
+      keys: {
+        type: "array",
+        description:
+          "The first of them, in the order of the log: at most 100, and in a list of subscriptions 10 of each",
+        items: {
+          type: "object",
+          properties: {
+            key: orNull(text("The partitionkey; null where the event had none, or the dead letter has just gone")),
+            position: cursor("Of the event that was given up"),
+            deadLetter: orNull(text("The id of its dead letter")),
+            since: { type: "string", format: "date-time", description: "When it was paused" },
+          },
+          required: ["key", "position", "deadLetter", "since"],
+        },
+      },
+    },
+    required: ["count", "keys"],
+  },
   deadLetters: decimal("Dead letters"),
   lag: component("schemas", "Lag"),
   consumers: whole("Members now"),

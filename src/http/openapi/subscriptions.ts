@@ -35,6 +35,8 @@ export const billing: SubscriptionDescription = {
   floor: "1041",
   inFlight: "3",
   waiting: "0",
+  parked: "0",
+  pausedKeys: null,
   deadLetters: "0",
   lag: { events: "5", atLeast: false, seconds: 2.41 },
   consumers: 2,

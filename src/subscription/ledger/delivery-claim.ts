@@ -11,8 +11,11 @@ export type ClaimCall = {
   maxInFlight: number;
   look: boolean;
   firstDue: string;
-  /** Of a consumer group: the hashes of the candidates' keys, and how many events may come to wait for other members. */
-  group: { keys: readonly number[]; room: number } | null;
+  /**
+   * Of a consumer group: the hashes of the candidates' keys; how many events may wait for members, in equal shares; how many
+   * waited for each as of the last look, and how many have come since.
+   */
+  group: { keys: readonly number[]; window: number; waiting: ReadonlyMap<string, number>; added: number } | null;
 };
 
 /** What one claimant got: positions, how often each has been handed out, and until when it is theirs. */
@@ -28,9 +31,13 @@ export type ClaimOutcome =
       now: string;
       portions: Portion[];
       /** Only after a look: the first steps of what each claimant holds, and when the next thing is due. */
-      looked: { firstSteps: number[]; firstDue: string | null; waiting: number } | null;
+      looked: { firstSteps: number[]; firstDue: string | null; waiting: ReadonlyMap<string, number> } | null;
       /** Members that did not ask have something to claim. */
       others: boolean;
+      /** How many events came to wait for members. */
+      added: number;
+      /** The member whose share was full, so that the cursor goes no further, and the first event that it could take. */
+      stopped: { member: string; at: number | null } | null;
     };
 
 type Row = {
@@ -46,7 +53,11 @@ type Row = {
   first_steps: string | null;
   first_due: string | null;
   others: boolean;
-  waiting: number | null;
+  added: number;
+  owners: string | null;
+  waiting: string | null;
+  stopped_by: string | null;
+  stopped_at: string | null;
 };
 
 export async function callDeliveryClaim(sql: Sql, call: ClaimCall): Promise<ClaimOutcome> {
@@ -61,18 +72,19 @@ export async function callDeliveryClaim(sql: Sql, call: ClaimCall): Promise<Clai
     call.group === null
       ? await sql<Row[]>`
           select status, step, place, now_at, claimants, counts, positions, attempts, deadlines_ms, first_steps, first_due,
-                 false as others, 0 as waiting
+                 false as others, 0 as added, null as owners, null as waiting, null as stopped_by, null as stopped_at
           from delivery_claim(
             ${call.cursor}, ${call.revision}, ${candidates.after}, ${candidates.upTo}, ${positions}::bigint[],
             ${names}::text[], ${wants}::int[], ${timeouts}::bigint[], ${leased}::boolean[], ${call.maxInFlight},
             ${call.look}, ${firstSteps}::bigint[], ${call.firstDue}::text::timestamptz)`
       : await sql<Row[]>`
           select status, step, place, now_at, claimants, counts, positions, attempts, deadlines_ms, first_steps, first_due,
-                 others, waiting
+                 others, added, array_to_string(owners, ',') as owners, waiting, stopped_by, stopped_at
           from delivery_claim_group(
             ${call.cursor}, ${call.revision}, ${candidates.after}, ${candidates.upTo}, ${positions}::bigint[],
             ${arrayLiteral(call.group.keys)}::bigint[], ${names}::text[], ${wants}::int[], ${timeouts}::bigint[],
-            ${leased}::boolean[], ${call.maxInFlight}, ${call.group.room},
+            ${leased}::boolean[], ${call.maxInFlight}, ${call.group.window}, ${nameList([...call.group.waiting.keys()])}::text[],
+            ${arrayLiteral([...call.group.waiting.values()])}::int[], ${call.group.added},
             ${call.look}, ${firstSteps}::bigint[], ${call.firstDue}::text::timestamptz)`;
   const row = rows[0] as Row;
   if (row.status !== "ok") return { status: row.status };
@@ -102,7 +114,25 @@ export async function callDeliveryClaim(sql: Sql, call: ClaimCall): Promise<Clai
     looked:
       row.first_steps === null
         ? null
-        : { firstSteps: readNumbers(row.first_steps) as number[], firstDue: row.first_due, waiting: row.waiting ?? 0 },
+        : { firstSteps: readNumbers(row.first_steps) as number[], firstDue: row.first_due, waiting: waitingOf(row) },
     others: row.others,
+    added: row.added,
+    stopped:
+      row.stopped_by === null
+        ? null
+        : { member: row.stopped_by, at: row.stopped_at === null ? null : Number(row.stopped_at) },
   };
+}
+
+function waitingOf({ owners, waiting }: Row): ReadonlyMap<string, number> {
+  if (owners === null || owners === "" || waiting === null) return new Map();
+  const counts = readNumbers(waiting) as number[];
+  // Names of consumers have no commas.
+  return new Map(owners.split(",").map((owner, i) => [owner, counts[i] as number]));
+}
+
+/** Calls the SQL function group_set_aside. */
+export async function callGroupSetAside(sql: Sql, cursor: number, member: string, at: number): Promise<boolean> {
+  const rows = await sql<{ done: boolean }[]>`select group_set_aside(${cursor}, ${member}, ${at}) as done`;
+  return rows[0]?.done === true;
 }

@@ -14,6 +14,7 @@ import type { Endings } from "./endings.ts";
 import { keyHash } from "./key-hash.ts";
 import { createReadAhead, first } from "./read-ahead.ts";
 import { settledToken, type Tokens, tokenOf } from "./token.ts";
+import { createGroupWindow, type Stop } from "./window.ts";
 
 /** One consumer that wants events. */
 export type Claim = {
@@ -46,6 +47,10 @@ export type DeskOptions = {
   putBackRest: (step: number, rest: readonly Rest[]) => Promise<void>;
   /** Tells other processes that their consumers have something to claim. */
   announce: () => void;
+  /** Takes the slots of a member away that takes nothing; whether it was so. */
+  setAside: (member: string, at: number) => Promise<boolean>;
+  /** Events that may wait for members of a group that do not take them. */
+  groupWindow: number;
   /** Bytes that may be read ahead, as long as all desks together have room. */
   mayReadAhead: () => boolean;
   /** Bytes of a group's events that are kept for members who take them later; others are read again. */
@@ -81,8 +86,6 @@ const idleLookMs = 5_000;
 const advanceMs = 2_000;
 const retryMs = 250;
 const beginning = "-infinity";
-/** Events that may wait for members of a group that do not take them. */
-const maxWaiting = 1_000_000;
 /** Bytes read ahead up to which more is read for who wants more. */
 const maxExtendedBytes = 2_000_000;
 /** Events read at once where there is no room to read ahead. */
@@ -109,8 +112,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
   let firstDue = beginning;
   /** Something is due for another try, and nobody had credit for it. */
   let dueLeft = false;
-  /** Events that wait for members of the group, as of the last look. */
-  let waiting = 0;
+  const window = createGroupWindow(options.groupWindow);
   /** How many candidates of a group it takes to serve those who ask, as far as the last calls tell. */
   let candidatesNeeded = maxEvents;
   /** Somebody new has asked, or has credit again. */
@@ -249,7 +251,9 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
       maxInFlight: subscription.maxInFlight,
       look,
       firstDue,
-      group: isGroup() ? { keys: found.events.map(keyHash), room: Math.max(0, maxWaiting - waiting) } : null,
+      group: isGroup()
+        ? { keys: found.events.map(keyHash), window: window.size, waiting: window.waiting(), added: window.added() }
+        : null,
     });
     if (outcome.status !== "ok") return refused(outcome.status);
     const before = place;
@@ -257,6 +261,8 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     advanceAt = now + advanceMs;
     if (look) noteLook(asking, outcome);
     if (lookWanted !== looksWanted) lookNow();
+    const wasExact = look || window.added() === 0;
+    window.add(outcome.added);
     ending.moved(found, place);
     noteNeeded(found, place);
     ahead.moveTo(place);
@@ -271,6 +277,9 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     ahead.forgetPassed(isGroup() ? options.keptBytes : 0);
     passOver(asking, outcome.portions);
     if (outcome.others) options.announce();
+    if (outcome.stopped !== null) {
+      if (await isFreed(outcome.stopped, wasExact)) return true;
+    } else if (place !== before) window.passed();
     if (before === null || outcome.portions.length > 0) return true;
     if (isOver && place === before) return finish();
     // What was looked through belongs to other members.
@@ -310,7 +319,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
   function noteLook(asking: readonly Waiting[], outcome: Extract<ClaimOutcome, { status: "ok" }>): void {
     if (outcome.looked === null) return;
     const { firstSteps: steps, firstDue: due } = outcome.looked;
-    waiting = outcome.looked.waiting;
+    window.looked(outcome.looked.waiting);
     // Those who ask no more are forgotten: a first step that is too low costs time only.
     firstSteps = new Map(asking.map((claim, i) => [claim.consumer, steps[i] as number]));
     // What is entered from now on is due later than now, but for a clock that steps back.
@@ -321,6 +330,24 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     const untilNextMs = next === null || dueLeft ? idleLookMs : Date.parse(next) - Date.parse(outcome.now) + 1;
     const soonestMs = outcome.portions.length > 0 ? busyLookMs : 1;
     lookAt = performance.now() + Math.max(Math.min(untilNextMs, idleLookMs), soonestMs);
+  }
+
+  /** Somebody's share of the window is full. Whether the others can go on at once. */
+  async function isFreed(stopped: Stop, isExact: boolean): Promise<boolean> {
+    if (!isExact) {
+      // It may only seem so.
+      lookAt = 0;
+      return true;
+    }
+    lookAt = Math.min(lookAt, performance.now() + busyLookMs);
+    if (!window.stopped(stopped) || stopped.at === null) return false;
+    window.passed();
+    if (!(await options.setAside(stopped.member, stopped.at))) return false;
+    log.warn(
+      { subscription: subscription.name, consumer: stopped.member },
+      "a member takes nothing, and its share of the window is full: its keys go to the others",
+    );
+    return true;
   }
 
   function refused(status: "gone" | "changed" | "paused" | "completed"): Promise<boolean> | boolean {
@@ -504,6 +531,8 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     aheadBytes: ahead.aheadBytes,
     passedBytes: ahead.passedBytes,
     forgetPassed: () => ahead.forgetPassed(0),
+    /** How often a full share of the group's window has stopped it. */
+    exhausted: window.exhausted,
     /** Turns everyone away, and waits for the call under way. */
     async stop(reason: unknown): Promise<void> {
       abort.abort(reason);

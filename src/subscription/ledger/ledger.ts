@@ -9,7 +9,7 @@ import type { Tail, TailBatch } from "../../stream/tail.ts";
 import type { Subscription } from "../registry/subscription.ts";
 import { boundedReader, type CandidateReader } from "./candidates.ts";
 import type { Handout, Rest } from "./delivery.ts";
-import { callDeliveryClaim } from "./delivery-claim.ts";
+import { callDeliveryClaim, callGroupSetAside } from "./delivery-claim.ts";
 import { createDesk, type Desk } from "./desk.ts";
 import type { Endings } from "./endings.ts";
 import { createSettlements, type Settlements } from "./settlements.ts";
@@ -66,6 +66,9 @@ export type LedgerCounts = {
   claimed: number;
   /** Statements that handed out. */
   claims: number;
+  /** How often a full share of a group's window stopped a cursor, and members that lost their keys for it. */
+  windowsExhausted: number;
+  setAside: number;
 };
 
 export type LedgerOptions = {
@@ -78,6 +81,8 @@ export type LedgerOptions = {
   mayEnd: (subscription: number) => boolean;
   findById: (id: number) => Promise<Subscription | null>;
   readHead: () => Promise<number>;
+  /** Events that may wait for the members of a group. */
+  groupWindow: number;
   /** Tells the other processes. */
   announce: (cursors: Iterable<number>) => void;
   log: Log;
@@ -99,6 +104,9 @@ export function createLedger(options: LedgerOptions): Ledger {
   let aheadBytes = 0;
   let claimed = 0;
   let claims = 0;
+  /** Of desks that are gone. */
+  let windowsExhausted = 0;
+  let setAside = 0;
   let draining = false;
   let stopped = false;
   const closing = new Set<Promise<void>>();
@@ -136,7 +144,10 @@ export function createLedger(options: LedgerOptions): Ledger {
   function remove(desk: Desk, upTo: number | undefined): void {
     const of = upTo === undefined ? desks : bounded.get(desk.cursor);
     const key = upTo ?? desk.cursor;
-    if (of?.get(key) === desk) of.delete(key);
+    if (of?.get(key) === desk) {
+      of.delete(key);
+      windowsExhausted += desk.exhausted();
+    }
     if (bounded.get(desk.cursor)?.size === 0) bounded.delete(desk.cursor);
   }
 
@@ -174,6 +185,15 @@ export function createLedger(options: LedgerOptions): Ledger {
           void background(settlements.acknowledge({ subscription: subscription.id, consumer: null, tokens: gone })),
         putBack: (leases) => background(putBack(cursor, leases)),
         putBackRest: (step, rest) => background(putBackRest(cursor, step, rest)),
+        async setAside(member, at) {
+          const done = await runAgain(pool, (sql) => callGroupSetAside(sql, cursor, member, at));
+          if (done) {
+            setAside++;
+            onReturned(cursor);
+          }
+          return done;
+        },
+        groupWindow: options.groupWindow,
         announce: () => announce([cursor]),
         mayReadAhead: () => aheadBytes < maxAheadBytes,
         keptBytes: upTo === undefined ? keptBytes : 0,
@@ -323,7 +343,14 @@ export function createLedger(options: LedgerOptions): Ledger {
       const rows = await pool.run(
         (sql) => sql`
           select from deliveries d
-          where d.cursor_id = ${cursor} and d.owner = ${consumer} and d.owner >= '' and d.due <= clock_timestamp() limit 1`,
+          where d.cursor_id = ${cursor} and d.owner = ${consumer} and d.owner >= '' and d.due <= clock_timestamp()
+          union all
+          select from deliveries d
+          where d.cursor_id = ${cursor} and d.owner = '' and d.owner >= '' and d.due <= clock_timestamp()
+            and exists (
+              select from group_slots g where g.cursor_id = ${cursor} and g.next_owner = ${consumer}
+                and g.slot in (select k.key % (select count(*) from group_slots n where n.cursor_id = ${cursor}) from unnest(d.keys) k(key)))
+          limit 1`,
       );
       return rows.length > 0;
     },
@@ -344,11 +371,13 @@ export function createLedger(options: LedgerOptions): Ledger {
     counts() {
       let waiting = 0;
       let open = 0;
+      let exhausted = windowsExhausted;
       for (const desk of allDesks()) {
         waiting += desk.waiting();
+        exhausted += desk.exhausted();
         open++;
       }
-      return { desks: open, waiting, claimed, claims };
+      return { desks: open, waiting, claimed, claims, windowsExhausted: exhausted, setAside };
     },
     async stop() {
       stopped = true;

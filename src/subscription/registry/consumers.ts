@@ -20,13 +20,23 @@ export type ConsumerDescription = {
   floor: string;
   /** Events that it holds. */
   inFlight: string;
+  /** Events that wait for it alone: of its own cursor those for another attempt, in a group all of its keys that were passed. */
+  waiting: string;
+  /** It took nothing of what waited for it, so that its keys went to other members of the group. */
+  setAside: boolean;
   lag: Lag;
   /** Events that were given up in its hands. */
   deadLetters: string;
 };
 
-type MemberRow = { name: string; metadata: string | null; registered_at: string | null; seen_at: string | null };
-type CursorRow = LagColumns & { consumer: string; place: string; floor: string; leased: string };
+type MemberRow = {
+  name: string;
+  metadata: string | null;
+  registered_at: string | null;
+  seen_at: string | null;
+  set_aside: boolean | null;
+};
+type CursorRow = LagColumns & { consumer: string; place: string; floor: string; leased: string; waiting: string };
 type CountRow = { consumer: string; count: string };
 
 /** A page of the consumers behind a name, in the order of their names. */
@@ -37,7 +47,7 @@ export async function listConsumers(
 ): Promise<{ consumers: ConsumerDescription[]; next: string | null }> {
   return pool.run(async (sql) => {
     const members = await sql<MemberRow[]>`
-      select n.name, m.metadata, m.registered_at, m.seen_at
+      select n.name, m.metadata, m.registered_at, m.seen_at, m.set_aside is not null as set_aside
       from (
         (select m.name from consumers m where m.subscription_id = ${subscription.id} and m.name > ${after}
          order by m.name limit ${limit + 1})
@@ -63,7 +73,7 @@ export async function describeConsumer(
 ): Promise<ConsumerDescription> {
   return pool.run(async (sql) => {
     const members = await sql<MemberRow[]>`
-      select n.name, m.metadata, m.registered_at, m.seen_at
+      select n.name, m.metadata, m.registered_at, m.seen_at, m.set_aside is not null as set_aside
       from (select ${consumer}::text as name) n
         left join consumers m on m.subscription_id = ${subscription.id} and m.name = n.name
       where m.name is not null
@@ -83,7 +93,7 @@ async function describe(
   const names = nameList(members.map((member) => member.name));
   const isOwn = isPerConsumer(subscription.mode);
   const cursors = await sql<CursorRow[]>`
-    select k.consumer, k.place, k.floor, k.leased,
+    select k.consumer, k.place, k.floor, k.leased, k.waiting,
       g.events as lag_events, g.is_least as lag_is_least, g.seconds as lag_seconds
     from cursor_states k
       cross join lateral cursor_lag(k.subscription_id, k.id, k.place, k.leased + k.waiting + k.parked,
@@ -97,14 +107,22 @@ async function describe(
         where k.subscription_id = ${subscription.id} and k.consumer = ''
           and d.consumer > '' and d.consumer = any(${names}::text[]) and d.state = 'leased'
         group by d.consumer`;
+  const waits = isOwn
+    ? cursors.map(({ consumer, waiting }) => ({ consumer, count: waiting }))
+    : await sql<CountRow[]>`
+        select d.owner as consumer, sum(cardinality(d.positions)) as count
+        from deliveries d join subscription_cursors k on k.id = d.cursor_id
+        where k.subscription_id = ${subscription.id} and k.consumer = '' and d.owner >= '' and d.owner = any(${names}::text[])
+        group by d.owner`;
   const dead = await sql<CountRow[]>`
     select l.consumer, count(*) as count from dead_letters l
     where l.subscription_id = ${subscription.id} and l.consumer = any(${names}::text[])
     group by l.consumer`;
   const cursorOf = new Map(cursors.map((row) => [row.consumer, row]));
   const heldBy = new Map(held.map((row) => [row.consumer, row.count]));
+  const waitingFor = new Map(waits.map((row) => [row.consumer, row.count]));
   const deadOf = new Map(dead.map((row) => [row.consumer, row.count]));
-  return members.flatMap(({ name, metadata, registered_at, seen_at }) => {
+  return members.flatMap(({ name, metadata, registered_at, seen_at, set_aside }) => {
     const cursor = cursorOf.get(isOwn ? name : "");
     // Its mode was changed in this very moment.
     if (cursor === undefined) return [];
@@ -117,6 +135,8 @@ async function describe(
       position: cursor.place,
       floor: String(Number(cursor.floor) - 1),
       inFlight: heldBy.get(name) ?? "0",
+      waiting: waitingFor.get(name) ?? "0",
+      setAside: set_aside === true,
       lag: lagOf(cursor),
       deadLetters: deadOf.get(name) ?? "0",
     };

@@ -3,6 +3,7 @@ import { formatDuration } from "../../base/duration.ts";
 import { arrayLiteral } from "../../storage/lists.ts";
 import type { Pool } from "../../storage/pool.ts";
 import { type Lag, type LagColumns, lagOf, looksEach } from "./lag.ts";
+import { type PausedKeys, readPausedKeys } from "./paused-keys.ts";
 import type { Subscription } from "./subscription.ts";
 
 /** 64-bit numbers are decimal strings, durations are written with their unit. */
@@ -42,8 +43,12 @@ export type SubscriptionDescription = {
   floor: string;
   /** Handed out and not settled. */
   inFlight: string;
-  /** Waits for another attempt. */
+  /** Waits to be handed out: for another attempt, and in a group also for the member whose it is. */
   waiting: string;
+  /** Waits because its key is paused. */
+  parked: string;
+  /** Null of other modes than consumer-group. */
+  pausedKeys: PausedKeys | null;
   deadLetters: string;
   /** Of the slowest of its cursors. */
   lag: Lag;
@@ -57,24 +62,29 @@ type Row = LagColumns & {
   floor: string | null;
   leased: string;
   waiting: string;
+  parked: string;
   dead_letters: string;
   consumers: string;
 };
+
+const noKeys: PausedKeys = { count: "0", keys: [] };
 
 export async function describeSubscriptions(
   pool: Pool,
   subscriptions: readonly Subscription[],
 ): Promise<SubscriptionDescription[]> {
   if (subscriptions.length === 0) return [];
-  const rows = await pool.run(
-    (sql) => sql<Row[]>`
-      select s.id, c.place, c.floor, coalesce(c.leased, 0) as leased, coalesce(c.waiting, 0) as waiting,
+  const groups = subscriptions.filter(({ mode }) => mode === "consumer-group").map(({ id }) => id);
+  const [rows, pausedKeys] = await pool.run(async (sql) => [
+    await sql<Row[]>`
+      select s.id, c.place, c.floor, coalesce(c.leased, 0) as leased, coalesce(c.waiting, 0) as waiting, coalesce(c.parked, 0) as parked,
         g.events as lag_events, g.is_least as lag_is_least, g.seconds as lag_seconds,
         (select count(*) from dead_letters l where l.subscription_id = s.id) as dead_letters,
         (select count(*) from consumers m where m.subscription_id = s.id) as consumers
       from subscriptions s
       left join lateral (
         select min(k.place) as place, min(k.floor) as floor, sum(k.leased)::bigint as leased, sum(k.waiting)::bigint as waiting,
+          sum(k.parked)::bigint as parked,
           (array_agg(k.id order by k.floor))[1] as slowest,
           (array_agg(k.place order by k.floor))[1] as slowest_place,
           (array_agg(k.leased + k.waiting + k.parked order by k.floor))[1] as slowest_unsettled
@@ -84,11 +94,12 @@ export async function describeSubscriptions(
         s.id, c.slowest, coalesce(c.slowest_place, s.start_position), coalesce(c.slowest_unsettled, 0),
         ${looksEach(subscriptions.length)}) g
       where s.id = any(${arrayLiteral(subscriptions.map((s) => s.id))}::bigint[])`,
-  );
+    await readPausedKeys(sql, groups),
+  ]);
   const byId = new Map(rows.map((row) => [Number(row.id), row]));
   return subscriptions.flatMap((subscription) => {
     const row = byId.get(subscription.id);
-    return row === undefined ? [] : [describe(subscription, row)];
+    return row === undefined ? [] : [describe(subscription, row, pausedKeys.get(subscription.id) ?? noKeys)];
   });
 }
 
@@ -97,7 +108,7 @@ export async function describeSubscription(pool: Pool, subscription: Subscriptio
   return description as SubscriptionDescription;
 }
 
-function describe(subscription: Subscription, row: Row): SubscriptionDescription {
+function describe(subscription: Subscription, row: Row, pausedKeys: PausedKeys): SubscriptionDescription {
   const { backoff } = subscription;
   return {
     id: subscription.name,
@@ -130,6 +141,8 @@ function describe(subscription: Subscription, row: Row): SubscriptionDescription
     floor: String(Number(row.floor ?? subscription.startPosition + 1) - 1),
     inFlight: row.leased,
     waiting: row.waiting,
+    parked: row.parked,
+    pausedKeys: subscription.mode === "consumer-group" ? pausedKeys : null,
     deadLetters: row.dead_letters,
     lag: lagOf(row),
     consumers: Number(row.consumers),
