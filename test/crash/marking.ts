@@ -69,6 +69,6 @@ export function createMarking(options: MarkingOptions): Marking {
         }),
       );
     },
-    forgets: () => isAsked && random.chance(0.12),
+    forgets: () => isAsked && random.chance(0.2),
   };
 }

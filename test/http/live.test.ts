@@ -1,7 +1,7 @@
 // Live connections: many streams and subscriptions on one event stream, added and removed while it is open.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { append, expectProblem, send } from "../support/client.ts";
-import { ack, claim, offsets, post, put, subscription } from "../support/consume.ts";
+import { ack, claim, nack, offsets, post, put, subscription } from "../support/consume.ts";
 import { type Service, startService } from "../support/service.ts";
 import { openSql } from "../support/sql.ts";
 import { type EventStream, openEventStream } from "../support/sse.ts";
@@ -254,6 +254,84 @@ test("an event that is marked as processed is not among what is handed out anew"
   expect(seen(live, stream)).toEqual([0, 1, 1]);
   expect((await send<{ inFlight: string }>(source.url)).body.inFlight).toBe("1");
   live.close();
+});
+
+test("ack=auto settles what is sent; a nack of what is not settled brings it back on the same connection", async () => {
+  const stream = newName();
+  await fill(stream, 2);
+  const [auto, manual] = [`${stream}-auto`, `${stream}-manual`];
+  for (const name of [auto, manual])
+    await put(`${service.url}/api/subscriptions/${name}`, {
+      ...{ stream, mode: "exclusive", from: "beginning", backoff: { initial: "0s", max: "0s" } },
+    });
+  const id = crypto.randomUUID();
+  const live = await open(id);
+  await add(id, `subscriptions/${auto}?ack=auto`);
+  await add(id, `subscriptions/${manual}`, other.url);
+  await live.until("both have come", () => live.events().length === 4);
+  const of = (name: string) => live.events().filter((event) => event.deliverysubscription === name);
+  for (const event of of(auto)) expect(event).not.toHaveProperty("deliverytoken");
+  expect(await claim(subscription(service.url, auto), { consumer: "x" })).toEqual([]);
+  const source = subscription(other.url, manual);
+  const [first, second] = of(manual).map((event) => String(event.deliverytoken)) as [string, string];
+  expect(await nack(source, [first], { reason: "not now" })).toEqual(["settled"]);
+  await live.until("it has come again", () => of(manual).length === 3);
+  expect(of(manual)[2]).toMatchObject({ offset: "0", deliveryattempt: 2 });
+  expect(await ack(source, [second, String(of(manual)[2]?.deliverytoken), first])).toEqual([
+    "settled",
+    "settled",
+    "stale",
+  ]);
+  live.close();
+});
+
+test("a connection belongs to who made it", async () => {
+  const stream = newName();
+  await fill(stream, 1);
+  await put(`${service.url}/api/subscriptions/${stream}`, { stream, mode: "exclusive", from: "beginning" });
+  const id = crypto.randomUUID();
+  await add(id, `subscriptions/${stream}`);
+  await sql`update live_connections set owner = 'somebody else' where id = ${id}`;
+  const { url } = service;
+  const answers = await Promise.all([
+    send(`${url}/api/live/${id}`, { headers: { accept: "application/json" } }),
+    send(`${url}/api/live/${id}`, { headers: { accept: "text/event-stream" } }),
+    add(id, `streams/${stream}`),
+    add(id, `subscriptions/${stream}`),
+    remove(id, `streams/${stream}`),
+    remove(id, `subscriptions/${stream}`),
+    send(`${url}/api/live/${id}/subscriptions/${stream}/catch-up`, { method: "POST" }),
+    send(`${url}/api/live/${id}`, { method: "DELETE" }),
+  ]);
+  for (const answer of answers) expectProblem(answer, 403, "forbidden");
+  expect(offsets(await claim(subscription(url, stream), { consumer: "x", max: 5 }))).toEqual([0]);
+});
+
+test("what flows is forgotten when its reader has been away for LIVE_WINDOW, and not while it is there", async () => {
+  const stream = newName();
+  const [stays, left, recent] = [crypto.randomUUID(), crypto.randomUUID(), crypto.randomUUID()];
+  const own = await startService({ LIVE_WINDOW: "1m", DATABASE_URL: service.databaseUrl });
+  const reader = await open(stays, {}, own.url);
+  await reader.until("it is ready", () => reader.frames.length > 0);
+  for (const id of [stays, left, recent]) await add(id, `streams/${stream}`, own.url);
+  const seen = (id: string, seconds: number) => sql`
+    update live_connections set seen_at = clock_timestamp() - ${seconds} * interval '1 second' where id = ${id}`;
+  await Promise.all([seen(stays, 30), seen(recent, 30), seen(left, 61)]);
+  const describe = (id: string) => send(`${own.url}/api/live/${id}`, { headers: { accept: "application/json" } });
+  await until("it is forgotten", async () => (await describe(left)).status === 404);
+  expectProblem(await describe(left), 404, "live-connection-not-found");
+  expect(await sql`select from live_streams where connection_id = ${left}`).toHaveLength(0);
+  expect((await describe(recent)).status).toBe(200);
+  const [{ since } = {}] = await sql`
+    select extract(epoch from clock_timestamp() - seen_at)::float as since from live_connections where id = ${stays}`;
+  expect(since).toBeLessThan(30);
+  // Who comes back later than that begins anew: nothing flows until it is added.
+  const back = await open(left, {}, own.url);
+  await back.until("it is ready", () => back.frames.length > 0);
+  expect((await describe(left)).body).toMatchObject({ streams: [], subscriptions: [] });
+  reader.close();
+  back.close();
+  await own.stop();
 });
 
 test("a second connection of the same id replaces the first, on whichever process it is", async () => {
