@@ -116,7 +116,7 @@ export async function openFeed(dependencies: FeedDependencies, options: FeedOpti
   }
   const take = (waitMs: number, upTo?: number) => withstand(() => claim(waitMs, upTo), signal);
 
-  /** Whether something that it may be handed waits for it, though the cursor has passed it. */
+  /** Whether something that it may be handed now waits for it, though the cursor has passed it. */
   const isOwed = () =>
     subscription.mode === "consumer-group"
       ? withstand(() => ledger.isOwed(cursor, consumer), signal)

@@ -43,7 +43,7 @@ export type Ledger = Settlements & {
   heldBy: (cursor: number, consumer: string) => Promise<Handout["leases"]>;
   /** Where a cursor stands, and the last position that is committed. */
   standing: (cursor: number) => Promise<{ place: number; head: number }>;
-  /** Whether events that may be handed out wait for this member of a consumer group. */
+  /** Whether something waits for this member of a consumer group that it may be handed now, if it has credit. */
   isOwed: (cursor: number, consumer: string) => Promise<boolean>;
   /** Resolves when there may be something new to claim, and now and then; or when the signal fires. */
   stir: (subscription: Subscription, cursor: number, signal: AbortSignal) => Promise<void>;
@@ -294,12 +294,10 @@ export function createLedger(options: LedgerOptions): Ledger {
       return { place: Number(rows[0]?.place ?? -1), head: Math.max(tail.head(), await options.readHead()) };
     },
     async isOwed(cursor, consumer) {
-      const rows = await pool.run(
-        (sql) => sql`
-          select from deliveries d
-          where d.cursor_id = ${cursor} and d.owner = ${consumer} and d.owner >= '' and d.due <= clock_timestamp() limit 1`,
+      const [row] = await pool.run(
+        (sql) => sql<{ is_owed: boolean }[]>`select group_owes(${cursor}, ${consumer}) as is_owed`,
       );
-      return rows.length > 0;
+      return row?.is_owed === true;
     },
     stir: stirs.next,
     head: tail.head,
