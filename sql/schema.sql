@@ -570,14 +570,15 @@ AS $function$
 declare
   shared bigint;
 begin
-  perform from consumers c where c.subscription_id = p_subscription and c.name = p_name and c.session = p_session for update;
+  -- Whom a heartbeat has made a member again, after it was forgotten, has no session.
+  perform from consumers c where c.subscription_id = p_subscription and c.name = p_name and c.session <= p_session for update;
   -- It has connected anew since, here or elsewhere.
   if not found then return null; end if;
   select k.id into shared from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = '' for no key update;
   if exists (select from deliveries d where d.cursor_id = shared and d.consumer = p_name and d.consumer > '') then return null; end if;
   delete from consumers c where c.subscription_id = p_subscription and c.name = p_name;
   if shared is not null then perform group_rebalance(shared); end if;
-  return shared;
+  return coalesce(shared, 0);
 end $function$;
 
 CREATE OR REPLACE FUNCTION consumer_register(p_subscription bigint, p_name text, p_metadata json, p_start bigint, OUT outcome text, OUT cursor_id bigint)

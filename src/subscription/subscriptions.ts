@@ -81,6 +81,7 @@ export async function startSubscriptions({
     findById: (id) => reads.run((sql) => findSubscriptionById(sql, id)),
     readHead: readHeadNow,
     announce,
+    onPutBack: (cursor) => membership.onPutBack(cursor),
     log,
   });
   const changed = (cursors: readonly number[]) => {
@@ -105,7 +106,7 @@ export async function startSubscriptions({
     },
   });
   const processed = createProcessedEvents({ reads, claims, tokens, windowMs: processedMs, log });
-  const membership = createMembership({ pool: claims, onReturned: (cursor) => changed([cursor]), log });
+  const membership: Membership = createMembership({ pool: claims, onReturned: (cursor) => changed([cursor]), log });
   const sweeper = startSweeper({ pool: claims, onChanged: (cursor) => changed([cursor]), log });
   return {
     catalog,

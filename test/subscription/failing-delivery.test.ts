@@ -103,6 +103,7 @@ test("a listener and a desk that throw fail no append, and keep nothing from tho
     findById: async () => null,
     readHead: () => database.reads.run((sql) => readHead(sql, tail.head())),
     announce() {},
+    onPutBack() {},
     log,
   });
 

@@ -79,6 +79,8 @@ export type LedgerOptions = {
   readHead: () => Promise<number>;
   /** Tells the other processes. */
   announce: (cursors: Iterable<number>) => void;
+  /** What was never sent, or held by a connection that has closed, is put back. */
+  onPutBack: (cursor: number) => void;
   log: Log;
 };
 
@@ -195,6 +197,7 @@ export function createLedger(options: LedgerOptions): Ledger {
     const { steps, parts } = listsOf(leases);
     await pool.run((sql) => sql`select delivery_put_back(${cursor}, ${steps}::bigint[], ${parts}::smallint[])`);
     onReturned(cursor);
+    options.onPutBack(cursor);
   }
 
   function onBatch(batch: TailBatch): void {
