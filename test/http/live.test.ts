@@ -43,6 +43,19 @@ const seen = (live: EventStream, stream: string) =>
 const dataOf = (live: EventStream, event: string) =>
   live.frames.filter((frame) => frame.event === event).map((frame) => JSON.parse(frame.data as string));
 
+test("of connects of one id at the same moment one stays, and the others are told that they were replaced", async () => {
+  const id = crypto.randomUUID();
+  const connected = await Promise.all([open(id), open(id), open(id, {}, other.url), open(id, {}, other.url)]);
+  await until("one is left", () => connected.filter((live) => !live.ended()).length === 1);
+  const replaced = connected.filter((live) => live.ended());
+  expect(replaced.map((live) => dataOf(live, "sluice.end"))).toEqual(Array(3).fill([{ reason: "replaced" }]));
+  const [left] = connected.filter((live) => !live.ended()) as [EventStream];
+  const stream = newName();
+  await add(id, `streams/${stream}`);
+  await left.until("it flows", () => dataOf(left, "sluice.caught-up").length === 1);
+  left.close();
+});
+
 test("streams are added and removed while it is open, from any process", async () => {
   const [a, b] = [newName(), newName()];
   await fill(a, 2);
