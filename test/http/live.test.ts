@@ -215,6 +215,20 @@ test("a second connection of the same id replaces the first, on whichever proces
   second.close();
 });
 
+test("what a connection held that was replaced is handed out at once", async () => {
+  const stream = newName();
+  await fill(stream, 2);
+  await put(`${service.url}/api/subscriptions/${stream}`, { stream, mode: "exclusive", from: "beginning" });
+  const id = crypto.randomUUID();
+  await add(id, `subscriptions/${stream}`);
+  const first = await open(id);
+  await first.until("they have come", () => first.events().length === 2);
+  const second = await open(id, {}, other.url);
+  await second.until("they have come again", () => second.events().length === 2);
+  expect(second.events().map((event) => event.deliveryattempt)).toEqual([2, 2]);
+  second.close();
+});
+
 test("a problem of one part is a frame, and the others go on", async () => {
   const [stream, gone] = [newName(), newName()];
   await fill(stream, 1);

@@ -7,7 +7,9 @@ export type Hold = {
   waiting: () => number;
   /** Those that come from here on do not wait. */
   pass: () => void;
-  /** Lets those go that wait. */
+  /** Lets those go that wait now. */
+  step: () => void;
+  /** Lets all go. */
   release: () => void;
 };
 
@@ -46,25 +48,21 @@ export function createHeldPool(pool: Pool): HeldPool {
     },
     stop: pool.stop,
     hold(text, which) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      let waiting = 0;
-      const held = {
-        text,
-        which,
-        async meet() {
-          waiting++;
-          await promise;
-          waiting--;
-        },
-      };
+      const waiting = new Set<() => void>();
+      const held = { text, which, meet: () => new Promise<void>((resolve) => void waiting.add(resolve)) };
       holds.add(held);
       const pass = () => void holds.delete(held);
+      const step = () => {
+        for (const resolve of waiting) resolve();
+        waiting.clear();
+      };
       return {
-        waiting: () => waiting,
+        waiting: () => waiting.size,
         pass,
+        step,
         release() {
           pass();
-          resolve();
+          step();
         },
       };
     },

@@ -1,7 +1,6 @@
 // The ledger of this process: one desk for each cursor at which somebody waits, and the way to settle what they got.
 import { shuttingDown } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
-import { arrayLiteral } from "../../storage/lists.ts";
 import type { Pool } from "../../storage/pool.ts";
 import { removalsOf } from "../../stream/event.ts";
 import type { Tail, TailBatch } from "../../stream/tail.ts";
@@ -11,6 +10,7 @@ import type { Handout } from "./delivery.ts";
 import { callDeliveryClaim } from "./delivery-claim.ts";
 import { createDesk, type Desk } from "./desk.ts";
 import type { Endings } from "./endings.ts";
+import { createPutBacks, type PutBacks } from "./put-backs.ts";
 import { createSettlements, type Settlements } from "./settlements.ts";
 import { createStirs } from "./stirs.ts";
 import type { Tokens } from "./token.ts";
@@ -30,31 +30,28 @@ export type ClaimOptions = {
   signal: AbortSignal;
 };
 
-export type Ledger = Settlements & {
-  /** Hands out events as soon as there are some; nothing when the wait is over or the signal fires. Throws `subscription-not-found`. */
-  claim: (subscription: Subscription, options: ClaimOptions) => Promise<Handout>;
-  /** Takes leases back that were never sent; no attempt is counted. */
-  putBack: (cursor: number, leases: Handout["leases"]) => Promise<void>;
-  /** Takes leases back of a consumer that has gone; they are handed out anew at once. */
-  release: (cursor: number, leases: Handout["leases"], reason: string) => Promise<void>;
-  /** The same of everything that a consumer holds. */
-  releaseConsumer: (cursor: number, consumer: string, reason: string) => Promise<void>;
-  /** The leases that a consumer holds. */
-  heldBy: (cursor: number, consumer: string) => Promise<Handout["leases"]>;
-  /** Where a cursor stands, and the last position that is committed. */
-  standing: (cursor: number) => Promise<{ place: number; head: number }>;
-  /** Whether something waits for this member of a consumer group that it may be handed now, if it has credit. */
-  isOwed: (cursor: number, consumer: string) => Promise<boolean>;
-  /** Resolves when there may be something new to claim, and now and then; or when the signal fires. */
-  stir: (subscription: Subscription, cursor: number, signal: AbortSignal) => Promise<void>;
-  /** The last position that this process has. */
-  head: () => number;
-  /** Something of these cursors has changed, here or in another process; negative: their consumers have credit again; null: of any. */
-  wake: (cursors: readonly number[] | null) => void;
-  /** Ends all waiting: the service drains. */
-  drain: () => void;
-  counts: () => LedgerCounts;
-};
+export type Ledger = Settlements &
+  Pick<PutBacks, "putBack" | "release"> & {
+    /** Hands out events as soon as there are some; nothing when the wait is over or the signal fires. Throws `subscription-not-found`. */
+    claim: (subscription: Subscription, options: ClaimOptions) => Promise<Handout>;
+    /** Takes back everything that a consumer holds; it is handed out anew at once. */
+    releaseConsumer: (cursor: number, consumer: string, reason: string) => Promise<void>;
+    /** The leases that a consumer holds. */
+    heldBy: (cursor: number, consumer: string) => Promise<Handout["leases"]>;
+    /** Where a cursor stands, and the last position that is committed. */
+    standing: (cursor: number) => Promise<{ place: number; head: number }>;
+    /** Whether something waits for this member of a consumer group that it may be handed now, if it has credit. */
+    isOwed: (cursor: number, consumer: string) => Promise<boolean>;
+    /** Resolves when there may be something new to claim, and now and then; or when the signal fires. */
+    stir: (subscription: Subscription, cursor: number, signal: AbortSignal) => Promise<void>;
+    /** The last position that this process has. */
+    head: () => number;
+    /** Something of these cursors has changed, here or in another process; negative: their consumers have credit again; null: of any. */
+    wake: (cursors: readonly number[] | null) => void;
+    /** Ends all waiting: the service drains. */
+    drain: () => void;
+    counts: () => LedgerCounts;
+  };
 
 export type LedgerCounts = {
   /** Cursors at which somebody asked lately. */
@@ -120,6 +117,15 @@ export function createLedger(options: LedgerOptions): Ledger {
     log,
   });
 
+  const putBacks = createPutBacks({
+    pool,
+    onPutBack(cursor) {
+      onReturned(cursor);
+      options.onPutBack(cursor);
+    },
+    log,
+  });
+
   function* desksOf(cursor: number): Iterable<Desk> {
     const desk = desks.get(cursor);
     if (desk !== undefined) yield desk;
@@ -161,6 +167,7 @@ export function createLedger(options: LedgerOptions): Ledger {
         candidates: upTo === undefined ? options.candidates : boundedReader(options.candidates, upTo),
         tokens,
         async call(call) {
+          await putBacks.catchUp(cursor);
           claims++;
           return pool.run((sql) => callDeliveryClaim(sql, call));
         },
@@ -170,7 +177,7 @@ export function createLedger(options: LedgerOptions): Ledger {
         head: upTo === undefined ? tail.head : () => Math.min(tail.head(), upTo),
         settle: (gone) =>
           void background(settlements.acknowledge({ subscription: subscription.id, consumer: null, tokens: gone })),
-        putBack: (leases) => background(putBack(cursor, leases)),
+        putBack: (leases) => background(putBacks.putBack(cursor, leases)),
         announce: () => announce([cursor]),
         mayReadAhead: () => aheadBytes < maxAheadBytes,
         log,
@@ -190,14 +197,6 @@ export function createLedger(options: LedgerOptions): Ledger {
     );
     closing.add(done);
     return done.finally(() => closing.delete(done));
-  }
-
-  async function putBack(cursor: number, leases: Handout["leases"]): Promise<void> {
-    if (leases.length === 0) return;
-    const { steps, parts } = listsOf(leases);
-    await pool.run((sql) => sql`select delivery_put_back(${cursor}, ${steps}::bigint[], ${parts}::smallint[])`);
-    onReturned(cursor);
-    options.onPutBack(cursor);
   }
 
   function onBatch(batch: TailBatch): void {
@@ -268,16 +267,8 @@ export function createLedger(options: LedgerOptions): Ledger {
         signal.addEventListener("abort", leave, { once: true });
       });
     },
-    putBack,
-    async release(cursor, leases, reason) {
-      if (leases.length === 0) return;
-      const { steps, parts } = listsOf(leases);
-      await pool.run(
-        (sql) =>
-          sql`select delivery_expire(${cursor}, null, ${steps}::bigint[], ${parts}::smallint[], ${reason}, '-infinity')`,
-      );
-      onReturned(cursor);
-    },
+    putBack: putBacks.putBack,
+    release: putBacks.release,
     async releaseConsumer(cursor, consumer, reason) {
       await pool.run((sql) => sql`select delivery_expire(${cursor}, ${consumer}, null, null, ${reason}, '-infinity')`);
       onReturned(cursor);
@@ -332,13 +323,7 @@ export function createLedger(options: LedgerOptions): Ledger {
       await Promise.all([...allDesks()].map((desk) => desk.stop(shuttingDown())));
       await settlements.stop();
       await Promise.all(closing);
+      await putBacks.stop();
     },
-  };
-}
-
-function listsOf(leases: Handout["leases"]): { steps: string; parts: string } {
-  return {
-    steps: arrayLiteral(leases.map((lease) => lease.step)),
-    parts: arrayLiteral(leases.map((lease) => lease.part)),
   };
 }

@@ -2,6 +2,7 @@
 import { consumerNotFound, subscriptionNotFound, tooManyConsumers } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { type Loop, startLoop } from "../../base/loop.ts";
+import { isOutage } from "../../storage/pg-errors.ts";
 import type { Pool, Sql } from "../../storage/pool.ts";
 import type { Subscription } from "./subscription.ts";
 
@@ -42,8 +43,17 @@ export type MembershipOptions = {
 
 type Joined = { outcome: string; cursor_id: string; session?: string };
 type Known = { cursor: number; seenAt: number };
-/** A member that leaves; null: whose cursor is not known. */
-type Parting = { subscription: Subscription; consumer: string; session: number; cursor: number | null; until: number };
+/** A member that leaves. */
+type Parting = {
+  subscription: Subscription;
+  consumer: string;
+  session: number;
+  /** Null: not known. */
+  cursor: number | null;
+  until: number;
+  /** The database was away. */
+  failed: boolean;
+};
 
 const everyMs = 2_000;
 const forgottenAtOnce = 100;
@@ -81,12 +91,19 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
     const leaving = parting.get(key);
     if (leaving === undefined) return;
     const { subscription, consumer, session } = leaving;
-    const [row] = await pool.run(
-      (sql) =>
-        sql<{ cursor: string | null }[]>`
-          select consumer_leave(${subscription.id}, ${consumer}, ${session}::bigint) as cursor`,
-    );
-    const cursor = row?.cursor ?? null;
+    const rows = await pool
+      .run(
+        (sql) =>
+          sql<{ cursor: string | null }[]>`
+            select consumer_leave(${subscription.id}, ${consumer}, ${session}::bigint) as cursor`,
+      )
+      .catch((error: unknown) => {
+        leaving.failed = isOutage(error);
+        if (leaving.failed) leaving.until = performance.now() + partingMs;
+        throw error;
+      });
+    leaving.failed = false;
+    const cursor = rows[0]?.cursor ?? null;
     if (cursor === null) return;
     if (parting.get(key) === leaving) parting.delete(key);
     if (cursor !== "0") onReturned(Number(cursor));
@@ -94,7 +111,10 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
   }
 
   async function keepMembers(): Promise<void> {
-    for (const [key, { until }] of parting) if (performance.now() > until) parting.delete(key);
+    for (const [key, leaving] of parting) {
+      if (performance.now() > leaving.until) parting.delete(key);
+      else if (leaving.failed) await part(key);
+    }
     await forgetSilent();
   }
 
@@ -181,7 +201,14 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
       if (connected.has(key)) return;
       const cursor = known.get(key)?.cursor ?? null;
       known.delete(key);
-      parting.set(key, { subscription, consumer, session, cursor, until: performance.now() + partingMs });
+      parting.set(key, {
+        subscription,
+        consumer,
+        session,
+        cursor,
+        until: performance.now() + partingMs,
+        failed: false,
+      });
       await part(key);
     },
     onPutBack(cursor) {
