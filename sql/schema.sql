@@ -586,7 +586,8 @@ AS $function$
 declare
   shared bigint;
 begin
-  perform from consumers c where c.subscription_id = p_subscription and c.name = p_name and c.session = p_session for update;
+  -- Whom a heartbeat has made a member again, after it was forgotten, has no session.
+  perform from consumers c where c.subscription_id = p_subscription and c.name = p_name and c.session <= p_session for update;
   -- It has connected anew since, here or elsewhere.
   if not found then return null; end if;
   select k.id into shared from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = '' for no key update;
@@ -594,7 +595,7 @@ begin
   delete from consumers c where c.subscription_id = p_subscription and c.name = p_name;
   raise notice using errcode = 'SL003', message = 'a member left', detail = 1;
   if shared is not null then perform group_rebalance(shared); end if;
-  return shared;
+  return coalesce(shared, 0);
 end $function$;
 
 CREATE OR REPLACE FUNCTION consumer_register(p_subscription bigint, p_name text, p_metadata json, p_start bigint, OUT outcome text, OUT cursor_id bigint)
@@ -2043,6 +2044,34 @@ AS $function$
   from deliveries d cross join lateral unnest(d.keys) k(key)
   where d.cursor_id = p_cursor and d.consumer > ''
 $function$;
+
+CREATE OR REPLACE FUNCTION group_owes(p_cursor bigint, p_member text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+  now_at constant timestamptz := clock_timestamp();
+  askers int[];
+  blocked bigint[];
+  blocked_from bigint[];
+begin
+  select array_agg(case when g.owner = p_member and g.next_owner is null then 1 else 0 end order by n.slot) into askers
+    from subscription_cursors c join subscriptions s on s.id = c.subscription_id
+      cross join lateral generate_series(0, s.slots - 1) n(slot)
+      left join group_slots g on g.cursor_id = p_cursor and g.slot = n.slot
+    where c.id = p_cursor;
+  if askers is null then return false; end if;
+  select array_agg(l.key), array_agg(l.position) into blocked, blocked_from
+    from (
+      select u.key, min(u.position) as position
+      from deliveries d cross join lateral unnest(d.keys, d.positions) u(key, position)
+      where d.cursor_id = p_cursor and d.owner = p_member and d.owner >= '' and d.due > now_at
+      group by u.key
+    ) l;
+  return exists (
+    select from group_ready(p_cursor, p_member, askers, 1, now_at, blocked, blocked_from, 1) r where r.positions is not null);
+end $function$;
 
 CREATE OR REPLACE FUNCTION group_ready(p_cursor bigint, p_member text, p_askers integer[], p_asker integer, p_now timestamp with time zone, p_blocked bigint[], p_blocked_from bigint[], p_want integer, OUT positions bigint[], OUT keys bigint[], OUT steps bigint[], OUT parts smallint[], OUT pieces smallint[])
  RETURNS record

@@ -85,8 +85,7 @@ export async function openFeed(dependencies: FeedDependencies, options: FeedOpti
   let prunedAt = minPrunedAt;
 
   /** What was settled needs no releasing: now and then the ledger is asked what is left. */
-  async function remember(leases: Held[]): Promise<void> {
-    held.push(...leases);
+  async function prune(): Promise<void> {
     if (held.length < prunedAt) return;
     const alive = await ledger.heldBy(cursor, consumer).catch(() => null);
     if (alive === null) return;
@@ -107,16 +106,18 @@ export async function openFeed(dependencies: FeedDependencies, options: FeedOpti
       signal,
     });
     cursor = consumed.cursor;
-    if (closed) {
+    await prune();
+    // Nobody is there to be sent it.
+    if (signal.aborted) {
       await ledger.putBack(cursor, consumed.leases);
-      signal.throwIfAborted();
+      throw signal.reason;
     }
-    await remember(consumed.leases.map((lease) => ({ cursor: consumed.cursor, ...lease })));
+    held.push(...consumed.leases.map((lease) => ({ cursor: consumed.cursor, ...lease })));
     return consumed;
   }
   const take = (waitMs: number, upTo?: number) => withstand(() => claim(waitMs, upTo), signal);
 
-  /** Whether something that it may be handed waits for it, though the cursor has passed it. */
+  /** Whether something that it may be handed now waits for it, though the cursor has passed it. */
   const isOwed = () =>
     subscription.mode === "consumer-group"
       ? withstand(() => ledger.isOwed(cursor, consumer), signal)

@@ -88,6 +88,7 @@ export async function startSubscriptions({
     readHead: readHeadNow,
     groupWindow,
     announce,
+    onPutBack: (cursor) => membership.onPutBack(cursor),
     log,
   });
   const changed = (cursors: readonly number[]) => {
@@ -112,7 +113,7 @@ export async function startSubscriptions({
     },
   });
   const processed = createProcessedEvents({ reads, claims, tokens, windowMs: processedMs, log });
-  const membership = createMembership({ pool: claims, onReturned: (cursor) => changed([cursor]), log });
+  const membership: Membership = createMembership({ pool: claims, onReturned: (cursor) => changed([cursor]), log });
   const sweeper = startSweeper({ pool: claims, onChanged: (cursor) => changed([cursor]), log });
   return {
     catalog,

@@ -18,14 +18,19 @@ const membership: LiveMembership = {
 };
 const away = () => Object.assign(new Error("away"), { code: "ECONNREFUSED" });
 
-/** A hub whose database refuses so many locations, then so many notes. */
-function startHub(failedLocations: number, failedNotes: number) {
+/** A hub whose database refuses so many locations, then so many notes. `connects`: what comes of them, one after the other. */
+function startHub(
+  failedLocations: number,
+  failedNotes: number,
+  connects: Promise<LiveMembership>[] = [],
+  stays = membership,
+) {
   const began: number[] = [];
   const stored: LiveNote[] = [];
   hub = createLiveHub({
     memberships: {
-      connect: async () => membership,
-      read: async () => membership,
+      connect: async () => connects.shift() ?? membership,
+      read: async () => stays,
       async note(notes: readonly LiveNote[]) {
         if (failedNotes-- > 0) throw away();
         stored.push(...notes);
@@ -70,4 +75,18 @@ test("that a stream goes by the id is stored at once, or as soon as it can be", 
   const { stored, open } = startHub(0, 1);
   await open(120);
   await until("it is stored", () => stored.some(({ catchUps }) => catchUps.some((it) => it.position === null)));
+});
+
+test("of two connects of one id the later one stays, also when its answer comes first", async () => {
+  const late = Promise.withResolvers<LiveMembership>();
+  const newer = { ...membership, epoch: 2 };
+  const { open } = startHub(0, 0, [late.promise, Promise.resolve(newer)], newer);
+  const first = open(120);
+  const second = await open(120);
+  late.resolve(membership);
+  expect(await new Response(await first).text()).toContain('{"reason":"replaced"}');
+  expect(hub.counts().connections).toBe(1);
+  const read = new Response(second).text();
+  await hub.stop();
+  expect(await read).toContain('{"reason":"shutting-down"}');
 });

@@ -95,6 +95,22 @@ test("what a connection held is handed out at once when it closes, and its token
   expect(await ack(source, tokens(again))).toEqual(["settled", "settled"]);
 });
 
+test("what an event stream held that failed is handed out at once", async () => {
+  const { name, stream, source } = await newSubscription({}, 2);
+  const consumer = await consume(name, "a");
+  await received(consumer, 2);
+  const sql = openSql(service.databaseUrl, 1);
+  await sql`alter function delivery_claim rename to delivery_claim_away`;
+  await fill(stream, 1);
+  await consumer.until("it has ended", () => consumer.ended());
+  await sql`alter function delivery_claim_away rename to delivery_claim`;
+  await sql.end();
+  expect(consumer.frames.slice(-2).map((frame) => frame.event)).toEqual(["sluice.problem", "sluice.end"]);
+  const got: number[] = [];
+  while (got.length < 3) got.push(...offsets(await claim(source, { consumer: "b", max: 10, wait: "20s" })));
+  expect(got.sort()).toEqual([0, 1, 2]);
+});
+
 test("ack=auto settles what is sent, without tokens", async () => {
   const { name, source } = await newSubscription({}, 2);
   const consumer = await consume(name, "a", "&ack=auto");

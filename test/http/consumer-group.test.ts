@@ -262,6 +262,53 @@ test("what a member held goes to the others when its connection closes, in order
   b.close();
 });
 
+test("a member that comes back while one of its keys waits for another attempt catches up, and is sent what comes for others", async () => {
+  const { source, fill, name } = await newGroup();
+  await fill(["k", "k", "other"]);
+  const first = await claim(source, { consumer: "a", max: 10 });
+  await nack(source, [first[0]?.token as string], { delay: "1h" });
+  await ack(source, [first[2]?.token as string]);
+  const a = await openEventStream(`${service.url}/api/subscriptions/${name}/events?consumer=a`);
+  await a.until("it has caught up", () => a.frames.some((frame) => frame.event === "sluice.caught-up"));
+  await fill(["k", "other"]);
+  await a.until("the other key goes on", () => a.events().length > 0);
+  expect(a.events().map((event) => event.offset)).toEqual(["4"]);
+  a.close();
+});
+
+test("a member catches up while what waits for it belongs to a slot that has not moved yet, and is sent it then", async () => {
+  const { source, fill, name } = await newGroup({ slots: 2 });
+  await fill(letters(8, 1));
+  const held = await claim(source, { consumer: "a", max: 100 });
+  await claim(source, { consumer: "b" });
+  await fill(letters(8, 1));
+  const kept = await claim(source, { consumer: "a", max: 100 });
+  const moving = 8 - kept.length;
+  expect(moving).toBeGreaterThan(0);
+  const b = await openEventStream(`${service.url}/api/subscriptions/${name}/events?consumer=b`);
+  await b.until("it has caught up", () => b.frames.some((frame) => frame.event === "sluice.caught-up"));
+  expect(b.events()).toEqual([]);
+  await ack(source, tokens(held));
+  await b.until("what waited has come", () => b.events().length === moving);
+  b.close();
+});
+
+test("what a member has no credit for comes before it has caught up", async () => {
+  const { source, fill, name } = await newGroup();
+  await fill(["k", "k", "k"]);
+  const first = await claim(source, { consumer: "a", max: 10 });
+  await put(source.url, { stream: name, mode: "consumer-group", maxInFlight: 1 });
+  await nack(source, tokens(first), { delay: "0s" });
+  const a = await openEventStream(`${service.url}/api/subscriptions/${name}/events?consumer=a`);
+  for (let count = 1; count <= 3; count++) {
+    await a.until(`event ${count}`, () => a.events().length === count);
+    await ack(source, [String(a.events().at(-1)?.deliverytoken)]);
+  }
+  await a.until("it has caught up", () => a.frames.some((frame) => frame.event === "sluice.caught-up"));
+  expect(a.frames.slice(1).map((frame) => frame.event)).toEqual([null, null, null, "sluice.caught-up"]);
+  a.close();
+});
+
 test("events without a key have no order to keep: all members get some", async () => {
   const { source, name } = await newGroup();
   for (const member of ["a", "b"]) await claim(source, { consumer: member });

@@ -43,6 +43,19 @@ const seen = (live: EventStream, stream: string) =>
 const dataOf = (live: EventStream, event: string) =>
   live.frames.filter((frame) => frame.event === event).map((frame) => JSON.parse(frame.data as string));
 
+test("of connects of one id at the same moment one stays, and the others are told that they were replaced", async () => {
+  const id = crypto.randomUUID();
+  const connected = await Promise.all([open(id), open(id), open(id, {}, other.url), open(id, {}, other.url)]);
+  await until("one is left", () => connected.filter((live) => !live.ended()).length === 1);
+  const replaced = connected.filter((live) => live.ended());
+  expect(replaced.map((live) => dataOf(live, "sluice.end"))).toEqual(Array(3).fill([{ reason: "replaced" }]));
+  const [left] = connected.filter((live) => !live.ended()) as [EventStream];
+  const stream = newName();
+  await add(id, `streams/${stream}`);
+  await left.until("it flows", () => dataOf(left, "sluice.caught-up").length === 1);
+  left.close();
+});
+
 test("streams are added and removed while it is open, from any process", async () => {
   const [a, b] = [newName(), newName()];
   await fill(a, 2);
@@ -343,6 +356,20 @@ test("a second connection of the same id replaces the first, on whichever proces
   await first.until("it is ended", () => first.ended());
   expect(dataOf(first, "sluice.end")).toEqual([{ reason: "replaced" }]);
   expect((await open(id, { "last-event-id": first.lastEventId() })).status).toBe(204);
+  second.close();
+});
+
+test("what a connection held that was replaced is handed out at once", async () => {
+  const stream = newName();
+  await fill(stream, 2);
+  await put(`${service.url}/api/subscriptions/${stream}`, { stream, mode: "exclusive", from: "beginning" });
+  const id = crypto.randomUUID();
+  await add(id, `subscriptions/${stream}`);
+  const first = await open(id);
+  await first.until("they have come", () => first.events().length === 2);
+  const second = await open(id, {}, other.url);
+  await second.until("they have come again", () => second.events().length === 2);
+  expect(second.events().map((event) => event.deliveryattempt)).toEqual([2, 2]);
   second.close();
 });
 

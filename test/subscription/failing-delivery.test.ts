@@ -106,6 +106,7 @@ test("a listener and a desk that throw fail no append, and keep nothing from tho
     readHead: () => database.reads.run((sql) => readHead(sql, tail.head())),
     groupWindow: 1_000_000,
     announce() {},
+    onPutBack() {},
     log,
   });
 

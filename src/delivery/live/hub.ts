@@ -110,7 +110,10 @@ export function createLiveHub(options: LiveHubOptions): LiveHub {
   return {
     async open({ id, principal, position, head, logId, signal }) {
       const membership = await memberships.connect(id, principal.name, head);
-      connections.get(id)?.end("replaced", true);
+      const present = connections.get(id);
+      // The answer to a later connect may have come first.
+      const isReplaced = present !== undefined && present.epoch > membership.epoch;
+      if (!isReplaced) present?.end("replaced", true);
       options.announce(id);
       opened++;
       const connection = createLiveConnection({
@@ -126,9 +129,13 @@ export function createLiveHub(options: LiveHubOptions): LiveHub {
           void done.finally(() => closing.delete(done));
         },
       });
-      connections.set(id, connection);
+      if (!isReplaced) connections.set(id, connection);
       // Jitter, so that the readers of a restarted service do not all come in the same moment.
       connection.begin(options.retryMs * (0.5 + Math.random()), logId);
+      if (isReplaced) {
+        connection.end("replaced", true);
+        return connection.body;
+      }
       if (signal.aborted) connection.leave();
       else signal.addEventListener("abort", () => connection.leave(), { once: true });
       if (stopped) connection.end("shutting-down", false);

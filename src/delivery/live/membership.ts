@@ -115,13 +115,15 @@ export function createLiveMemberships(reads: Pool, writes: Pool): LiveMembership
 
   return {
     async connect(id, owner, head) {
-      await writes.run(async (sql) => {
+      const [connected] = await writes.run(async (sql) => {
         await open(sql, id, owner, head);
-        await sql`update live_connections set epoch = epoch + 1 where id = ${id}`;
+        return sql<{ epoch: string }[]>`
+          update live_connections set epoch = epoch + 1 where id = ${id} returning epoch`;
       });
       const membership = await read(id, owner);
-      if (membership === null) throw liveConnectionNotFound(id);
-      return membership;
+      if (connected === undefined || membership === null) throw liveConnectionNotFound(id);
+      // What is read may be of a later connect already.
+      return { ...membership, epoch: Number(connected.epoch) };
     },
     read: (id) => read(id, null),
     async require(id, owner) {

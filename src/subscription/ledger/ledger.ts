@@ -1,17 +1,17 @@
 // The ledger of this process: one desk for each cursor at which somebody waits, and the way to settle what they got.
 import { shuttingDown } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
-import { arrayLiteral } from "../../storage/lists.ts";
 import type { Pool } from "../../storage/pool.ts";
 import { runAgain } from "../../storage/retry.ts";
 import { removalsOf } from "../../stream/event.ts";
 import type { Tail, TailBatch } from "../../stream/tail.ts";
 import type { Subscription } from "../registry/subscription.ts";
 import { boundedReader, type CandidateReader } from "./candidates.ts";
-import type { Handout, Rest } from "./delivery.ts";
+import type { Handout } from "./delivery.ts";
 import { callDeliveryClaim, callGroupSetAside } from "./delivery-claim.ts";
 import { createDesk, type Desk } from "./desk.ts";
 import type { Endings } from "./endings.ts";
+import { createPutBacks, type PutBacks } from "./put-backs.ts";
 import { createSettlements, type Settlements } from "./settlements.ts";
 import { createStirs } from "./stirs.ts";
 import type { Tokens } from "./token.ts";
@@ -31,31 +31,28 @@ export type ClaimOptions = {
   signal: AbortSignal;
 };
 
-export type Ledger = Settlements & {
-  /** Hands out events as soon as there are some; nothing when the wait is over or the signal fires. Throws `subscription-not-found`. */
-  claim: (subscription: Subscription, options: ClaimOptions) => Promise<Handout>;
-  /** Takes leases back that were never sent; no attempt is counted. */
-  putBack: (cursor: number, leases: Handout["leases"]) => Promise<void>;
-  /** Takes leases back of a consumer that has gone; they are handed out anew at once. */
-  release: (cursor: number, leases: Handout["leases"], reason: string) => Promise<void>;
-  /** Takes everything back that a consumer holds, to hand it out anew; no attempt is counted. */
-  putBackHeld: (cursor: number, consumer: string) => Promise<void>;
-  /** The leases that a consumer holds. */
-  heldBy: (cursor: number, consumer: string) => Promise<Handout["leases"]>;
-  /** Where a cursor stands, and the last position that is committed. */
-  standing: (cursor: number) => Promise<{ place: number; head: number }>;
-  /** Whether events that may be handed out wait for this member of a consumer group. */
-  isOwed: (cursor: number, consumer: string) => Promise<boolean>;
-  /** Resolves when there may be something new to claim, and now and then; or when the signal fires. */
-  stir: (subscription: Subscription, cursor: number, signal: AbortSignal) => Promise<void>;
-  /** The last position that this process has. */
-  head: () => number;
-  /** Something of these cursors has changed, here or in another process; negative: their consumers have credit again; null: of any. */
-  wake: (cursors: readonly number[] | null) => void;
-  /** Ends all waiting: the service drains. */
-  drain: () => void;
-  counts: () => LedgerCounts;
-};
+export type Ledger = Settlements &
+  Pick<PutBacks, "putBack" | "release"> & {
+    /** Hands out events as soon as there are some; nothing when the wait is over or the signal fires. Throws `subscription-not-found`. */
+    claim: (subscription: Subscription, options: ClaimOptions) => Promise<Handout>;
+    /** Takes everything back that a consumer holds, to hand it out anew; no attempt is counted. */
+    putBackHeld: (cursor: number, consumer: string) => Promise<void>;
+    /** The leases that a consumer holds. */
+    heldBy: (cursor: number, consumer: string) => Promise<Handout["leases"]>;
+    /** Where a cursor stands, and the last position that is committed. */
+    standing: (cursor: number) => Promise<{ place: number; head: number }>;
+    /** Whether something waits for this member of a consumer group that it may be handed now, if it has credit. */
+    isOwed: (cursor: number, consumer: string) => Promise<boolean>;
+    /** Resolves when there may be something new to claim, and now and then; or when the signal fires. */
+    stir: (subscription: Subscription, cursor: number, signal: AbortSignal) => Promise<void>;
+    /** The last position that this process has. */
+    head: () => number;
+    /** Something of these cursors has changed, here or in another process; negative: their consumers have credit again; null: of any. */
+    wake: (cursors: readonly number[] | null) => void;
+    /** Ends all waiting: the service drains. */
+    drain: () => void;
+    counts: () => LedgerCounts;
+  };
 
 export type LedgerCounts = {
   /** Cursors at which somebody asked lately. */
@@ -85,6 +82,8 @@ export type LedgerOptions = {
   groupWindow: number;
   /** Tells the other processes. */
   announce: (cursors: Iterable<number>) => void;
+  /** What was never sent, or held by a connection that has closed, is put back. */
+  onPutBack: (cursor: number) => void;
   log: Log;
 };
 
@@ -127,6 +126,15 @@ export function createLedger(options: LedgerOptions): Ledger {
       announce(freed);
     },
     onReturned,
+    log,
+  });
+
+  const putBacks = createPutBacks({
+    pool,
+    onPutBack(cursor) {
+      onReturned(cursor);
+      options.onPutBack(cursor);
+    },
     log,
   });
 
@@ -174,6 +182,7 @@ export function createLedger(options: LedgerOptions): Ledger {
         candidates: upTo === undefined ? options.candidates : boundedReader(options.candidates, upTo),
         tokens,
         async call(call) {
+          await putBacks.catchUp(cursor);
           claims++;
           return runAgain(pool, (sql) => callDeliveryClaim(sql, call));
         },
@@ -183,8 +192,8 @@ export function createLedger(options: LedgerOptions): Ledger {
         head: upTo === undefined ? tail.head : () => Math.min(tail.head(), upTo),
         settle: (gone) =>
           void background(settlements.acknowledge({ subscription: subscription.id, consumer: null, tokens: gone })),
-        putBack: (leases) => background(putBack(cursor, leases)),
-        putBackRest: (step, rest) => background(putBackRest(cursor, step, rest)),
+        putBack: (leases) => background(putBacks.putBack(cursor, leases)),
+        putBackRest: (step, rest) => background(putBacks.putBackRest(cursor, step, rest)),
         async setAside(member, at) {
           const done = await runAgain(pool, (sql) => callGroupSetAside(sql, cursor, member, at));
           if (done) {
@@ -214,28 +223,6 @@ export function createLedger(options: LedgerOptions): Ledger {
     );
     closing.add(done);
     return done.finally(() => closing.delete(done));
-  }
-
-  async function putBack(cursor: number, leases: Handout["leases"]): Promise<void> {
-    if (leases.length === 0) return;
-    const { steps, parts } = listsOf(leases);
-    await runAgain(pool, (sql) => sql`select delivery_put_back(${cursor}, ${steps}::bigint[], ${parts}::smallint[])`);
-    onReturned(cursor);
-  }
-
-  async function putBackRest(cursor: number, step: number, rest: readonly Rest[]): Promise<void> {
-    const parts = arrayLiteral(rest.map(({ part }) => part));
-    const leased = arrayLiteral(rest.map((portion) => String(portion.leased)));
-    const counts = arrayLiteral(rest.map(({ positions }) => positions.length));
-    const positions = arrayLiteral(rest.flatMap((portion) => portion.positions));
-    const keys = rest.some((portion) => portion.keys !== null) ? arrayLiteral(rest.flatMap((r) => r.keys ?? [])) : null;
-    await runAgain(
-      pool,
-      (sql) => sql`
-        select delivery_put_back_some(
-          ${cursor}, ${step}, ${parts}::smallint[], ${leased}::boolean[], ${counts}::int[], ${positions}::bigint[], ${keys}::bigint[])`,
-    );
-    onReturned(cursor);
   }
 
   function onBatch(batch: TailBatch): void {
@@ -311,16 +298,8 @@ export function createLedger(options: LedgerOptions): Ledger {
         signal.addEventListener("abort", leave, { once: true });
       });
     },
-    putBack,
-    async release(cursor, leases, reason) {
-      if (leases.length === 0) return;
-      const { steps, parts } = listsOf(leases);
-      await pool.run(
-        (sql) =>
-          sql`select delivery_expire(${cursor}, null, ${steps}::bigint[], ${parts}::smallint[], ${reason}, '-infinity')`,
-      );
-      onReturned(cursor);
-    },
+    putBack: putBacks.putBack,
+    release: putBacks.release,
     async putBackHeld(cursor, consumer) {
       await pool.run((sql) => sql`select delivery_put_back_held(${cursor}, ${consumer})`);
       onReturned(cursor);
@@ -340,19 +319,10 @@ export function createLedger(options: LedgerOptions): Ledger {
       return { place: Number(rows[0]?.place ?? -1), head: Math.max(tail.head(), await options.readHead()) };
     },
     async isOwed(cursor, consumer) {
-      const rows = await pool.run(
-        (sql) => sql`
-          select from deliveries d
-          where d.cursor_id = ${cursor} and d.owner = ${consumer} and d.owner >= '' and d.due <= clock_timestamp()
-          union all
-          select from deliveries d
-          where d.cursor_id = ${cursor} and d.owner = '' and d.owner >= '' and d.due <= clock_timestamp()
-            and exists (
-              select from group_slots g where g.cursor_id = ${cursor} and g.next_owner = ${consumer}
-                and g.slot in (select k.key % (select count(*) from group_slots n where n.cursor_id = ${cursor}) from unnest(d.keys) k(key)))
-          limit 1`,
+      const [row] = await pool.run(
+        (sql) => sql<{ is_owed: boolean }[]>`select group_owes(${cursor}, ${consumer}) as is_owed`,
       );
-      return rows.length > 0;
+      return row?.is_owed === true;
     },
     stir: stirs.next,
     head: tail.head,
@@ -386,13 +356,7 @@ export function createLedger(options: LedgerOptions): Ledger {
       await Promise.all([...allDesks()].map((desk) => desk.stop(shuttingDown())));
       await settlements.stop();
       await Promise.all(closing);
+      await putBacks.stop();
     },
-  };
-}
-
-function listsOf(leases: Handout["leases"]): { steps: string; parts: string } {
-  return {
-    steps: arrayLiteral(leases.map((lease) => lease.step)),
-    parts: arrayLiteral(leases.map((lease) => lease.part)),
   };
 }

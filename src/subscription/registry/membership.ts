@@ -2,6 +2,7 @@
 import { consumerNotFound, subscriptionNotFound, tooManyConsumers } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { type Loop, startLoop } from "../../base/loop.ts";
+import { isOutage } from "../../storage/pg-errors.ts";
 import type { Pool, Sql } from "../../storage/pool.ts";
 import type { Subscription } from "./subscription.ts";
 
@@ -26,6 +27,8 @@ export type Membership = {
    * membership: others must not wait until it has been silent for long enough.
    */
   leave: (subscription: Subscription, consumer: string) => Promise<void>;
+  /** Something of this cursor was put back. Who could not leave because it held that can do so now. */
+  onPutBack: (cursor: number) => void;
   /** What is remembered of a member does not hold any more. */
   forget: (subscription: Subscription, consumer: string) => void;
   /** Of this process. */
@@ -42,16 +45,33 @@ export type MembershipOptions = {
 
 type Joined = { outcome: string; cursor_id: string; session?: string };
 type Known = { cursor: number; seenAt: number };
+/** A member that leaves. */
+type Parting = {
+  subscription: Subscription;
+  consumer: string;
+  session: number;
+  /** Null: not known. */
+  cursor: number | null;
+  until: number;
+  /** The database was away. */
+  failed: boolean;
+};
 
 const everyMs = 2_000;
 const forgottenAtOnce = 100;
 const maxKnown = 100_000;
+/** Time within which what a closed connection was handed too late is put back, at the latest. */
+const partingMs = 60_000;
 
 export function createMembership({ pool, onReturned, log }: MembershipOptions): Membership {
   // A member is noted in the database a few times within its timeout, not at every claim.
   const known = new Map<string, Known>();
   /** How many connections of this process a member has. */
-  const connected = new Map<string, { count: number; session: string }>();
+  const connected = new Map<string, { count: number; session: number }>();
+  /** Heartbeats under way: one that arrives after its member has left would make it one again. */
+  const joining = new Map<string, Promise<number>>();
+  /** Members that are leaving, as long as they may still hold what is being put back. */
+  const parting = new Map<string, Parting>();
   const counters = { joined: 0, removed: 0, silent: 0 };
   const keyOf = (subscription: Subscription, consumer: string) => `${subscription.id} ${consumer}`;
 
@@ -59,7 +79,8 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
     subscription: Subscription,
     consumer: string,
     call: (sql: Sql) => Promise<Joined[]>,
-  ): Promise<{ cursor: number; isNew: boolean; session: string }> {
+  ): Promise<{ cursor: number; isNew: boolean; session: number }> {
+    parting.delete(keyOf(subscription, consumer));
     const [{ outcome, cursor_id, session = "0" }] = (await pool.run(call)) as [Joined];
     if (outcome === "full") throw tooManyConsumers(subscription.name, subscription.maxConsumers ?? 0);
     if (outcome === "gone") throw subscriptionNotFound(subscription.name);
@@ -69,7 +90,38 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
     }
     if (known.size >= maxKnown) known.clear();
     known.set(keyOf(subscription, consumer), { cursor: Number(cursor_id), seenAt: performance.now() });
-    return { cursor: Number(cursor_id), isNew: outcome === "joined", session };
+    return { cursor: Number(cursor_id), isNew: outcome === "joined", session: Number(session) };
+  }
+
+  async function part(key: string): Promise<void> {
+    const leaving = parting.get(key);
+    if (leaving === undefined) return;
+    const { subscription, consumer, session } = leaving;
+    const rows = await pool
+      .run(
+        (sql) =>
+          sql<{ cursor: string | null }[]>`
+            select consumer_leave(${subscription.id}, ${consumer}, ${session}::bigint) as cursor`,
+      )
+      .catch((error: unknown) => {
+        leaving.failed = isOutage(error);
+        if (leaving.failed) leaving.until = performance.now() + partingMs;
+        throw error;
+      });
+    leaving.failed = false;
+    const cursor = rows[0]?.cursor ?? null;
+    if (cursor === null) return;
+    if (parting.get(key) === leaving) parting.delete(key);
+    if (cursor !== "0") onReturned(Number(cursor));
+    log.info({ subscription: subscription.name, consumer }, "consumer left");
+  }
+
+  async function keepMembers(): Promise<void> {
+    for (const [key, leaving] of parting) {
+      if (performance.now() > leaving.until) parting.delete(key);
+      else if (leaving.failed) await part(key);
+    }
+    await forgetSilent();
   }
 
   async function forgetSilent(): Promise<void> {
@@ -88,15 +140,23 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
       }
     }
   }
-  const loop: Loop = startLoop("silent consumers", everyMs, forgetSilent, log);
+  const loop: Loop = startLoop("silent consumers", everyMs, keepMembers, log);
 
   return {
     async join(subscription, consumer) {
-      const found = known.get(keyOf(subscription, consumer));
+      const key = keyOf(subscription, consumer);
+      const found = known.get(key);
       const freshMs = Math.min(subscription.consumerTimeoutMs / 4, 15_000);
       if (found !== undefined && performance.now() - found.seenAt < freshMs) return found.cursor;
-      const { cursor } = await note(subscription, consumer, (sql) => joinConsumer(sql, subscription, consumer));
-      return cursor;
+      const joined =
+        joining.get(key) ??
+        note(subscription, consumer, (sql) => joinConsumer(sql, subscription, consumer))
+          .then(({ cursor }) => cursor)
+          .finally(() => {
+            if (joining.get(key) === joined) joining.delete(key);
+          });
+      joining.set(key, joined);
+      return joined;
     },
     async register(subscription, consumer, metadata, startPosition) {
       const { isNew } = await note(
@@ -134,27 +194,41 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
         consumer,
         (sql) => sql<Joined[]>`select outcome, cursor_id, session from consumer_enter(${subscription.id}, ${consumer})`,
       );
-      connected.set(key, { count: (connected.get(key)?.count ?? 0) + 1, session });
+      // Answers to two connections may come in another order than they were made.
+      const before = connected.get(key) ?? { count: 0, session };
+      connected.set(key, { count: before.count + 1, session: Math.max(before.session, session) });
       return cursor;
     },
     async leave(subscription, consumer) {
       const key = keyOf(subscription, consumer);
-      const { count, session } = connected.get(key) ?? { count: 1, session: "0" };
+      const { count, session } = connected.get(key) ?? { count: 1, session: 0 };
       if (count > 1) connected.set(key, { count: count - 1, session });
       else connected.delete(key);
       if (count > 1 || (subscription.mode !== "consumer-group" && subscription.maxConsumers === null)) return;
+      await joining.get(key)?.catch(() => {});
+      if (connected.has(key)) return;
+      const cursor = known.get(key)?.cursor ?? null;
       known.delete(key);
-      const rows = await pool.run(
-        (sql) =>
-          sql<
-            { cursor: string | null }[]
-          >`select consumer_leave(${subscription.id}, ${consumer}, ${session}::bigint) as cursor`,
-      );
-      const cursor = rows[0]?.cursor ?? null;
-      if (cursor !== null) onReturned(Number(cursor));
-      log.info({ subscription: subscription.name, consumer }, "consumer left");
+      parting.set(key, {
+        subscription,
+        consumer,
+        session,
+        cursor,
+        until: performance.now() + partingMs,
+        failed: false,
+      });
+      await part(key);
     },
-    forget: (subscription, consumer) => void known.delete(keyOf(subscription, consumer)),
+    onPutBack(cursor) {
+      for (const [key, leaving] of parting) {
+        if (leaving.cursor !== null && leaving.cursor !== cursor) continue;
+        part(key).catch((error: unknown) => log.debug({ err: error }, "a membership waits for its end"));
+      }
+    },
+    forget(subscription, consumer) {
+      known.delete(keyOf(subscription, consumer));
+      joining.delete(keyOf(subscription, consumer));
+    },
     counters: () => counters,
     stop: () => loop.stop(),
   };
