@@ -16,7 +16,7 @@ begin
     for cursor_id in
       select k.id from subscription_cursors k where k.subscription_id = consumers_forget.subscription_id and k.consumer in ('', consumers_forget.consumer)
     loop
-      taken_back := delivery_expire(cursor_id, consumers_forget.consumer, null, null, 'the consumer fell silent', '-infinity');
+      taken_back := delivery_release(cursor_id, array[consumers_forget.consumer], null, null, 'the consumer fell silent');
       perform group_rebalance(cursor_id);
       return next;
     end loop;

@@ -15,6 +15,7 @@ create or replace function delivery_claim_group(
 language plpgsql as $$
 declare
   old_place bigint;
+  is_rest boolean;
   slot_count int;
   wants int[];
   -- By slot: who asks for what is in it, 0 where nobody does. Found by index, not by a join, for which every event would
@@ -34,7 +35,7 @@ declare
   any_failed boolean;
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
-  if p_look and found then perform delivery_expire(p_cursor, null, null, null, 'not settled in time', p_first_due); end if;
+  if p_look and found then select e.is_rest into is_rest from delivery_expire(p_cursor, p_first_due) e; end if;
   now_at := clock_timestamp();
   select case when sub.revision <> p_revision then 'changed' when sub.completed_at is not null then 'completed'
               when sub.paused then 'paused' else 'ok' end, sub.slots
@@ -201,7 +202,7 @@ begin
                                where d.cursor_id = p_cursor and d.consumer = c.name and d.consumer > '' and d.step >= p_first_steps[c.n]
                                order by d.step limit 1), delivery_claim_group.step) order by c.n)
       into first_steps from unnest(p_consumers) with ordinality c(name, n);
-    select min(d.due) into first_due from deliveries d
+    select case when is_rest then '-infinity' else min(d.due) end into first_due from deliveries d
       where d.cursor_id = p_cursor and d.due > '-infinity' and d.due >= p_first_due and d.due < 'infinity'
         and (d.state = 'leased' or d.due > now_at);
     select coalesce(sum(cardinality(d.positions)), 0) into waiting from deliveries d where d.cursor_id = p_cursor and d.owner >= '';

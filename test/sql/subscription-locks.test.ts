@@ -117,7 +117,7 @@ test("a subscription is deleted while an expiry makes dead letters of it", async
   const answer = await meanwhile(
     (tx) => tx`select from subscription_cursors where id = ${cursor} for no key update`,
     () => send(source.url, { method: "DELETE" }),
-    (tx) => tx`select delivery_expire(${cursor}, 'ada', null, null, 'gone', '-infinity')`,
+    (tx) => tx`select delivery_release(${cursor}, '{ada}', null, null, 'gone')`,
   );
   expect(answer.status).toBe(204);
   expect(await sql`select from deliveries where cursor_id = ${cursor}`).toHaveLength(0);

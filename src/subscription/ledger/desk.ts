@@ -245,7 +245,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     const before = place;
     place = outcome.place;
     advanceAt = now + advanceMs;
-    if (look) noteLook(asking, outcome);
+    const isOverdueLeft = look && noteLook(asking, outcome);
     if (lookWanted !== looksWanted) lookNow();
     ending.moved(found, place);
     noteNeeded(found, place);
@@ -260,7 +260,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     await hand(asking, outcome.step, outcome.portions);
     ahead.forgetPassed(isGroup());
     if (outcome.others) options.announce();
-    if (before === null || outcome.portions.length > 0) return true;
+    if (before === null || outcome.portions.length > 0 || isOverdueLeft) return true;
     if (isOver && place === before) return finish();
     // What was looked through belongs to other members.
     if (place > before && found.events.length > 0) return true;
@@ -281,12 +281,17 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     candidatesNeeded = Math.min(Math.ceil(candidatesNeeded) + sparePositions, maxEvents);
   }
 
-  function noteLook(asking: readonly Waiting[], outcome: Extract<ClaimOutcome, { status: "ok" }>): void {
-    if (outcome.looked === null) return;
+  /** True when more is overdue than one look takes back. */
+  function noteLook(asking: readonly Waiting[], outcome: Extract<ClaimOutcome, { status: "ok" }>): boolean {
+    if (outcome.looked === null) return false;
     const { firstSteps: steps, firstDue: due } = outcome.looked;
     waiting = outcome.looked.waiting;
     // Those who ask no more are forgotten: a first step that is too low costs time only.
     firstSteps = new Map(asking.map((claim, i) => [claim.consumer, steps[i] as number]));
+    if (due === beginning) {
+      lookAt = 0;
+      return true;
+    }
     // What is entered from now on is due later than now, but for a clock that steps back.
     const slack = new Date(Date.parse(outcome.now) - 60_000).toISOString();
     const next = due === null || due === "infinity" ? null : due;
@@ -295,6 +300,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     const untilNextMs = next === null || dueLeft ? idleLookMs : Date.parse(next) - Date.parse(outcome.now) + 1;
     const soonestMs = outcome.portions.length > 0 ? busyLookMs : 1;
     lookAt = performance.now() + Math.max(Math.min(untilNextMs, idleLookMs), soonestMs);
+    return false;
   }
 
   function refused(status: "gone" | "changed" | "paused" | "completed"): Promise<boolean> | boolean {

@@ -1,8 +1,8 @@
 // The ledger of this process: one desk for each cursor at which somebody waits, and the way to settle what they got.
 import { shuttingDown } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
-import { arrayLiteral } from "../../storage/lists.ts";
-import type { Pool } from "../../storage/pool.ts";
+import { arrayLiteral, nameList } from "../../storage/lists.ts";
+import type { Pool, Sql } from "../../storage/pool.ts";
 import { removalsOf } from "../../stream/event.ts";
 import type { Tail, TailBatch } from "../../stream/tail.ts";
 import type { Subscription } from "../registry/subscription.ts";
@@ -268,15 +268,11 @@ export function createLedger(options: LedgerOptions): Ledger {
     putBack,
     async release(cursor, leases, reason) {
       if (leases.length === 0) return;
-      const { steps, parts } = listsOf(leases);
-      await pool.run(
-        (sql) =>
-          sql`select delivery_expire(${cursor}, null, ${steps}::bigint[], ${parts}::smallint[], ${reason}, '-infinity')`,
-      );
+      await pool.run((sql) => callDeliveryRelease(sql, cursor, { leases }, reason));
       onReturned(cursor);
     },
     async releaseConsumer(cursor, consumer, reason) {
-      await pool.run((sql) => sql`select delivery_expire(${cursor}, ${consumer}, null, null, ${reason}, '-infinity')`);
+      await pool.run((sql) => callDeliveryRelease(sql, cursor, { consumer }, reason));
       onReturned(cursor);
     },
     async heldBy(cursor, consumer) {
@@ -340,4 +336,16 @@ function listsOf(leases: Handout["leases"]): { steps: string; parts: string } {
     steps: arrayLiteral(leases.map((lease) => lease.step)),
     parts: arrayLiteral(leases.map((lease) => lease.part)),
   };
+}
+
+async function callDeliveryRelease(
+  sql: Sql,
+  cursor: number,
+  whose: { leases: Handout["leases"] } | { consumer: string },
+  reason: string,
+): Promise<void> {
+  const consumers = "consumer" in whose ? nameList([whose.consumer]) : null;
+  const { steps, parts } = "leases" in whose ? listsOf(whose.leases) : { steps: null, parts: null };
+  await sql`
+    select delivery_release(${cursor}, ${consumers}::text[], ${steps}::bigint[], ${parts}::smallint[], ${reason})`;
 }
