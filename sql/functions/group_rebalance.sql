@@ -7,8 +7,10 @@ declare
   members text[];
   leased int[];
   moved int[];
-  held record;
-  taken record;
+  -- By slot.
+  owners text[];
+  next_step bigint;
+  now_at constant timestamptz := clock_timestamp();
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
   select sub.* into s from subscriptions sub join subscription_cursors c on c.subscription_id = sub.id where c.id = p_cursor;
@@ -53,15 +55,36 @@ begin
   select array_agg(m.slot) into moved from moves m;
   if moved is null then return; end if;
 
-  -- What waits goes with its slot.
-  for held in
-    select d.step, d.part, d.piece, d.due, d.positions, d.keys from deliveries d
-    where d.cursor_id = p_cursor and d.owner >= '' order by d.step, d.part for update
-  loop
-    select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into taken
-      from unnest(held.positions, held.keys) u(position, key) where (u.key % s.slots)::int = any(moved);
-    continue when taken.positions is null;
-    perform delivery_take_out(held.step, p_cursor, held.part, held.piece, taken.positions);
-    perform delivery_wait(p_cursor, taken.positions, taken.keys, held.due);
-  end loop;
+  -- What waits goes with its slot. A batch whose events all go to one member only changes its owner.
+  select array_agg(coalesce(g.next_owner, g.owner, '') order by g.slot) into owners from group_slots g where g.cursor_id = p_cursor;
+  next_step := cursor_step(p_cursor);
+  with waiting as materialized (
+    select d.cursor_id, d.step, d.part, d.piece, d.owner, d.keys from deliveries d where d.cursor_id = p_cursor and d.owner >= ''
+  ), targets as materialized (
+    select w.cursor_id, w.step, w.part, w.piece, w.owner, t.members
+    from waiting w
+      cross join lateral (select array_agg(distinct owners[u.key % s.slots + 1]) as members from unnest(w.keys) u(key)) t
+    where t.members <> array[w.owner]
+  ), given as (
+    update deliveries d set owner = t.members[1] from targets t
+      where cardinality(t.members) = 1 and d.step = t.step and d.cursor_id = t.cursor_id and d.part = t.part and d.piece = t.piece
+  ), divided as (
+    delete from deliveries d using targets t
+      where cardinality(t.members) > 1 and d.step = t.step and d.cursor_id = t.cursor_id and d.part = t.part and d.piece = t.piece
+      returning d.due, d.positions, d.keys
+  ), events as (
+    -- In batches of a size that can be rewritten when a few events of one are taken.
+    select e.*, (row_number() over (partition by e.owner, e.due order by e.position) - 1) / 1000 as batch
+    from (
+      select greatest(d.due, now_at) as due, u.position, u.key, owners[u.key % s.slots + 1] as owner
+      from divided d cross join lateral unnest(d.positions, d.keys) u(position, key)
+    ) e
+  )
+  insert into deliveries (cursor_id, step, part, piece, state, due, positions, keys, owner)
+    select p_cursor, next_step, b.n % 32768, b.n / 32768, 'ready', b.due, b.positions, b.keys, b.owner
+    from (
+      select e.owner, e.due, array_agg(e.position order by e.position) as positions, array_agg(e.key order by e.position) as keys,
+             row_number() over () - 1 as n
+      from events e group by e.owner, e.due, e.batch
+    ) b;
 end $$;
