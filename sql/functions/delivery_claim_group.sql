@@ -96,11 +96,11 @@ begin
   blocked := coalesce(blocked, '{}');
   if old.positions <> '{}' then
     with taken as materialized (
-      select u.step, u.part, u.piece, array_agg(u.position) as positions, count(*)::int as count
-      from unnest(old.steps, old.parts, old.pieces, old.positions) u(step, part, piece, position) group by 1, 2, 3
+      select p_cursor as cursor_id, u.step, u.part, u.piece, array_agg(u.position) as positions, count(*)::int as count
+      from unnest(old.steps, old.parts, old.pieces, old.positions) u(step, part, piece, position) group by 2, 3, 4
     ), emptied as (
       delete from deliveries d using taken t
-        where d.step = t.step and d.cursor_id = p_cursor and d.part = t.part and d.piece = t.piece and cardinality(d.positions) = t.count
+        where d.step = t.step and d.cursor_id = t.cursor_id and d.part = t.part and d.piece = t.piece and cardinality(d.positions) = t.count
     )
     update deliveries d set (positions, keys) = (
         -- Mostly the first ones are taken.
@@ -112,7 +112,7 @@ begin
           having count(*) > 0
       )
       from taken t
-      where d.step = t.step and d.cursor_id = p_cursor and d.part = t.part and d.piece = t.piece and cardinality(d.positions) > t.count;
+      where d.step = t.step and d.cursor_id = t.cursor_id and d.part = t.part and d.piece = t.piece and cardinality(d.positions) > t.count;
     select array_agg(w.want - coalesce(t.count, 0)::int order by w.n) into wants
       from unnest(wants) with ordinality w(want, n)
       left join (select c.claimant, count(*) as count from unnest(old.claimants) c(claimant) group by 1) t on t.claimant = w.n;

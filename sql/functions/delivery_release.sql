@@ -11,7 +11,7 @@ declare
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
   if not found then return 0; end if;
-  -- Two queries: one for both could use no index of either.
+  -- Queries of their own: one for both ways could use no index of either.
   if p_steps is null then
     select array_agg(o.step) as steps, array_agg(o.part) as parts, array_agg(o.piece) as pieces into held
       from (
@@ -20,12 +20,14 @@ begin
         order by d.step, d.part, d.piece limit 500
       ) o;
   else
-    select array_agg(o.step) as steps, array_agg(o.part) as parts, array_agg(o.piece) as pieces into held
-      from (
-        select d.step, d.part, d.piece from unnest(p_steps, p_parts) u(step, part)
-          join deliveries d on d.step = u.step and d.cursor_id = p_cursor and d.part = u.part and d.state = 'leased'
-        order by d.step, d.part, d.piece limit 500
-      ) o;
+    with listed as materialized (
+      select p_cursor as cursor_id, u.* from unnest(p_steps, p_parts) u(step, part) limit 500
+    )
+    select array_agg(d.step order by d.step, d.part, d.piece) as steps, array_agg(d.part order by d.step, d.part, d.piece) as parts,
+           array_agg(d.piece order by d.step, d.part, d.piece) as pieces
+      into held
+      from listed l join deliveries d on d.step = l.step and d.cursor_id = l.cursor_id and d.part = l.part
+      where d.state = 'leased';
   end if;
   if held.steps is null then return 0; end if;
   taken := delivery_take_back(p_cursor, held.steps, held.parts, held.pieces, p_error);
@@ -33,8 +35,11 @@ begin
     update deliveries d set due = clock_timestamp()
       where d.cursor_id = p_cursor and d.consumer = any(p_consumers) and d.consumer > '' and d.due > clock_timestamp();
   else
-    update deliveries d set due = clock_timestamp() from unnest(p_steps, p_parts) u(step, part)
-      where d.step = u.step and d.cursor_id = p_cursor and d.part = u.part and d.state = 'leased' and d.due > clock_timestamp();
+    with listed as materialized (
+      select p_cursor as cursor_id, u.* from unnest(p_steps, p_parts) u(step, part)
+    )
+    update deliveries d set due = clock_timestamp() from listed l
+      where d.step = l.step and d.cursor_id = l.cursor_id and d.part = l.part and d.state = 'leased' and d.due > clock_timestamp();
   end if;
   return taken;
 end $$;

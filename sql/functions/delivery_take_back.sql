@@ -9,14 +9,15 @@ declare
   taken int := 0;
 begin
   for held in
-    with named as (
-      select u.n, u.step, u.part, u.piece,
-             coalesce(sum(cardinality(d.positions)) over (order by u.n rows between unbounded preceding and 1 preceding), 0) as before
-      from unnest(p_steps, p_parts, p_pieces) with ordinality u(step, part, piece, n)
-        join deliveries d on d.step = u.step and d.cursor_id = p_cursor and d.part = u.part and d.piece = u.piece
+    -- With the cursor in the list every batch is found by its whole key; by the parameter, all of the index would be read.
+    with listed as materialized (
+      select p_cursor as cursor_id, u.* from unnest(p_steps, p_parts, p_pieces) with ordinality u(step, part, piece, n)
+    ), named as materialized (
+      select l.*, coalesce(sum(cardinality(d.positions)) over (order by l.n rows between unbounded preceding and 1 preceding), 0) as before
+      from listed l join deliveries d on d.step = l.step and d.cursor_id = l.cursor_id and d.part = l.part and d.piece = l.piece
     ), gone as (
       delete from deliveries d using named n
-        where n.before < 1000 and d.step = n.step and d.cursor_id = p_cursor and d.part = n.part and d.piece = n.piece and d.state = 'leased'
+        where n.before < 1000 and d.step = n.step and d.cursor_id = n.cursor_id and d.part = n.part and d.piece = n.piece and d.state = 'leased'
         returning d.step, d.part, d.piece, d.consumer, d.positions, d.keys
     ), revoked as (
       insert into revoked_deliveries as r (cursor_id, step, part, positions, revoked_at)

@@ -30,24 +30,27 @@ begin
         and exists (select from unnest(h.keys) u(key) where p_keys[width_bucket(u.key, p_keys)] = u.key);
   end if;
   if held.steps is null then return; end if;
-  with events as materialized (
-    select d.step, d.part, d.piece, u.position, u.key, u.n,
+  -- With the cursor in the list every batch is found by its whole key; by the parameter, all of the index would be read.
+  with listed as materialized (
+    select p_cursor as cursor_id, u.* from unnest(held.steps, held.parts, held.pieces) u(step, part, piece)
+  ), events as materialized (
+    select d.cursor_id, d.step, d.part, d.piece, u.position, u.key, u.n,
            coalesce(p_keys[width_bucket(u.key, p_keys)] = u.key and u.position > p_behind[width_bucket(u.key, p_keys)], false) as taken
-    from unnest(held.steps, held.parts, held.pieces) h(step, part, piece)
-      join deliveries d on d.step = h.step and d.cursor_id = p_cursor and d.part = h.part and d.piece = h.piece
+    from listed l
+      join deliveries d on d.step = l.step and d.cursor_id = l.cursor_id and d.part = l.part and d.piece = l.piece
       cross join lateral unnest(d.positions, d.keys) with ordinality u(position, key, n)
   ), cut as materialized (
-    select e.step, e.part, e.piece,
+    select e.cursor_id, e.step, e.part, e.piece,
            array_agg(e.position order by e.n) filter (where e.taken) as taken,
            array_agg(e.position order by e.n) filter (where not e.taken) as rest,
            array_agg(e.key order by e.n) filter (where not e.taken) as rest_keys
-    from events e group by 1, 2, 3
+    from events e group by 1, 2, 3, 4
   ), emptied as (
     delete from deliveries d using cut c
-      where d.step = c.step and d.cursor_id = p_cursor and d.part = c.part and d.piece = c.piece and c.rest is null
+      where d.step = c.step and d.cursor_id = c.cursor_id and d.part = c.part and d.piece = c.piece and c.rest is null
   ), shortened as (
     update deliveries d set positions = c.rest, keys = c.rest_keys from cut c
-      where d.step = c.step and d.cursor_id = p_cursor and d.part = c.part and d.piece = c.piece and c.rest is not null and c.taken is not null
+      where d.step = c.step and d.cursor_id = c.cursor_id and d.part = c.part and d.piece = c.piece and c.rest is not null and c.taken is not null
   ), revoked as (
     insert into revoked_deliveries as r (cursor_id, step, part, positions, revoked_at)
       select p_cursor, e.step, e.part, array_agg(e.position order by e.position), clock_timestamp()

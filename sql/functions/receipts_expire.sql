@@ -6,6 +6,7 @@ language plpgsql as $$
 declare
   late record;
   expired bigint[];
+  now_at constant timestamptz := clock_timestamp();
 begin
   for late in
     select c.id, c.consumer, s.on_unread_expired, o.receipts
@@ -15,7 +16,7 @@ begin
           select n.id, n.cursor_id, sum(n.events) over (order by n.due, n.id) - n.events as before
           from (
             select r.id, r.cursor_id, r.due, cardinality(r.positions) as events from receipts r
-            where r.due > '-infinity' and r.due <= clock_timestamp() order by r.due limit p_limit
+            where r.due > '-infinity' and r.due <= now_at order by r.due limit p_limit
           ) n
         ) u
         where u.before < 2000 group by u.cursor_id
@@ -25,7 +26,7 @@ begin
   loop
     with gone as (
       delete from receipts r
-        where r.id = any(late.receipts) and r.cursor_id = late.id and r.due <= clock_timestamp() returning r.positions
+        where r.id = any(late.receipts) and r.cursor_id = late.id and r.due <= now_at returning r.positions
     )
     select array_agg(u.position order by u.position) into expired from gone, unnest(gone.positions) u(position);
     continue when expired is null;
