@@ -175,6 +175,12 @@ async function useEverything(round: number): Promise<void> {
   await sql`select * from receipts_sweep(-1, 10)`;
   await sql`select cursor_floor(${cursor})`;
   for (const id of [group.cursor, alone.cursor, cursor]) await sql`select cursor_reset(${id}, -1)`;
+  await sql`select * from consumer_remove(${reads.id}, 'ada')`;
+  // The service removes what is deleted, too, unless it does not see it.
+  await sql`begin`;
+  await sql`select subscription_delete(${`group-${round}`})`;
+  for (let calls = 0; calls < 6; calls++) await sql`select subscription_clear(10)`;
+  await sql`rollback`;
 }
 
 test("nothing of the ledger reads a whole table or index, whatever is in it", async () => {
