@@ -848,20 +848,23 @@ CREATE OR REPLACE FUNCTION cursor_resume_keys(p_cursor bigint)
  LANGUAGE plpgsql
 AS $function$
 declare
-  resumed int := 0;
-  paused record;
+  freed bigint[];
 begin
   if not exists (select from paused_keys k where k.cursor_id = p_cursor) then return 0; end if;
   perform from subscription_cursors c where c.id = p_cursor for no key update;
-  for paused in
-    select k.key from paused_keys k
+  delete from paused_keys k
     where k.cursor_id = p_cursor
       and not exists (select from dead_letters l where l.cursor_id = k.cursor_id and l.position = k.position)
-  loop
-    perform group_unpause(p_cursor, paused.key);
-    resumed := resumed + 1;
-  end loop;
-  return resumed;
+      and exists (
+        select from paused_keys o join dead_letters l on l.cursor_id = o.cursor_id and l.position = o.position
+        where o.cursor_id = p_cursor and o.key = k.key);
+  freed := array(
+    select distinct k.key from paused_keys k
+    where k.cursor_id = p_cursor
+      and not exists (select from dead_letters l where l.cursor_id = k.cursor_id and l.position = k.position)
+    order by k.key);
+  perform group_unpause(p_cursor, freed);
+  return cardinality(freed);
 end $function$;
 
 CREATE OR REPLACE FUNCTION cursor_settle_removed(p_cursor bigint, p_before bigint, p_after bigint, p_limit integer)
@@ -2153,8 +2156,7 @@ begin
   select * into late from group_take_out(p_cursor, 'leased', failed.keys, failed.positions);
   if p_poisoned is not null then
     insert into paused_keys (cursor_id, key, position)
-      select p_cursor, u.key, min(u.position) from unnest(p_positions, p_keys) u(position, key) where u.position = any(p_poisoned)
-      group by u.key
+      select p_cursor, u.key, u.position from unnest(p_positions, p_keys) u(position, key) where u.position = any(p_poisoned)
       on conflict do nothing;
   end if;
   if late.positions is not null then perform group_wait_behind(p_cursor, late.positions, late.keys); end if;
@@ -2225,16 +2227,16 @@ begin
     from events e where e.taken;
 end $function$;
 
-CREATE OR REPLACE FUNCTION group_unpause(p_cursor bigint, p_key bigint)
+CREATE OR REPLACE FUNCTION group_unpause(p_cursor bigint, p_keys bigint[])
  RETURNS void
  LANGUAGE plpgsql
 AS $function$
 declare
   freed record;
 begin
-  delete from paused_keys k where k.cursor_id = p_cursor and k.key = p_key;
-  if not found then return; end if;
-  select * into freed from group_take_out(p_cursor, 'parked', array[p_key], array[-1::bigint]);
+  if p_keys = '{}' then return; end if;
+  delete from paused_keys k where k.cursor_id = p_cursor and k.key = any(p_keys);
+  select * into freed from group_take_out(p_cursor, 'parked', p_keys, array_fill(-1::bigint, array[cardinality(p_keys)]));
   perform group_enter(p_cursor, freed.positions, freed.keys);
 end $function$;
 

@@ -12,8 +12,7 @@ begin
   select * into late from group_take_out(p_cursor, 'leased', failed.keys, failed.positions);
   if p_poisoned is not null then
     insert into paused_keys (cursor_id, key, position)
-      select p_cursor, u.key, min(u.position) from unnest(p_positions, p_keys) u(position, key) where u.position = any(p_poisoned)
-      group by u.key
+      select p_cursor, u.key, u.position from unnest(p_positions, p_keys) u(position, key) where u.position = any(p_poisoned)
       on conflict do nothing;
   end if;
   if late.positions is not null then perform group_wait_behind(p_cursor, late.positions, late.keys); end if;
