@@ -1077,6 +1077,8 @@ declare
   waiting record;
   retries bigint[] := '{}';
   tries int[];
+  -- How many of the first events may have failed before.
+  retry_count int;
   skipped int;
   fresh bigint[] := '{}';
   available int;
@@ -1163,6 +1165,13 @@ begin
   positions := retries || fresh;
   attempts := coalesce(tries, '{}') || array_fill(1, array[cardinality(fresh)]);
   available := cardinality(positions);
+  retry_count := cardinality(retries);
+  -- What was put back after a reset may lie behind what comes by itself; a batch ascends.
+  if retry_count > 0 and retries[retry_count] > fresh[1] then
+    select array_agg(u.position order by u.position), array_agg(u.attempt order by u.position) into positions, attempts
+      from unnest(positions, attempts) u(position, attempt);
+    retry_count := available;
+  end if;
   claimants := '{}';
   counts := '{}';
   deadlines_ms := '{}';
@@ -1188,7 +1197,7 @@ begin
     insert into deliveries (cursor_id, step, part, state, consumer, due, positions, retried)
       select p_cursor, delivery_claim.step, u.n - 1, 'leased', p_consumers[u.claimant],
              now_at + p_timeouts_ms[u.claimant] * interval '1 millisecond', positions[u.first : u.first + u.count - 1],
-             u.first <= cardinality(retries)
+             u.first <= retry_count
       from unnest(claimants, counts, firsts) with ordinality u(claimant, count, first, n)
       where p_leased[u.claimant];
     if keeps_receipts then
