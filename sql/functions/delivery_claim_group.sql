@@ -73,7 +73,7 @@ begin
   select '{}'::int[] as claimants, '{}'::bigint[] as positions, '{}'::bigint[] as keys,
          '{}'::bigint[] as steps, '{}'::smallint[] as parts, '{}'::smallint[] as pieces into old;
   if waiters <> '{}' then
-    select array_agg(l.key), array_agg(l.position) into blocked, blocked_from
+    select array_agg(l.key order by l.key), array_agg(l.position order by l.key) into blocked, blocked_from
       from (
         select u.key, min(u.position) as position
         from unnest(waiters) w(n)
@@ -124,7 +124,7 @@ begin
     select count(*) into skipped from unnest(p_candidates) c where c <= old_place;
     with candidates as (
       select u.position, u.key, u.n,
-             case when u.key <> all(blocked) and u.key <> all(paused) then nullif(askers[u.key % slot_count + 1], 0) end as claimant
+             case when blocked[width_bucket(u.key, blocked)] is distinct from u.key and u.key <> all(paused) then nullif(askers[u.key % slot_count + 1], 0) end as claimant
       from unnest(p_candidates[skipped + 1 :], p_keys[skipped + 1 :]) with ordinality u(position, key, n)
     ), ranked as (
       select c.*, c.claimant is not null and row_number() over (partition by c.claimant order by c.n) <= wants[c.claimant] as given
