@@ -1258,7 +1258,7 @@ begin
     from subscription_cursors c join subscriptions sub on sub.id = c.subscription_id where c.id = p_cursor;
   if not found then status := 'gone'; end if;
   if status <> 'ok' then return; end if;
-  perform group_drain(p_cursor, slot_count);
+  is_rest := group_hand_over(p_cursor, slot_count) or is_rest;
   select n.step, n.place into step, place from cursor_next(p_cursor, now_at) n;
   old_place := place;
   others := false;
@@ -1973,40 +1973,6 @@ AS $function$
     select from events e join streams s on s.id = e.stream_id where e.position = p_position and e."offset" >= s.first_offset)
 $function$;
 
-CREATE OR REPLACE FUNCTION group_drain(p_cursor bigint, p_slots integer)
- RETURNS void
- LANGUAGE plpgsql
-AS $function$
-declare
-  overdue int[];
-  leased int[];
-  held record;
-  late record;
-begin
-  if not exists (select from group_slots g where g.cursor_id = p_cursor and g.next_owner is not null) then return; end if;
-  select array_agg(g.slot) into overdue from group_slots g
-    where g.cursor_id = p_cursor and g.next_owner is not null and g.drain_deadline <= clock_timestamp();
-  if overdue is not null then
-    for held in
-      select d.step, d.part, d.piece, d.consumer from deliveries d
-      where d.cursor_id = p_cursor and d.consumer > '' order by d.step, d.part, d.piece for update
-    loop
-      -- What one has lost to the failure of another is not there any more.
-      select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into late
-        from deliveries d cross join lateral unnest(d.positions, d.keys) u(position, key)
-        where d.step = held.step and d.cursor_id = p_cursor and d.part = held.part and d.piece = held.piece
-          and (u.key % p_slots)::int = any(overdue);
-      continue when late.positions is null;
-      perform delivery_take_out(held.step, p_cursor, held.part, held.piece, late.positions);
-      perform delivery_revoke(p_cursor, held.step, held.part, late.positions);
-      perform delivery_fail(p_cursor, held.consumer, late.positions, late.keys, 'not settled before its slot moved', 0, false);
-    end loop;
-  end if;
-  leased := group_leased_slots(p_cursor, p_slots);
-  update group_slots g set owner = g.next_owner, next_owner = null, drain_deadline = null, epoch = g.epoch + 1
-    where g.cursor_id = p_cursor and g.next_owner is not null and g.slot <> all(leased);
-end $function$;
-
 CREATE OR REPLACE FUNCTION group_enter(p_cursor bigint, p_positions bigint[], p_keys bigint[])
  RETURNS void
  LANGUAGE plpgsql
@@ -2015,6 +1981,54 @@ begin
   for i in 1 .. coalesce(cardinality(p_positions), 0) by 1000 loop
     perform delivery_wait(p_cursor, p_positions[i : i + 999], p_keys[i : i + 999], clock_timestamp());
   end loop;
+end $function$;
+
+CREATE OR REPLACE FUNCTION group_hand_over(p_cursor bigint, p_slots integer)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+declare
+  overdue int[];
+  leased int[];
+  held record;
+  late bigint[];
+  late_keys bigint[];
+  next_piece smallint;
+  steps bigint[] := '{}';
+  parts smallint[] := '{}';
+  pieces smallint[] := '{}';
+begin
+  if not exists (select from group_slots g where g.cursor_id = p_cursor and g.next_owner is not null) then return false; end if;
+  select array_agg(g.slot) into overdue from group_slots g
+    where g.cursor_id = p_cursor and g.next_owner is not null and g.drain_deadline <= clock_timestamp();
+  if overdue is not null then
+    for held in
+      select d.* from deliveries d
+      where d.cursor_id = p_cursor and d.consumer > ''
+        and exists (select from unnest(d.keys) u(key) where (u.key % p_slots)::int = any(overdue))
+      order by d.step, d.part, d.piece limit 200 for update
+    loop
+      select array_agg(u.position order by u.position), array_agg(u.key order by u.position) into late, late_keys
+        from unnest(held.positions, held.keys) u(position, key) where (u.key % p_slots)::int = any(overdue);
+      next_piece := held.piece;
+      -- What of the lease is of other slots stays where it is.
+      if cardinality(late) < cardinality(held.positions) then
+        select max(d.piece) + 1 into next_piece from deliveries d
+          where d.step = held.step and d.cursor_id = p_cursor and d.part = held.part;
+        perform delivery_take_out(held.step, p_cursor, held.part, held.piece, late);
+        insert into deliveries (cursor_id, step, part, piece, state, consumer, due, positions, keys, retried)
+          values (p_cursor, held.step, held.part, next_piece, 'leased', held.consumer, held.due, late, late_keys, held.retried);
+      end if;
+      steps := steps || held.step;
+      parts := parts || held.part;
+      pieces := pieces || next_piece;
+    end loop;
+    if steps <> '{}' then perform delivery_take_back(p_cursor, steps, parts, pieces, 'not settled before its slot moved'); end if;
+  end if;
+  leased := group_leased_slots(p_cursor, p_slots);
+  update group_slots g set owner = g.next_owner, next_owner = null, drain_deadline = null, epoch = g.epoch + 1
+    where g.cursor_id = p_cursor and g.next_owner is not null and g.slot <> all(leased);
+  return coalesce(overdue && leased, false);
 end $function$;
 
 CREATE OR REPLACE FUNCTION group_leased_slots(p_cursor bigint, p_slots integer)

@@ -43,7 +43,7 @@ begin
     from subscription_cursors c join subscriptions sub on sub.id = c.subscription_id where c.id = p_cursor;
   if not found then status := 'gone'; end if;
   if status <> 'ok' then return; end if;
-  perform group_drain(p_cursor, slot_count);
+  is_rest := group_hand_over(p_cursor, slot_count) or is_rest;
   select n.step, n.place into step, place from cursor_next(p_cursor, now_at) n;
   old_place := place;
   others := false;

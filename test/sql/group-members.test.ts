@@ -173,3 +173,47 @@ test("silent consumers with cursors of their own are forgotten some at a time", 
     expect(counts).toEqual([10, 10, 4, 0]);
   });
 });
+
+test("what is still out when the slots of a new member should be its own is taken back in pieces, each event once", async () => {
+  const { id, cursor } = await create("drained");
+  await unseen(async (tx) => {
+    await join(tx, id, ["m0"]);
+    await tx`
+      insert into deliveries (cursor_id, step, part, state, consumer, due, positions, keys)
+        select ${cursor}, g, 0, 'leased', 'm0', now() + interval '1 h', array[g * 4, g * 4 + 1, g * 4 + 2, g * 4 + 3],
+               array[g * 4, g * 4 + 1, g * 4 + 2, g * 4 + 3] from generate_series(1, 1000) g`;
+    await join(tx, id, ["m1"]);
+    await tx`update group_slots set drain_deadline = now() where cursor_id = ${cursor} and next_owner is not null`;
+    const [moving] = await tx`
+      select array_agg(slot)::text as slots, count(*)::int as n from group_slots where cursor_id = ${cursor} and next_owner is not null`;
+    expect(moving?.n).toBe(8);
+    const out = async () =>
+      (
+        await tx`
+          select count(*)::int as n from deliveries d cross join lateral unnest(d.keys) u(key)
+          where d.cursor_id = ${cursor} and d.state = 'leased' and u.key % 16 = any(${moving?.slots}::int[])`
+      )[0]?.n as number;
+    let left = await out();
+    expect(left).toBe(2_000);
+    for (let isRest = true; isRest; ) {
+      const [row] = await tx`
+        select first_due = '-infinity' as is_rest from delivery_claim_group(
+          ${cursor}, 1, -1, -1, '{}', '{}', '{m1}', '{0}', '{1000}', '{true}', 10, 1000, true, '{0}', '-infinity')`;
+      isRest = row?.is_rest;
+      const now = await out();
+      expect(now).toBeLessThan(left);
+      expect(now).toBeGreaterThanOrEqual(left - 1_000);
+      left = now;
+      expect(isRest).toBe(left > 0);
+    }
+    expect(await tx`select from group_slots where cursor_id = ${cursor} and next_owner is not null`).toHaveLength(0);
+    const [failed] = await tx`
+      select count(*)::int as n, max(attempts) as most from delivery_failures where cursor_id = ${cursor}`;
+    expect(failed).toEqual({ n: 2_000, most: 1 });
+    expect((await waiting(tx, cursor))?.n).toBe(2_000);
+    expect(await misplaced(tx, cursor)).toBe(0);
+    const [kept] = await tx`
+      select sum(cardinality(positions))::int as n from deliveries where cursor_id = ${cursor} and state = 'leased'`;
+    expect(kept?.n).toBe(2_000);
+  });
+});
