@@ -9,7 +9,7 @@ begin
   known := found;
   if cursors_remove(p_subscription, p_name) = 0 and not known then return; end if;
   select k.id into cursor_id from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = '';
-  if cursor_id is not null then perform delivery_expire(cursor_id, p_name, null, null, 'the consumer was removed', '-infinity'), group_rebalance(cursor_id); end if;
+  if cursor_id is not null then perform delivery_release(cursor_id, array[p_name], null, null, 'the consumer was removed'), group_rebalance(cursor_id); end if;
   -- It may have been the last one that had not come to its end.
   perform subscription_complete(p_subscription);
   return next;

@@ -12,7 +12,7 @@ as $$
     select (select d.cursor_id from deliveries d where d.cursor_id > c.id and d.due > '-infinity' order by d.cursor_id limit 1), c.n + 1
     from c where c.id is not null and c.n < p_limit
   )
-  select c.id, exists (select from deliveries d where d.cursor_id = c.id and d.due > '-infinity' and d.due >= p_since
-                         and d.due <= p_before and d.state = 'leased')
+  select c.id, coalesce((select true from deliveries d where d.cursor_id = c.id and d.due > '-infinity' and d.due >= p_since
+                           and d.due <= p_before and d.state = 'leased' limit 1), false)
   from c where c.id is not null
 $$;

@@ -6,7 +6,8 @@
 --
 -- p_wants: how many each consumer takes at most; p_leased: false where events are given away for good, without a lease.
 -- p_look: also takes back what is overdue, looks for what is due for another try, and for the first steps and dates that matter, which the caller gives
--- back next time (p_first_steps, p_first_due): behind an older transaction, whatever lies before them is dead rows.
+-- back next time (p_first_steps, p_first_due): behind an older transaction, whatever lies before them is dead rows. first_due is
+-- -infinity when more is overdue than one look takes back.
 --
 -- status: ok, gone (no such cursor), changed (p_revision is not the subscription's), paused, completed.
 -- The events go to `claimants` (indexes of p_consumers), `counts` of them to each; leases are numbered as claimants are, from 0.
@@ -21,6 +22,7 @@ create or replace function delivery_claim(
 language plpgsql as $$
 declare
   old_place bigint;
+  is_rest boolean;
   held int[];
   wants int[];
   wanted int := 0;
@@ -28,6 +30,8 @@ declare
   waiting record;
   retries bigint[] := '{}';
   tries int[];
+  -- How many of the first events may have failed before.
+  retry_count int;
   skipped int;
   fresh bigint[] := '{}';
   available int;
@@ -39,7 +43,7 @@ declare
   keeps_receipts boolean;
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
-  if p_look and found then perform delivery_expire(p_cursor, null, null, null, 'not settled in time', p_first_due); end if;
+  if p_look and found then select e.is_rest into is_rest from delivery_expire(p_cursor, p_first_due) e; end if;
   now_at := clock_timestamp();
   select case when sub.revision <> p_revision then 'changed' when sub.completed_at is not null then 'completed'
               when sub.paused then 'paused' else 'ok' end,
@@ -114,6 +118,13 @@ begin
   positions := retries || fresh;
   attempts := coalesce(tries, '{}') || array_fill(1, array[cardinality(fresh)]);
   available := cardinality(positions);
+  retry_count := cardinality(retries);
+  -- What was put back after a reset may lie behind what comes by itself; a batch ascends.
+  if retry_count > 0 and retries[retry_count] > fresh[1] then
+    select array_agg(u.position order by u.position), array_agg(u.attempt order by u.position) into positions, attempts
+      from unnest(positions, attempts) u(position, attempt);
+    retry_count := available;
+  end if;
   claimants := '{}';
   counts := '{}';
   deadlines_ms := '{}';
@@ -139,7 +150,7 @@ begin
     insert into deliveries (cursor_id, step, part, state, consumer, due, positions, retried)
       select p_cursor, delivery_claim.step, u.n - 1, 'leased', p_consumers[u.claimant],
              now_at + p_timeouts_ms[u.claimant] * interval '1 millisecond', positions[u.first : u.first + u.count - 1],
-             u.first <= cardinality(retries)
+             u.first <= retry_count
       from unnest(claimants, counts, firsts) with ordinality u(claimant, count, first, n)
       where p_leased[u.claimant];
     if keeps_receipts then
@@ -161,7 +172,7 @@ begin
                                where d.cursor_id = p_cursor and d.consumer = c.name and d.consumer > '' and d.step >= p_first_steps[c.n]
                                order by d.step limit 1), delivery_claim.step) order by c.n)
       into first_steps from unnest(p_consumers) with ordinality c(name, n);
-    select min(d.due) into first_due from deliveries d
+    select case when is_rest then '-infinity' else min(d.due) end into first_due from deliveries d
       where d.cursor_id = p_cursor and d.due > '-infinity' and d.due >= p_first_due;
   end if;
 end $$;

@@ -20,6 +20,7 @@ create or replace function delivery_claim_group(
 language plpgsql as $$
 declare
   old_place bigint;
+  is_rest boolean;
   slot_count int;
   wants int[];
   -- By slot: who asks for what is in it, 0 where nobody does. Found by index, not by a join, for which every event would
@@ -44,7 +45,7 @@ declare
   any_failed boolean;
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
-  if p_look and found then perform delivery_expire(p_cursor, null, null, null, 'not settled in time', p_first_due); end if;
+  if p_look and found then select e.is_rest into is_rest from delivery_expire(p_cursor, p_first_due) e; end if;
   now_at := clock_timestamp();
   select case when sub.revision <> p_revision then 'changed' when sub.completed_at is not null then 'completed'
               when sub.paused then 'paused' else 'ok' end, sub.slots
@@ -52,7 +53,7 @@ begin
     from subscription_cursors c join subscriptions sub on sub.id = c.subscription_id where c.id = p_cursor;
   if not found then status := 'gone'; end if;
   if status <> 'ok' then return; end if;
-  perform group_drain(p_cursor, slot_count);
+  is_rest := group_hand_over(p_cursor, slot_count) or is_rest;
   select n.step, n.place into step, place from cursor_next(p_cursor, now_at) n;
   old_place := place;
   others := false;
@@ -88,7 +89,7 @@ begin
   select '{}'::int[] as claimants, '{}'::bigint[] as positions, '{}'::bigint[] as keys,
          '{}'::bigint[] as steps, '{}'::smallint[] as parts, '{}'::smallint[] as pieces into old;
   if waiters <> '{}' then
-    select array_agg(l.key), array_agg(l.position) into blocked, blocked_from
+    select array_agg(l.key order by l.key), array_agg(l.position order by l.key) into blocked, blocked_from
       from (
         select u.key, min(u.position) as position
         from unnest(waiters) w(n)
@@ -111,11 +112,11 @@ begin
   blocked := coalesce(blocked, '{}');
   if old.positions <> '{}' then
     with taken as materialized (
-      select u.step, u.part, u.piece, array_agg(u.position) as positions, count(*)::int as count
-      from unnest(old.steps, old.parts, old.pieces, old.positions) u(step, part, piece, position) group by 1, 2, 3
+      select p_cursor as cursor_id, u.step, u.part, u.piece, array_agg(u.position) as positions, count(*)::int as count
+      from unnest(old.steps, old.parts, old.pieces, old.positions) u(step, part, piece, position) group by 2, 3, 4
     ), emptied as (
       delete from deliveries d using taken t
-        where d.step = t.step and d.cursor_id = p_cursor and d.part = t.part and d.piece = t.piece and cardinality(d.positions) = t.count
+        where d.step = t.step and d.cursor_id = t.cursor_id and d.part = t.part and d.piece = t.piece and cardinality(d.positions) = t.count
     )
     update deliveries d set (positions, keys) = (
         -- Mostly the first ones are taken.
@@ -127,7 +128,7 @@ begin
           having count(*) > 0
       )
       from taken t
-      where d.step = t.step and d.cursor_id = p_cursor and d.part = t.part and d.piece = t.piece and cardinality(d.positions) > t.count;
+      where d.step = t.step and d.cursor_id = t.cursor_id and d.part = t.part and d.piece = t.piece and cardinality(d.positions) > t.count;
     select array_agg(w.want - coalesce(t.count, 0)::int order by w.n) into wants
       from unnest(wants) with ordinality w(want, n)
       left join (select c.claimant, count(*) as count from unnest(old.claimants) c(claimant) group by 1) t on t.claimant = w.n;
@@ -158,7 +159,8 @@ begin
     select count(*) into skipped from unnest(p_candidates) c where c <= old_place;
     with candidates as (
       select u.position, u.key, u.n, member_of[u.key % slot_count + 1] as member,
-             case when u.key <> all(blocked) and u.key <> all(paused) then nullif(askers[u.key % slot_count + 1], 0) end as claimant
+             case when blocked[width_bucket(u.key, blocked)] is distinct from u.key and u.key <> all(paused)
+                  then nullif(askers[u.key % slot_count + 1], 0) end as claimant
       from unnest(p_candidates[skipped + 1 :], p_keys[skipped + 1 :]) with ordinality u(position, key, n)
     ), ranked as (
       select c.*, c.claimant is not null and row_number() over (partition by c.claimant order by c.n) <= wants[c.claimant] as given
@@ -253,7 +255,7 @@ begin
                                where d.cursor_id = p_cursor and d.consumer = c.name and d.consumer > '' and d.step >= p_first_steps[c.n]
                                order by d.step limit 1), delivery_claim_group.step) order by c.n)
       into first_steps from unnest(p_consumers) with ordinality c(name, n);
-    select min(d.due) into first_due from deliveries d
+    select case when is_rest then '-infinity' else min(d.due) end into first_due from deliveries d
       where d.cursor_id = p_cursor and d.due > '-infinity' and d.due >= p_first_due and d.due < 'infinity'
         and (d.state = 'leased' or d.due > now_at);
   end if;

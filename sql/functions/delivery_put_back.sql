@@ -13,8 +13,9 @@ begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
   if not found then return; end if;
   for held in
-    delete from deliveries d using unnest(p_steps, p_parts) u(step, part)
-      where d.step = u.step and d.cursor_id = p_cursor and d.part = u.part and d.state = 'leased'
+    with leases as materialized (select p_cursor as cursor_id, u.* from unnest(p_steps, p_parts) u(step, part))
+    delete from deliveries d using leases u
+      where d.step = u.step and d.cursor_id = u.cursor_id and d.part = u.part and d.state = 'leased'
       returning d.step, d.part, d.positions, d.keys
   loop
     perform delivery_revoke(p_cursor, held.step, held.part, held.positions);

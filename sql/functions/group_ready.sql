@@ -1,5 +1,6 @@
 -- The lowest events that wait for a member of a group and may be handed out now, p_want of them at most: of slots that are
--- its own (p_askers: whose each slot is, and p_asker the member there), and of no key from the position on at which one waits that is due later (p_blocked, p_blocked_from).
+-- its own (p_askers: whose each slot is, and p_asker the member there), and of no key from the position on at which one
+-- waits that is due later (p_blocked, sorted, and p_blocked_from).
 --
 -- The batches overlap. They are read in the order of their first positions, and what lies below the first position of the
 -- next one is complete: no lower event of any key is left out.
@@ -26,8 +27,9 @@ begin
       from batch b cross join lateral unnest(b.positions, b.keys) u(position, key)
       where b.n <= batches and u.position < coalesce((select n.position from next n), 9223372036854775807)
         and p_askers[u.key % slot_count + 1] = p_asker
-        and (u.key not in (select k.key from unnest(p_blocked) k(key))
-             or u.position < (select k.position from unnest(p_blocked, p_blocked_from) k(key, position) where k.key = u.key))
+        -- Found by bisection: it is done for all that waits, as long as little of it may go.
+        and (p_blocked is null or p_blocked[width_bucket(u.key, p_blocked)] is distinct from u.key
+             or u.position < p_blocked_from[width_bucket(u.key, p_blocked)])
       order by u.position limit p_want
     )
     select array_agg(r.position), array_agg(r.key), array_agg(r.step), array_agg(r.part), array_agg(r.piece), not exists (select from next)

@@ -1,6 +1,5 @@
--- Shares the slots of a consumer group among its members, but for those who are set aside while there are others, as evenly as can be
--- while moving as few as possible. A slot of
--- which something is out moves later: it drains first.
+-- Shares the slots of a consumer group among its members, but for those who are set aside while there are others, as evenly as
+-- can be while moving as few as possible. A slot of which something is out moves later: it drains first.
 create or replace function group_rebalance(p_cursor bigint) returns void
 language plpgsql as $$
 declare
@@ -8,8 +7,6 @@ declare
   members text[];
   leased int[];
   moved int[];
-  held record;
-  taken record;
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
   select sub.* into s from subscriptions sub join subscription_cursors c on c.subscription_id = sub.id where c.id = p_cursor;
@@ -55,15 +52,5 @@ begin
   select array_agg(m.slot) into moved from moves m;
   if moved is null then return; end if;
 
-  -- What waits goes with its slot.
-  for held in
-    select d.step, d.part, d.piece, d.due, d.positions, d.keys from deliveries d
-    where d.cursor_id = p_cursor and d.owner >= '' order by d.step, d.part for update
-  loop
-    select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into taken
-      from unnest(held.positions, held.keys) u(position, key) where (u.key % s.slots)::int = any(moved);
-    continue when taken.positions is null;
-    perform delivery_take_out(held.step, p_cursor, held.part, held.piece, taken.positions);
-    perform delivery_wait(p_cursor, taken.positions, taken.keys, held.due);
-  end loop;
+  perform group_assign(p_cursor, null);
 end $$;

@@ -4,37 +4,21 @@
 create or replace function group_revoke(p_cursor bigint, p_positions bigint[], p_keys bigint[], p_poisoned bigint[]) returns void
 language plpgsql as $$
 declare
-  held record;
+  failed record;
   late record;
-  marked bigint[];
 begin
+  select array_agg(f.key order by f.key) as keys, array_agg(f.position order by f.key) as positions into failed
+    from (select u.key, min(u.position) as position from unnest(p_positions, p_keys) u(position, key) group by u.key) f;
+  select * into late from group_take_out(p_cursor, 'leased', failed.keys, failed.positions);
   if p_poisoned is not null then
     insert into paused_keys (cursor_id, key, position)
-      select p_cursor, u.key, min(u.position) from unnest(p_positions, p_keys) u(position, key) where u.position = any(p_poisoned)
-      group by u.key
+      select p_cursor, u.key, u.position from unnest(p_positions, p_keys) u(position, key) where u.position = any(p_poisoned)
       on conflict do nothing;
   end if;
-  for held in
-    select d.step, d.part, d.piece, d.state, d.due, d.positions, d.keys from deliveries d
-    where d.cursor_id = p_cursor and d.keys && p_keys and (d.consumer > '' or d.owner >= '')
-    order by d.step, d.part, d.piece for update
-  loop
-    select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into late
-      from unnest(held.positions, held.keys) u(position, key)
-      where case when held.state = 'leased'
-                 then u.position > (select min(f.position) from unnest(p_positions, p_keys) f(position, key) where f.key = u.key)
-                 else exists (select from paused_keys k where k.cursor_id = p_cursor and k.key = u.key) end;
-    continue when late.positions is null;
-    perform delivery_take_out(held.step, p_cursor, held.part, held.piece, late.positions);
-    if held.state = 'leased' then
-      perform delivery_revoke(p_cursor, held.step, held.part, late.positions);
-      marked := processed_settle(p_cursor, late.positions);
-      if marked <> '{}' then
-        select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into late
-          from unnest(late.positions, late.keys) u(position, key) where u.position <> all(marked);
-        continue when late.positions is null;
-      end if;
-    end if;
-    perform delivery_wait(p_cursor, late.positions, late.keys, clock_timestamp());
-  end loop;
+  if late.positions is not null then perform group_wait_behind(p_cursor, late.positions, late.keys); end if;
+  if p_poisoned is null then return; end if;
+  select array_agg(f.key order by f.key) as keys, array_agg(-1::bigint) as positions into failed
+    from (select distinct u.key from unnest(p_positions, p_keys) u(position, key) where u.position = any(p_poisoned)) f;
+  select * into late from group_take_out(p_cursor, 'ready', failed.keys, failed.positions);
+  perform group_enter(p_cursor, late.positions, late.keys);
 end $$;

@@ -35,9 +35,9 @@ begin
   read := read + more;
   with cut as (
     update deliveries d set positions = array(select u.position from unnest(d.positions) u(position) where u.position > p_upto)
-      from (select v.step, v.part, v.piece, cardinality(v.positions) as events from deliveries v
+      from (select v.cursor_id, v.step, v.part, v.piece, cardinality(v.positions) as events from deliveries v
             where v.cursor_id = p_cursor and v.positions[1] > -1 and v.positions[1] <= p_upto for update) before
-      where d.step = before.step and d.cursor_id = p_cursor and d.part = before.part and d.piece = before.piece
+      where d.step = before.step and d.cursor_id = before.cursor_id and d.part = before.part and d.piece = before.piece
       returning before.events - cardinality(d.positions) as events
   )
   select coalesce(sum(cut.events), 0) into more from cut;

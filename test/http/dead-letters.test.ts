@@ -302,6 +302,21 @@ test("a paused key goes on when its dead letter is discarded", async () => {
   expect(offsets(await waiting)).toEqual([2]);
 });
 
+test("a key of which two events died at once goes on when both are decided, and not before", async () => {
+  const name = `group-${++names}`;
+  const source = subscription(service.url, name);
+  await put(source.url, { stream: name, mode: "consumer-group", from: "beginning" });
+  for (let n = 0; n < 3; n++) await append(service.url, name, { type: "A", partitionkey: "x", data: n });
+  const got = await claim(source, { consumer: "a", max: 10 });
+  await nack(source, tokens(got).slice(0, 2), { action: "dead-letter", reason: "poison" });
+  const [one, two] = (await letters(source)).deadLetters;
+  await discard(source, { ids: [one?.id] });
+  expect(await claim(source, { consumer: "a", max: 10 })).toEqual([]);
+  const waiting = claim(source, { consumer: "a", max: 10, wait: "30s" });
+  await replay(source, { ids: [two?.id] });
+  expect(offsets(await waiting)).toEqual([1, 2]);
+});
+
 test("a paused key goes on when the stream of its dead letter is deleted", async () => {
   const other = `other-${++names}`;
   const { source, name } = await newPausedGroup([other]);

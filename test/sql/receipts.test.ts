@@ -61,3 +61,32 @@ test("a sweep drops receipts of removed events, cursor by cursor, and keeps the 
   const [again] = await sql`select * from receipts_sweep(-1, 100)`;
   expect([again?.reached, again?.dropped]).toEqual([null, 0]);
 });
+
+test("receipts that are due all at once are taken piece by piece, each once", async () => {
+  const source = subscription(service.url, "due");
+  await put(source.url, { stream: "due", mode: "read-receipt", from: "beginning" });
+  await put(`${source.url}/consumers/ada`, {});
+  const [row] = await sql`
+    select k.id from subscription_cursors k join subscriptions s on s.id = k.subscription_id where s.name = 'due'`;
+  const cursor = row?.id as string;
+  // The service expires receipts too: it does not see these.
+  await sql
+    .begin(async (tx) => {
+      await tx`
+        insert into receipts (cursor_id, positions, delivered_at, due)
+          select ${cursor}, array(select g * 5 + n from generate_series(0, 4) n), now() - interval '1 h', now() - interval '1 min'
+          from generate_series(1, 3000) g`;
+      const pieces: number[] = [];
+      for (let events = -1; events !== 0; ) {
+        const rows = await tx<{ events: number }[]>`select events from receipts_expire(1000)`;
+        events = rows.reduce((sum, piece) => sum + piece.events, 0);
+        pieces.push(events);
+      }
+      expect(Math.max(...pieces)).toBeLessThanOrEqual(3_000);
+      const [counted] = await tx`
+        select count(*)::int as n, max(attempts) as most from delivery_failures where cursor_id = ${cursor}`;
+      expect(counted).toEqual({ n: 15_000, most: 1 });
+      throw new Error("done");
+    })
+    .catch((error: Error) => expect(error.message).toBe("done"));
+});

@@ -109,32 +109,39 @@ test("a stale member that comes back counts against the maximum", async () => {
   });
 });
 
-test("a subscription is deleted while an expiry makes dead letters of it", async () => {
+const isGone = (id: string) =>
+  until("its rows are gone", async () => (await sql`select from subscriptions where id = ${id}`).length === 0);
+
+test("a subscription is deleted while an expiry makes dead letters of it, and all of it goes", async () => {
   const { source, id } = await create("deleted", { mode: "exclusive", maxAttempts: 1, visibilityTimeout: "12h" });
   await append(service.url, "deleted", [{ type: "A", data: 1 }]);
   await claim(source, { consumer: "ada" });
   const cursor = await cursorOf(id);
   const answer = await meanwhile(
-    (tx) => tx`select from subscription_cursors where id = ${cursor} for no key update`,
+    (tx) => tx`select delivery_release(${cursor}, '{ada}', null, null, 'gone')`,
     () => send(source.url, { method: "DELETE" }),
-    (tx) => tx`select delivery_expire(${cursor}, 'ada', null, null, 'gone', '-infinity')`,
   );
   expect(answer.status).toBe(204);
-  expect(await sql`select from deliveries where cursor_id = ${cursor}`).toHaveLength(0);
   expect((await send(source.url, { method: "DELETE" })).status).toBe(404);
+  await isGone(id);
+  expect(await sql`select from deliveries where cursor_id = ${cursor}`).toHaveLength(0);
+  expect(await sql`select from dead_letters where subscription_id = ${id}`).toHaveLength(0);
 });
 
-test("a subscription is deleted while an acknowledgement notes receipts", async () => {
+test("a subscription is deleted while an acknowledgement makes receipts, and they go too", async () => {
   const { source, id } = await create("receipts", { mode: "read-receipt" });
   await append(service.url, "receipts", [{ type: "A", data: 1 }]);
   await claim(source, { consumer: "ada" });
   const cursor = await cursorOf(id);
+  // What waits is the removal of the rows: the subscription is gone before.
   const answer = await meanwhile(
     (tx) => tx`delete from deliveries where cursor_id = ${cursor}`,
     () => send(source.url, { method: "DELETE" }),
     (tx) => tx`insert into receipts (cursor_id, positions, delivered_at, due) values (${cursor}, '{1}', now(), null)`,
   );
   expect(answer.status).toBe(204);
+  await isGone(id);
+  expect(await sql`select from receipts where cursor_id = ${cursor}`).toHaveLength(0);
 });
 
 test("a consumer joins a group that is completed in the same moment", async () => {

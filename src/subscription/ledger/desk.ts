@@ -259,7 +259,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     const before = place;
     place = outcome.place;
     advanceAt = now + advanceMs;
-    if (look) noteLook(asking, outcome);
+    const isOverdueLeft = look && noteLook(asking, outcome);
     if (lookWanted !== looksWanted) lookNow();
     const wasExact = look || window.added() === 0;
     window.add(outcome.added);
@@ -280,7 +280,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     if (outcome.stopped !== null) {
       if (await isFreed(outcome.stopped, wasExact)) return true;
     } else if (place !== before) window.passed();
-    if (before === null || outcome.portions.length > 0) return true;
+    if (before === null || outcome.portions.length > 0 || isOverdueLeft) return true;
     if (isOver && place === before) return finish();
     // What was looked through belongs to other members.
     if (place > before && found.events.length > 0) return true;
@@ -316,12 +316,17 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     for (const claim of answered) claim.resolve({ deliveries: [], leases: [] });
   }
 
-  function noteLook(asking: readonly Waiting[], outcome: Extract<ClaimOutcome, { status: "ok" }>): void {
-    if (outcome.looked === null) return;
+  /** True when more is overdue than one look takes back. */
+  function noteLook(asking: readonly Waiting[], outcome: Extract<ClaimOutcome, { status: "ok" }>): boolean {
+    if (outcome.looked === null) return false;
     const { firstSteps: steps, firstDue: due } = outcome.looked;
     window.looked(outcome.looked.waiting);
     // Those who ask no more are forgotten: a first step that is too low costs time only.
     firstSteps = new Map(asking.map((claim, i) => [claim.consumer, steps[i] as number]));
+    if (due === beginning) {
+      lookAt = 0;
+      return true;
+    }
     // What is entered from now on is due later than now, but for a clock that steps back.
     const slack = new Date(Date.parse(outcome.now) - 60_000).toISOString();
     const next = due === null || due === "infinity" ? null : due;
@@ -330,6 +335,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     const untilNextMs = next === null || dueLeft ? idleLookMs : Date.parse(next) - Date.parse(outcome.now) + 1;
     const soonestMs = outcome.portions.length > 0 ? busyLookMs : 1;
     lookAt = performance.now() + Math.max(Math.min(untilNextMs, idleLookMs), soonestMs);
+    return false;
   }
 
   /** Somebody's share of the window is full. Whether the others can go on at once. */

@@ -97,8 +97,7 @@ export function createPutBacks({ pool, onPutBack, log }: PutBacksOptions): PutBa
       const { steps, parts } = listsOf(leases);
       await run(
         cursor,
-        (sql) =>
-          sql`select delivery_expire(${cursor}, null, ${steps}::bigint[], ${parts}::smallint[], ${reason}, '-infinity')`,
+        (sql) => sql`select delivery_release(${cursor}, null, ${steps}::bigint[], ${parts}::smallint[], ${reason})`,
       );
     },
     async catchUp(cursor) {

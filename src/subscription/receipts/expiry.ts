@@ -22,7 +22,7 @@ export type ReceiptExpiryOptions = {
 const everyMs = 5_000;
 const sweepEveryMs = 30_000;
 const sweptAtOnce = 200;
-const cursorsAtOnce = 100;
+const receiptsAtOnce = 500;
 /** A cursor that was busy is tried again after this time. */
 const busyMs = 20;
 
@@ -34,8 +34,8 @@ export function startReceiptExpiry({ pool, onReturned, log }: ReceiptExpiryOptio
 
   async function expire(signal: AbortSignal): Promise<void> {
     if (timer !== null) clearTimeout(timer);
-    for (let cursors = cursorsAtOnce; cursors === cursorsAtOnce && !signal.aborted; ) {
-      const rows = await pool.run((sql) => callReceiptsExpire(sql, cursorsAtOnce));
+    for (let cursors = 1; cursors > 0 && !signal.aborted; ) {
+      const rows = await pool.run((sql) => callReceiptsExpire(sql, receiptsAtOnce));
       cursors = rows.length;
       for (const row of rows) counters[names[row.action]] += row.events;
       const returned = rows.filter((row) => row.action !== "drop").map((row) => Number(row.cursor_id));

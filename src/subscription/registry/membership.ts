@@ -58,6 +58,7 @@ type Parting = {
 };
 
 const everyMs = 2_000;
+/** Of a subscription whose consumers have cursors of their own. */
 const forgottenAtOnce = 100;
 const maxKnown = 100_000;
 /** Time within which what a closed connection was handed too late is put back, at the latest. */
@@ -125,10 +126,13 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
   }
 
   async function forgetSilent(): Promise<void> {
-    for (let count = forgottenAtOnce; count === forgottenAtOnce; ) {
-      const rows = await pool.run((sql) => forgetConsumers(sql, forgottenAtOnce));
-      count = new Set(rows.map((row) => `${row.subscription_id} ${row.consumer}`)).size;
-      counters.silent += count;
+    for (let after = 0; ; ) {
+      const from = after;
+      const rows = await pool.run((sql) => forgetConsumers(sql, from, forgottenAtOnce));
+      if (rows.length === 0) return;
+      // There may be more of the same.
+      after = Number(rows[0]?.subscription_id) - 1;
+      counters.silent += new Set(rows.map((row) => row.consumer)).size;
       for (const row of rows) {
         known.delete(`${row.subscription_id} ${row.consumer}`);
         // Also when it held nothing: slots of a group have moved, and what waits with them.
@@ -238,7 +242,7 @@ function joinConsumer(sql: Sql, { id }: Subscription, consumer: string): Promise
   return sql<Joined[]>`select outcome, cursor_id from consumer_join(${id}, ${consumer}, null)`;
 }
 
-function forgetConsumers(sql: Sql, limit: number) {
+function forgetConsumers(sql: Sql, after: number, limit: number) {
   return sql<{ subscription_id: string; consumer: string; cursor_id: string; taken_back: number }[]>`
-    select subscription_id, consumer, cursor_id, taken_back from consumers_forget(${limit})`;
+    select subscription_id, consumer, cursor_id, taken_back from consumers_forget(${after}, ${limit})`;
 }

@@ -5,6 +5,8 @@ import type { SweepDuty } from "./duty.ts";
 
 const subscriptionsAtOnce = 100;
 const lettersAtOnce = 1_000;
+/** Of each table. */
+const rowsAtOnce = 1_000;
 const cursorsAtOnce = 500;
 const batchesAtOnce = 200;
 
@@ -16,7 +18,7 @@ export function createExpiryDuty(pool: Pool, log: Log): SweepDuty {
     );
     for (const { name } of expired) log.info({ subscription: name }, "subscription expired and was deleted");
     while (more()) {
-      const rows = await pool.run((sql) => sql<{ was: boolean }[]>`select subscription_clear(${lettersAtOnce}) as was`);
+      const rows = await pool.run((sql) => sql<{ was: boolean }[]>`select subscription_clear(${rowsAtOnce}) as was`);
       if (rows[0]?.was !== true) return;
     }
   };

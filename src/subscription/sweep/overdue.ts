@@ -19,6 +19,9 @@ export function createOverdueDuty(pool: Pool, onReturned: (cursor: number) => vo
     return rows[0]?.taken ?? 0;
   }
 
+  /** A pass over all cursors, which may take several rounds: the last cursor that is done, and what `since` is afterwards. */
+  let pass: { after: number; nextSince: string } | null = null;
+
   return async (more) => {
     const [times] = await pool.run(
       (sql) => sql<{ before: string; next_since: string }[]>`
@@ -26,22 +29,29 @@ export function createOverdueDuty(pool: Pool, onReturned: (cursor: number) => vo
           clock_timestamp() - ${`${graceMs + slackMs} ms`}::text::interval as next_since`,
     );
     const { before, next_since } = times as { before: string; next_since: string };
-    for (let after = 0; more(); ) {
+    pass ??= { after: 0, nextSince: next_since };
+    while (more()) {
       const rows = await pool.run(
         (sql) => sql<{ cursor_id: string; overdue: boolean }[]>`
           select cursor_id, overdue
-          from cursors_with_deliveries(${after}, ${cursorsAtOnce}, ${since}::text::timestamptz, ${before}::text::timestamptz)`,
+          from cursors_with_deliveries(${(pass as { after: number }).after}, ${cursorsAtOnce}, ${since}::text::timestamptz, ${before}::text::timestamptz)`,
       );
       for (const row of rows) {
-        if (!row.overdue) continue;
         const cursor = Number(row.cursor_id);
-        if ((await expire(cursor)) > 0) onReturned(cursor);
+        if (row.overdue) {
+          for (let taken = -1; taken !== 0; ) {
+            taken = await expire(cursor);
+            if (taken > 0) onReturned(cursor);
+            if (!more()) return;
+          }
+        }
+        pass.after = cursor;
       }
       if (rows.length < cursorsAtOnce) {
-        since = next_since;
+        since = pass.nextSince;
+        pass = null;
         return;
       }
-      after = Number(rows.at(-1)?.cursor_id);
     }
   };
 }
