@@ -27,8 +27,7 @@ create table cursor_steps (
   cursor_id  bigint not null,
   step       bigint not null,
   "position" bigint not null,
-  constraint cursor_steps_pkey PRIMARY KEY (cursor_id, step),
-  constraint cursor_steps_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE
+  constraint cursor_steps_pkey PRIMARY KEY (cursor_id, step)
 );
 
 create table dead_letters (
@@ -76,8 +75,7 @@ create table deliveries (
   owner     text collate "C",
   retried   boolean not null default false,
   constraint deliveries_pkey PRIMARY KEY (step, cursor_id, part, piece),
-  constraint deliveries_state_check CHECK (state = ANY (ARRAY['ready'::text, 'leased'::text, 'parked'::text])),
-  constraint deliveries_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE
+  constraint deliveries_state_check CHECK (state = ANY (ARRAY['ready'::text, 'leased'::text, 'parked'::text]))
 ) with (fillfactor=70);
 CREATE INDEX deliveries_consumer ON deliveries USING btree (cursor_id, consumer, step) WHERE consumer > ''::text;
 CREATE INDEX deliveries_due ON deliveries USING btree (cursor_id, due) WHERE due > '-infinity'::timestamp with time zone;
@@ -262,7 +260,7 @@ create table paused_keys (
   key        bigint not null,
   "position" bigint not null,
   since      timestamp with time zone not null default clock_timestamp(),
-  constraint paused_keys_pkey PRIMARY KEY (cursor_id, key),
+  constraint paused_keys_pkey PRIMARY KEY (cursor_id, key, "position"),
   constraint paused_keys_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE
 );
 
@@ -286,8 +284,7 @@ create table receipts (
   positions    bigint[] not null,
   delivered_at timestamp with time zone not null,
   due          timestamp with time zone,
-  constraint receipts_pkey PRIMARY KEY (id),
-  constraint receipts_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES subscription_cursors(id) ON DELETE CASCADE
+  constraint receipts_pkey PRIMARY KEY (id)
 );
 CREATE INDEX receipts_due ON receipts USING btree (due) WHERE due > '-infinity'::timestamp with time zone;
 CREATE INDEX receipts_first ON receipts USING btree (cursor_id, (positions[1])) WHERE positions[1] > '-1'::integer;
@@ -621,34 +618,59 @@ begin
   known := found;
   if cursors_remove(p_subscription, p_name) = 0 and not known then return; end if;
   select k.id into cursor_id from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = '';
-  if cursor_id is not null then perform delivery_expire(cursor_id, p_name, null, null, 'the consumer was removed', '-infinity'), group_rebalance(cursor_id); end if;
+  if cursor_id is not null then perform delivery_release(cursor_id, array[p_name], null, null, 'the consumer was removed'), group_rebalance(cursor_id); end if;
   -- It may have been the last one that had not come to its end.
   perform subscription_complete(p_subscription);
   return next;
 end $function$;
 
-CREATE OR REPLACE FUNCTION consumers_forget(p_limit integer)
+CREATE OR REPLACE FUNCTION consumers_forget(p_after bigint, p_limit integer)
  RETURNS TABLE(subscription_id bigint, consumer text, cursor_id bigint, taken_back integer)
  LANGUAGE plpgsql
 AS $function$
+declare
+  now_at constant timestamptz := clock_timestamp();
+  s record;
+  shared bigint;
+  silent text[];
+  k record;
 begin
-  for consumers_forget.subscription_id, consumer in
-    delete from consumers c where (c.subscription_id, c.name) in (
-      select m.subscription_id, m.name from consumers m join subscriptions s on s.id = m.subscription_id
-      where m.seen_at <= clock_timestamp() - s.consumer_timeout_ms * interval '1 millisecond'
-        and not (s.queue_of is not null and exists (
-          select from subscription_cursors k join deliveries d on d.cursor_id = k.id and d.consumer = m.name and d.consumer > ''
-          where k.subscription_id = m.subscription_id and k.consumer = '' and d.due > clock_timestamp()))
-      limit p_limit for no key update of m skip locked)
-    returning c.subscription_id, c.name
+  subscription_id := p_after;
   loop
-    for cursor_id in
-      select k.id from subscription_cursors k where k.subscription_id = consumers_forget.subscription_id and k.consumer in ('', consumers_forget.consumer)
+    select m.subscription_id as id, sub.queue_of is not null as is_queue,
+           now_at - sub.consumer_timeout_ms * interval '1 millisecond' as since,
+           case when sub.mode in ('broadcast', 'read-receipt') then p_limit end as most
+      into s
+      from consumers m join subscriptions sub on sub.id = m.subscription_id
+      where m.subscription_id > consumers_forget.subscription_id and sub.deleted_at is null
+        and m.seen_at <= now_at - sub.consumer_timeout_ms * interval '1 millisecond'
+      order by m.subscription_id limit 1;
+    if not found then return; end if;
+    subscription_id := s.id;
+    select c.id into shared from subscription_cursors c where c.subscription_id = s.id and c.consumer = '';
+    silent := array(
+      select m.name from consumers m
+      where m.subscription_id = s.id and m.seen_at <= s.since
+        and not (s.is_queue and exists (
+          select from deliveries d where d.cursor_id = shared and d.consumer = m.name and d.consumer > '' and d.due > now_at))
+      order by m.name limit s.most for no key update skip locked);
+    exit when silent <> '{}';
+  end loop;
+  delete from consumers m where m.subscription_id = s.id and m.name = any(silent);
+  for k in
+    select c.id, c.consumer as own from subscription_cursors c
+    where c.subscription_id = s.id and c.consumer = any(array[''] || silent) order by c.id for no key update
+  loop
+    cursor_id := k.id;
+    for consumer, taken_back in
+      select n.name, coalesce((select sum(cardinality(d.positions))::int from deliveries d
+                               where d.cursor_id = k.id and d.consumer = n.name and d.consumer > ''), 0)
+      from unnest(silent) n(name) where k.own in ('', n.name)
     loop
-      taken_back := delivery_expire(cursor_id, consumers_forget.consumer, null, null, 'the consumer fell silent', '-infinity');
-      perform group_rebalance(cursor_id);
       return next;
     end loop;
+    perform delivery_release(k.id, case when k.own = '' then silent else array[k.own] end, null, null, 'the consumer fell silent');
+    if k.own = '' then perform group_rebalance(k.id); end if;
   end loop;
 end $function$;
 
@@ -747,7 +769,7 @@ CREATE OR REPLACE FUNCTION cursor_expire(p_cursor bigint, p_since timestamp with
  RETURNS integer
  LANGUAGE sql
 AS $function$
-  select delivery_expire(p_cursor, null, null, null, 'not settled in time', p_since)
+  select taken from delivery_expire(p_cursor, p_since)
 $function$;
 
 CREATE OR REPLACE FUNCTION cursor_floor(p_cursor bigint)
@@ -844,20 +866,23 @@ CREATE OR REPLACE FUNCTION cursor_resume_keys(p_cursor bigint)
  LANGUAGE plpgsql
 AS $function$
 declare
-  resumed int := 0;
-  paused record;
+  freed bigint[];
 begin
   if not exists (select from paused_keys k where k.cursor_id = p_cursor) then return 0; end if;
   perform from subscription_cursors c where c.id = p_cursor for no key update;
-  for paused in
-    select k.key from paused_keys k
+  delete from paused_keys k
     where k.cursor_id = p_cursor
       and not exists (select from dead_letters l where l.cursor_id = k.cursor_id and l.position = k.position)
-  loop
-    perform group_unpause(p_cursor, paused.key);
-    resumed := resumed + 1;
-  end loop;
-  return resumed;
+      and exists (
+        select from paused_keys o join dead_letters l on l.cursor_id = o.cursor_id and l.position = o.position
+        where o.cursor_id = p_cursor and o.key = k.key);
+  freed := array(
+    select distinct k.key from paused_keys k
+    where k.cursor_id = p_cursor
+      and not exists (select from dead_letters l where l.cursor_id = k.cursor_id and l.position = k.position)
+    order by k.key);
+  perform group_unpause(p_cursor, freed);
+  return cardinality(freed);
 end $function$;
 
 CREATE OR REPLACE FUNCTION cursor_settle_removed(p_cursor bigint, p_before bigint, p_after bigint, p_limit integer)
@@ -921,6 +946,50 @@ begin
   end loop;
 end $function$;
 
+CREATE OR REPLACE FUNCTION cursors_clear(p_subscription bigint, p_cursors integer, p_limit integer)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+declare
+  ids bigint[];
+  removed int;
+begin
+  ids := array(
+    select c.id from subscription_cursors c where c.subscription_id = p_subscription order by c.id limit p_cursors for no key update);
+  if ids = '{}' then return false; end if;
+  -- By their keys, for an acknowledgement may make a new version of a row meanwhile.
+  with listed as materialized (
+    select d.step, d.cursor_id, d.part, d.piece from deliveries d where d.cursor_id = any(ids) and d.due > '-infinity' limit p_limit
+  )
+  delete from deliveries d using listed l where d.step = l.step and d.cursor_id = l.cursor_id and d.part = l.part and d.piece = l.piece;
+  get diagnostics removed = row_count;
+  if removed = p_limit then return true; end if;
+  delete from receipts r where r.id = any(array(
+    select o.id from receipts o where o.cursor_id = any(ids) and o.positions[1] > -1 limit p_limit));
+  get diagnostics removed = row_count;
+  if removed = p_limit then return true; end if;
+  delete from cursor_steps n where n.ctid = any(array(select o.ctid from cursor_steps o where o.cursor_id = any(ids) limit p_limit));
+  get diagnostics removed = row_count;
+  if removed = p_limit then return true; end if;
+  delete from revoked_deliveries n where n.ctid = any(array(select o.ctid from revoked_deliveries o where o.cursor_id = any(ids) limit p_limit));
+  get diagnostics removed = row_count;
+  if removed = p_limit then return true; end if;
+  delete from delivery_failures n where n.ctid = any(array(select o.ctid from delivery_failures o where o.cursor_id = any(ids) limit p_limit));
+  get diagnostics removed = row_count;
+  if removed = p_limit then return true; end if;
+  delete from processed_events n where n.ctid = any(array(select o.ctid from processed_events o where o.cursor_id = any(ids) limit p_limit));
+  get diagnostics removed = row_count;
+  if removed = p_limit then return true; end if;
+  delete from early_reads n where n.ctid = any(array(select o.ctid from early_reads o where o.cursor_id = any(ids) limit p_limit));
+  get diagnostics removed = row_count;
+  if removed = p_limit then return true; end if;
+  delete from replayed_letters n where n.ctid = any(array(select o.ctid from replayed_letters o where o.cursor_id = any(ids) limit p_limit));
+  get diagnostics removed = row_count;
+  if removed = p_limit then return true; end if;
+  delete from subscription_cursors c where c.id = any(ids);
+  return cardinality(ids) = p_cursors;
+end $function$;
+
 CREATE OR REPLACE FUNCTION cursors_remove(p_subscription bigint, p_consumer text)
  RETURNS integer
  LANGUAGE plpgsql
@@ -933,6 +1002,8 @@ begin
     where c.subscription_id = p_subscription and (p_consumer is null or c.consumer = p_consumer)
     order by c.id for no key update);
   delete from deliveries d where d.cursor_id = any(ids) and d.due > '-infinity';
+  delete from receipts r where r.cursor_id = any(ids) and r.positions[1] > -1;
+  delete from cursor_steps n where n.cursor_id = any(ids);
   delete from subscription_cursors c where c.id = any(ids);
   return cardinality(ids);
 end $function$;
@@ -949,8 +1020,8 @@ AS $function$
     select (select d.cursor_id from deliveries d where d.cursor_id > c.id and d.due > '-infinity' order by d.cursor_id limit 1), c.n + 1
     from c where c.id is not null and c.n < p_limit
   )
-  select c.id, exists (select from deliveries d where d.cursor_id = c.id and d.due > '-infinity' and d.due >= p_since
-                         and d.due <= p_before and d.state = 'leased')
+  select c.id, coalesce((select true from deliveries d where d.cursor_id = c.id and d.due > '-infinity' and d.due >= p_since
+                           and d.due <= p_before and d.state = 'leased' limit 1), false)
   from c where c.id is not null
 $function$;
 
@@ -1030,6 +1101,7 @@ CREATE OR REPLACE FUNCTION delivery_claim(p_cursor bigint, p_revision bigint, p_
 AS $function$
 declare
   old_place bigint;
+  is_rest boolean;
   held int[];
   wants int[];
   wanted int := 0;
@@ -1037,6 +1109,8 @@ declare
   waiting record;
   retries bigint[] := '{}';
   tries int[];
+  -- How many of the first events may have failed before.
+  retry_count int;
   skipped int;
   fresh bigint[] := '{}';
   available int;
@@ -1048,7 +1122,7 @@ declare
   keeps_receipts boolean;
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
-  if p_look and found then perform delivery_expire(p_cursor, null, null, null, 'not settled in time', p_first_due); end if;
+  if p_look and found then select e.is_rest into is_rest from delivery_expire(p_cursor, p_first_due) e; end if;
   now_at := clock_timestamp();
   select case when sub.revision <> p_revision then 'changed' when sub.completed_at is not null then 'completed'
               when sub.paused then 'paused' else 'ok' end,
@@ -1123,6 +1197,13 @@ begin
   positions := retries || fresh;
   attempts := coalesce(tries, '{}') || array_fill(1, array[cardinality(fresh)]);
   available := cardinality(positions);
+  retry_count := cardinality(retries);
+  -- What was put back after a reset may lie behind what comes by itself; a batch ascends.
+  if retry_count > 0 and retries[retry_count] > fresh[1] then
+    select array_agg(u.position order by u.position), array_agg(u.attempt order by u.position) into positions, attempts
+      from unnest(positions, attempts) u(position, attempt);
+    retry_count := available;
+  end if;
   claimants := '{}';
   counts := '{}';
   deadlines_ms := '{}';
@@ -1148,7 +1229,7 @@ begin
     insert into deliveries (cursor_id, step, part, state, consumer, due, positions, retried)
       select p_cursor, delivery_claim.step, u.n - 1, 'leased', p_consumers[u.claimant],
              now_at + p_timeouts_ms[u.claimant] * interval '1 millisecond', positions[u.first : u.first + u.count - 1],
-             u.first <= cardinality(retries)
+             u.first <= retry_count
       from unnest(claimants, counts, firsts) with ordinality u(claimant, count, first, n)
       where p_leased[u.claimant];
     if keeps_receipts then
@@ -1170,7 +1251,7 @@ begin
                                where d.cursor_id = p_cursor and d.consumer = c.name and d.consumer > '' and d.step >= p_first_steps[c.n]
                                order by d.step limit 1), delivery_claim.step) order by c.n)
       into first_steps from unnest(p_consumers) with ordinality c(name, n);
-    select min(d.due) into first_due from deliveries d
+    select case when is_rest then '-infinity' else min(d.due) end into first_due from deliveries d
       where d.cursor_id = p_cursor and d.due > '-infinity' and d.due >= p_first_due;
   end if;
 end $function$;
@@ -1181,6 +1262,7 @@ CREATE OR REPLACE FUNCTION delivery_claim_group(p_cursor bigint, p_revision bigi
 AS $function$
 declare
   old_place bigint;
+  is_rest boolean;
   slot_count int;
   wants int[];
   -- By slot: who asks for what is in it, 0 where nobody does. Found by index, not by a join, for which every event would
@@ -1205,7 +1287,7 @@ declare
   any_failed boolean;
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
-  if p_look and found then perform delivery_expire(p_cursor, null, null, null, 'not settled in time', p_first_due); end if;
+  if p_look and found then select e.is_rest into is_rest from delivery_expire(p_cursor, p_first_due) e; end if;
   now_at := clock_timestamp();
   select case when sub.revision <> p_revision then 'changed' when sub.completed_at is not null then 'completed'
               when sub.paused then 'paused' else 'ok' end, sub.slots
@@ -1213,7 +1295,7 @@ begin
     from subscription_cursors c join subscriptions sub on sub.id = c.subscription_id where c.id = p_cursor;
   if not found then status := 'gone'; end if;
   if status <> 'ok' then return; end if;
-  perform group_drain(p_cursor, slot_count);
+  is_rest := group_hand_over(p_cursor, slot_count) or is_rest;
   select n.step, n.place into step, place from cursor_next(p_cursor, now_at) n;
   old_place := place;
   others := false;
@@ -1249,7 +1331,7 @@ begin
   select '{}'::int[] as claimants, '{}'::bigint[] as positions, '{}'::bigint[] as keys,
          '{}'::bigint[] as steps, '{}'::smallint[] as parts, '{}'::smallint[] as pieces into old;
   if waiters <> '{}' then
-    select array_agg(l.key), array_agg(l.position) into blocked, blocked_from
+    select array_agg(l.key order by l.key), array_agg(l.position order by l.key) into blocked, blocked_from
       from (
         select u.key, min(u.position) as position
         from unnest(waiters) w(n)
@@ -1272,11 +1354,11 @@ begin
   blocked := coalesce(blocked, '{}');
   if old.positions <> '{}' then
     with taken as materialized (
-      select u.step, u.part, u.piece, array_agg(u.position) as positions, count(*)::int as count
-      from unnest(old.steps, old.parts, old.pieces, old.positions) u(step, part, piece, position) group by 1, 2, 3
+      select p_cursor as cursor_id, u.step, u.part, u.piece, array_agg(u.position) as positions, count(*)::int as count
+      from unnest(old.steps, old.parts, old.pieces, old.positions) u(step, part, piece, position) group by 2, 3, 4
     ), emptied as (
       delete from deliveries d using taken t
-        where d.step = t.step and d.cursor_id = p_cursor and d.part = t.part and d.piece = t.piece and cardinality(d.positions) = t.count
+        where d.step = t.step and d.cursor_id = t.cursor_id and d.part = t.part and d.piece = t.piece and cardinality(d.positions) = t.count
     )
     update deliveries d set (positions, keys) = (
         -- Mostly the first ones are taken.
@@ -1288,7 +1370,7 @@ begin
           having count(*) > 0
       )
       from taken t
-      where d.step = t.step and d.cursor_id = p_cursor and d.part = t.part and d.piece = t.piece and cardinality(d.positions) > t.count;
+      where d.step = t.step and d.cursor_id = t.cursor_id and d.part = t.part and d.piece = t.piece and cardinality(d.positions) > t.count;
     select array_agg(w.want - coalesce(t.count, 0)::int order by w.n) into wants
       from unnest(wants) with ordinality w(want, n)
       left join (select c.claimant, count(*) as count from unnest(old.claimants) c(claimant) group by 1) t on t.claimant = w.n;
@@ -1319,7 +1401,8 @@ begin
     select count(*) into skipped from unnest(p_candidates) c where c <= old_place;
     with candidates as (
       select u.position, u.key, u.n, member_of[u.key % slot_count + 1] as member,
-             case when u.key <> all(blocked) and u.key <> all(paused) then nullif(askers[u.key % slot_count + 1], 0) end as claimant
+             case when blocked[width_bucket(u.key, blocked)] is distinct from u.key and u.key <> all(paused)
+                  then nullif(askers[u.key % slot_count + 1], 0) end as claimant
       from unnest(p_candidates[skipped + 1 :], p_keys[skipped + 1 :]) with ordinality u(position, key, n)
     ), ranked as (
       select c.*, c.claimant is not null and row_number() over (partition by c.claimant order by c.n) <= wants[c.claimant] as given
@@ -1414,48 +1497,40 @@ begin
                                where d.cursor_id = p_cursor and d.consumer = c.name and d.consumer > '' and d.step >= p_first_steps[c.n]
                                order by d.step limit 1), delivery_claim_group.step) order by c.n)
       into first_steps from unnest(p_consumers) with ordinality c(name, n);
-    select min(d.due) into first_due from deliveries d
+    select case when is_rest then '-infinity' else min(d.due) end into first_due from deliveries d
       where d.cursor_id = p_cursor and d.due > '-infinity' and d.due >= p_first_due and d.due < 'infinity'
         and (d.state = 'leased' or d.due > now_at);
   end if;
 end $function$;
 
-CREATE OR REPLACE FUNCTION delivery_expire(p_cursor bigint, p_consumer text, p_steps bigint[], p_parts smallint[], p_error text, p_first_due timestamp with time zone)
- RETURNS integer
+CREATE OR REPLACE FUNCTION delivery_expire(p_cursor bigint, p_first_due timestamp with time zone, OUT taken integer, OUT is_rest boolean)
+ RETURNS record
  LANGUAGE plpgsql
 AS $function$
 declare
-  held record;
-  taken int := 0;
+  now_at timestamptz;
+  overdue record;
 begin
+  taken := 0;
+  is_rest := false;
   perform from subscription_cursors c where c.id = p_cursor for no key update;
-  if not found then return 0; end if;
-  for held in
-    select d.step, d.part, d.piece, d.consumer from deliveries d
-    where d.cursor_id = p_cursor and d.state = 'leased'
-      and case when p_steps is not null then (d.step, d.part) in (select u.step, u.part from unnest(p_steps, p_parts) u(step, part))
-               when p_consumer is not null then d.consumer = p_consumer and d.consumer > ''
-               else d.due > '-infinity' and d.due >= p_first_due and d.due <= clock_timestamp() end
-    order by d.step, d.part, d.piece
-  loop
-    -- What one has lost to the failure of another is not there any more.
-    declare
-      gone record;
-    begin
-      delete from deliveries d
-        where d.step = held.step and d.cursor_id = p_cursor and d.part = held.part and d.piece = held.piece
-        returning d.positions, d.keys into gone;
-      continue when not found;
-      perform delivery_revoke(p_cursor, held.step, held.part, gone.positions);
-      perform delivery_fail(p_cursor, held.consumer, gone.positions, gone.keys, p_error, 0, false);
-      taken := taken + cardinality(gone.positions);
-    end;
-  end loop;
+  if not found then return; end if;
+  now_at := clock_timestamp();
+  select array_agg(o.step order by o.step, o.part, o.piece) as steps, array_agg(o.part order by o.step, o.part, o.piece) as parts,
+         array_agg(o.piece order by o.step, o.part, o.piece) as pieces
+    into overdue
+    from (
+      select d.step, d.part, d.piece from deliveries d
+      where d.cursor_id = p_cursor and d.due > '-infinity' and d.due >= p_first_due and d.due <= now_at and d.state = 'leased'
+      order by d.due limit 500
+    ) o;
+  if overdue.steps is null then return; end if;
+  taken := delivery_take_back(p_cursor, overdue.steps, overdue.parts, overdue.pieces, 'not settled in time');
   -- For whoever counts: the process that called, in whatever function.
-  if taken > 0 and p_steps is null and p_consumer is null then
-    raise notice using errcode = 'SL001', message = 'leases ran out', detail = taken;
-  end if;
-  return taken;
+  if taken > 0 then raise notice using errcode = 'SL001', message = 'leases ran out', detail = taken; end if;
+  is_rest := exists (
+    select from deliveries d
+    where d.cursor_id = p_cursor and d.due > '-infinity' and d.due >= p_first_due and d.due <= now_at and d.state = 'leased');
 end $function$;
 
 CREATE OR REPLACE FUNCTION delivery_extend(p_cursors bigint[], p_steps bigint[], p_parts smallint[], p_consumers text[], p_firsts integer[], p_counts integer[], p_positions bigint[], p_extension_ms bigint, OUT results smallint[], OUT deadline timestamp with time zone)
@@ -1614,8 +1689,9 @@ begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
   if not found then return; end if;
   for held in
-    delete from deliveries d using unnest(p_steps, p_parts) u(step, part)
-      where d.step = u.step and d.cursor_id = p_cursor and d.part = u.part and d.state = 'leased'
+    with leases as materialized (select p_cursor as cursor_id, u.* from unnest(p_steps, p_parts) u(step, part))
+    delete from deliveries d using leases u
+      where d.step = u.step and d.cursor_id = u.cursor_id and d.part = u.part and d.state = 'leased'
       returning d.step, d.part, d.positions, d.keys
   loop
     perform delivery_revoke(p_cursor, held.step, held.part, held.positions);
@@ -1703,6 +1779,49 @@ begin
     if rest_keys is not null then perform group_revoke(p_cursor, rest, rest_keys, null); end if;
     perform delivery_wait(p_cursor, rest, rest_keys, clock_timestamp());
   end loop;
+end $function$;
+
+CREATE OR REPLACE FUNCTION delivery_release(p_cursor bigint, p_consumers text[], p_steps bigint[], p_parts smallint[], p_error text)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  held record;
+  taken int;
+begin
+  perform from subscription_cursors c where c.id = p_cursor for no key update;
+  if not found then return 0; end if;
+  -- Queries of their own: one for both ways could use no index of either.
+  if p_steps is null then
+    select array_agg(o.step) as steps, array_agg(o.part) as parts, array_agg(o.piece) as pieces into held
+      from (
+        select d.step, d.part, d.piece from deliveries d
+        where d.cursor_id = p_cursor and d.consumer = any(p_consumers) and d.consumer > ''
+        order by d.step, d.part, d.piece limit 500
+      ) o;
+  else
+    with listed as materialized (
+      select p_cursor as cursor_id, u.* from unnest(p_steps, p_parts) u(step, part) limit 500
+    )
+    select array_agg(d.step order by d.step, d.part, d.piece) as steps, array_agg(d.part order by d.step, d.part, d.piece) as parts,
+           array_agg(d.piece order by d.step, d.part, d.piece) as pieces
+      into held
+      from listed l join deliveries d on d.step = l.step and d.cursor_id = l.cursor_id and d.part = l.part
+      where d.state = 'leased';
+  end if;
+  if held.steps is null then return 0; end if;
+  taken := delivery_take_back(p_cursor, held.steps, held.parts, held.pieces, p_error);
+  if p_steps is null then
+    update deliveries d set due = clock_timestamp()
+      where d.cursor_id = p_cursor and d.consumer = any(p_consumers) and d.consumer > '' and d.due > clock_timestamp();
+  else
+    with listed as materialized (
+      select p_cursor as cursor_id, u.* from unnest(p_steps, p_parts) u(step, part)
+    )
+    update deliveries d set due = clock_timestamp() from listed l
+      where d.step = l.step and d.cursor_id = l.cursor_id and d.part = l.part and d.state = 'leased' and d.due > clock_timestamp();
+  end if;
+  return taken;
 end $function$;
 
 CREATE OR REPLACE FUNCTION delivery_return(p_cursor bigint, p_steps bigint[], p_parts smallint[], p_consumers text[], p_firsts integer[], p_counts integer[], p_positions bigint[], p_action text, p_delay_ms bigint, p_reason text)
@@ -1870,6 +1989,51 @@ AS $function$
   select array_position(array['at-most-once', 'at-least-once', 'exactly-once'], p_delivery)
 $function$;
 
+CREATE OR REPLACE FUNCTION delivery_take_back(p_cursor bigint, p_steps bigint[], p_parts smallint[], p_pieces smallint[], p_error text)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  held record;
+  taken int := 0;
+begin
+  for held in
+    -- With the cursor in the list every batch is found by its whole key; by the parameter, all of the index would be read.
+    with listed as materialized (
+      select p_cursor as cursor_id, u.* from unnest(p_steps, p_parts, p_pieces) with ordinality u(step, part, piece, n)
+    ), named as materialized (
+      select l.*, coalesce(sum(cardinality(d.positions)) over (order by l.n rows between unbounded preceding and 1 preceding), 0) as before
+      from listed l join deliveries d on d.step = l.step and d.cursor_id = l.cursor_id and d.part = l.part and d.piece = l.piece
+    ), gone as (
+      delete from deliveries d using named n
+        where n.before < 1000 and d.step = n.step and d.cursor_id = n.cursor_id and d.part = n.part and d.piece = n.piece and d.state = 'leased'
+        returning d.step, d.part, d.piece, d.consumer, d.positions, d.keys
+    ), revoked as (
+      insert into revoked_deliveries as r (cursor_id, step, part, positions, revoked_at)
+        select p_cursor, g.step, g.part, array_agg(u.position), clock_timestamp()
+        from gone g cross join lateral unnest(g.positions) u(position) group by g.step, g.part
+        on conflict (cursor_id, step, part) do update set positions = r.positions || excluded.positions, revoked_at = excluded.revoked_at
+    ), events as (
+      select g.consumer, g.keys is not null as keyed, u.position, u.key,
+             g.keys is null or dense_rank() over (partition by u.key order by g.step, g.part, g.piece) = 1 as failed
+      from gone g cross join lateral unnest(g.positions, g.keys) u(position, key)
+    )
+    select e.consumer, count(*)::int as count,
+           array_agg(e.position order by e.position) filter (where e.failed) as positions,
+           array_agg(e.key order by e.position) filter (where e.failed and e.keyed) as keys,
+           array_agg(e.position order by e.position) filter (where not e.failed) as late,
+           array_agg(e.key order by e.position) filter (where not e.failed) as late_keys
+    from events e group by e.consumer order by e.consumer
+  loop
+    taken := taken + held.count;
+    if held.positions is not null then
+      perform delivery_fail(p_cursor, held.consumer, held.positions, held.keys, p_error, 0, false);
+    end if;
+    if held.late is not null then perform group_wait_behind(p_cursor, held.late, held.late_keys); end if;
+  end loop;
+  return taken;
+end $function$;
+
 CREATE OR REPLACE FUNCTION delivery_take_out(p_step bigint, p_cursor bigint, p_part smallint, p_piece smallint, p_positions bigint[])
  RETURNS void
  LANGUAGE plpgsql
@@ -1880,7 +2044,9 @@ begin
   select array_agg(u.position order by u.n) as positions, array_agg(u.key order by u.n) as keys, bool_or(d.keys is not null) as keyed
     into rest
     from deliveries d cross join lateral unnest(d.positions, d.keys) with ordinality u(position, key, n)
-    where d.step = p_step and d.cursor_id = p_cursor and d.part = p_part and d.piece = p_piece and u.position <> all(p_positions);
+    where d.step = p_step and d.cursor_id = p_cursor and d.part = p_part and d.piece = p_piece
+      -- A probe of a hash table for each event: with an array it is a comparison with all.
+      and u.position not in (select t.position from unnest(p_positions) t(position));
   if rest.positions is null then
     delete from deliveries d where d.step = p_step and d.cursor_id = p_cursor and d.part = p_part and d.piece = p_piece;
   else
@@ -1984,55 +2150,109 @@ AS $function$
     select from events e join streams s on s.id = e.stream_id where e.position = p_position and e."offset" >= s.first_offset)
 $function$;
 
-CREATE OR REPLACE FUNCTION group_drain(p_cursor bigint, p_slots integer)
+CREATE OR REPLACE FUNCTION group_assign(p_cursor bigint, p_owner text)
  RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  now_at constant timestamptz := clock_timestamp();
+  next_step constant bigint := cursor_step(p_cursor);
+  -- By slot.
+  owners text[];
+begin
+  select array_agg(coalesce(case when g.next_owner is null then g.owner end, '') order by g.slot) into owners
+    from group_slots g where g.cursor_id = p_cursor;
+  -- A batch whose events all go to one member only changes its owner.
+  with waiting as materialized (
+    select d.cursor_id, d.step, d.part, d.piece, d.owner, d.keys from deliveries d
+    where d.cursor_id = p_cursor and d.owner >= '' and (p_owner is null or d.owner = p_owner)
+  ), targets as materialized (
+    select w.cursor_id, w.step, w.part, w.piece, w.owner, t.members
+    from waiting w
+      cross join lateral (select array_agg(distinct owners[u.key % cardinality(owners) + 1]) as members from unnest(w.keys) u(key)) t
+    where t.members <> array[w.owner]
+  ), given as (
+    update deliveries d set owner = t.members[1] from targets t
+      where cardinality(t.members) = 1 and d.step = t.step and d.cursor_id = t.cursor_id and d.part = t.part and d.piece = t.piece
+  ), divided as (
+    delete from deliveries d using targets t
+      where cardinality(t.members) > 1 and d.step = t.step and d.cursor_id = t.cursor_id and d.part = t.part and d.piece = t.piece
+      returning d.due, d.positions, d.keys
+  ), events as (
+    -- In batches of a size that can be rewritten when a few events of one are taken.
+    select e.*, (row_number() over (partition by e.owner, e.due order by e.position) - 1) / 1000 as batch
+    from (
+      select greatest(d.due, now_at) as due, u.position, u.key, owners[u.key % cardinality(owners) + 1] as owner
+      from divided d cross join lateral unnest(d.positions, d.keys) u(position, key)
+    ) e
+  )
+  insert into deliveries (cursor_id, step, part, piece, state, due, positions, keys, owner)
+    select p_cursor, next_step, b.n % 32768, b.n / 32768, 'ready', b.due, b.positions, b.keys, b.owner
+    from (
+      select e.owner, e.due, array_agg(e.position order by e.position) as positions, array_agg(e.key order by e.position) as keys,
+             row_number() over () - 1 as n
+      from events e group by e.owner, e.due, e.batch
+    ) b;
+end $function$;
+
+CREATE OR REPLACE FUNCTION group_enter(p_cursor bigint, p_positions bigint[], p_keys bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  for i in 1 .. coalesce(cardinality(p_positions), 0) by 1000 loop
+    perform delivery_wait(p_cursor, p_positions[i : i + 999], p_keys[i : i + 999], clock_timestamp());
+  end loop;
+end $function$;
+
+CREATE OR REPLACE FUNCTION group_hand_over(p_cursor bigint, p_slots integer)
+ RETURNS boolean
  LANGUAGE plpgsql
 AS $function$
 declare
   overdue int[];
   leased int[];
   held record;
-  late record;
-  moved int[];
+  late bigint[];
+  late_keys bigint[];
+  next_piece smallint;
+  steps bigint[] := '{}';
+  parts smallint[] := '{}';
+  pieces smallint[] := '{}';
 begin
-  if not exists (select from group_slots g where g.cursor_id = p_cursor and g.next_owner is not null) then return; end if;
+  if not exists (select from group_slots g where g.cursor_id = p_cursor and g.next_owner is not null) then return false; end if;
   select array_agg(g.slot) into overdue from group_slots g
     where g.cursor_id = p_cursor and g.next_owner is not null and g.drain_deadline <= clock_timestamp();
   if overdue is not null then
     for held in
-      select d.step, d.part, d.piece, d.consumer from deliveries d
-      where d.cursor_id = p_cursor and d.consumer > '' order by d.step, d.part, d.piece for update
+      select d.* from deliveries d
+      where d.cursor_id = p_cursor and d.consumer > ''
+        and exists (select from unnest(d.keys) u(key) where (u.key % p_slots)::int = any(overdue))
+      order by d.step, d.part, d.piece limit 200 for update
     loop
-      -- What one has lost to the failure of another is not there any more.
-      select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into late
-        from deliveries d cross join lateral unnest(d.positions, d.keys) u(position, key)
-        where d.step = held.step and d.cursor_id = p_cursor and d.part = held.part and d.piece = held.piece
-          and (u.key % p_slots)::int = any(overdue);
-      continue when late.positions is null;
-      perform delivery_take_out(held.step, p_cursor, held.part, held.piece, late.positions);
-      perform delivery_revoke(p_cursor, held.step, held.part, late.positions);
-      perform delivery_fail(p_cursor, held.consumer, late.positions, late.keys, 'not settled before its slot moved', 0, false);
+      select array_agg(u.position order by u.position), array_agg(u.key order by u.position) into late, late_keys
+        from unnest(held.positions, held.keys) u(position, key) where (u.key % p_slots)::int = any(overdue);
+      next_piece := held.piece;
+      -- What of the lease is of other slots stays where it is.
+      if cardinality(late) < cardinality(held.positions) then
+        select max(d.piece) + 1 into next_piece from deliveries d
+          where d.step = held.step and d.cursor_id = p_cursor and d.part = held.part;
+        perform delivery_take_out(held.step, p_cursor, held.part, held.piece, late);
+        insert into deliveries (cursor_id, step, part, piece, state, consumer, due, positions, keys, retried)
+          values (p_cursor, held.step, held.part, next_piece, 'leased', held.consumer, held.due, late, late_keys, held.retried);
+      end if;
+      steps := steps || held.step;
+      parts := parts || held.part;
+      pieces := pieces || next_piece;
     end loop;
+    if steps <> '{}' then perform delivery_take_back(p_cursor, steps, parts, pieces, 'not settled before its slot moved'); end if;
   end if;
   leased := group_leased_slots(p_cursor, p_slots);
-  with moves as (
-    update group_slots g set owner = g.next_owner, next_owner = null, drain_deadline = null, epoch = g.epoch + 1
-      where g.cursor_id = p_cursor and g.next_owner is not null and g.slot <> all(leased)
-      returning g.slot
-  )
-  select array_agg(m.slot) into moved from moves m;
-  if moved is null then return; end if;
+  update group_slots g set owner = g.next_owner, next_owner = null, drain_deadline = null, epoch = g.epoch + 1
+    where g.cursor_id = p_cursor and g.next_owner is not null and g.slot <> all(leased);
   -- What has waited while they drained is the new owner's.
-  for held in
-    select d.step, d.part, d.piece, d.due, d.positions, d.keys from deliveries d
-    where d.cursor_id = p_cursor and d.owner = '' and d.owner >= '' order by d.step, d.part, d.piece for update
-  loop
-    select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into late
-      from unnest(held.positions, held.keys) u(position, key) where (u.key % p_slots)::int = any(moved);
-    continue when late.positions is null;
-    perform delivery_take_out(held.step, p_cursor, held.part, held.piece, late.positions);
-    perform delivery_wait(p_cursor, late.positions, late.keys, held.due);
-  end loop;
+  if found then perform group_assign(p_cursor, ''); end if;
+  return coalesce(overdue && leased, false);
 end $function$;
 
 CREATE OR REPLACE FUNCTION group_leased_slots(p_cursor bigint, p_slots integer)
@@ -2096,8 +2316,9 @@ begin
       from batch b cross join lateral unnest(b.positions, b.keys) u(position, key)
       where b.n <= batches and u.position < coalesce((select n.position from next n), 9223372036854775807)
         and p_askers[u.key % slot_count + 1] = p_asker
-        and (u.key not in (select k.key from unnest(p_blocked) k(key))
-             or u.position < (select k.position from unnest(p_blocked, p_blocked_from) k(key, position) where k.key = u.key))
+        -- Found by bisection: it is done for all that waits, as long as little of it may go.
+        and (p_blocked is null or p_blocked[width_bucket(u.key, p_blocked)] is distinct from u.key
+             or u.position < p_blocked_from[width_bucket(u.key, p_blocked)])
       order by u.position limit p_want
     )
     select array_agg(r.position), array_agg(r.key), array_agg(r.step), array_agg(r.part), array_agg(r.piece), not exists (select from next)
@@ -2116,8 +2337,6 @@ declare
   members text[];
   leased int[];
   moved int[];
-  held record;
-  taken record;
 begin
   perform from subscription_cursors c where c.id = p_cursor for no key update;
   select sub.* into s from subscriptions sub join subscription_cursors c on c.subscription_id = sub.id where c.id = p_cursor;
@@ -2163,17 +2382,7 @@ begin
   select array_agg(m.slot) into moved from moves m;
   if moved is null then return; end if;
 
-  -- What waits goes with its slot.
-  for held in
-    select d.step, d.part, d.piece, d.due, d.positions, d.keys from deliveries d
-    where d.cursor_id = p_cursor and d.owner >= '' order by d.step, d.part for update
-  loop
-    select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into taken
-      from unnest(held.positions, held.keys) u(position, key) where (u.key % s.slots)::int = any(moved);
-    continue when taken.positions is null;
-    perform delivery_take_out(held.step, p_cursor, held.part, held.piece, taken.positions);
-    perform delivery_wait(p_cursor, taken.positions, taken.keys, held.due);
-  end loop;
+  perform group_assign(p_cursor, null);
 end $function$;
 
 CREATE OR REPLACE FUNCTION group_revoke(p_cursor bigint, p_positions bigint[], p_keys bigint[], p_poisoned bigint[])
@@ -2181,39 +2390,23 @@ CREATE OR REPLACE FUNCTION group_revoke(p_cursor bigint, p_positions bigint[], p
  LANGUAGE plpgsql
 AS $function$
 declare
-  held record;
+  failed record;
   late record;
-  marked bigint[];
 begin
+  select array_agg(f.key order by f.key) as keys, array_agg(f.position order by f.key) as positions into failed
+    from (select u.key, min(u.position) as position from unnest(p_positions, p_keys) u(position, key) group by u.key) f;
+  select * into late from group_take_out(p_cursor, 'leased', failed.keys, failed.positions);
   if p_poisoned is not null then
     insert into paused_keys (cursor_id, key, position)
-      select p_cursor, u.key, min(u.position) from unnest(p_positions, p_keys) u(position, key) where u.position = any(p_poisoned)
-      group by u.key
+      select p_cursor, u.key, u.position from unnest(p_positions, p_keys) u(position, key) where u.position = any(p_poisoned)
       on conflict do nothing;
   end if;
-  for held in
-    select d.step, d.part, d.piece, d.state, d.due, d.positions, d.keys from deliveries d
-    where d.cursor_id = p_cursor and d.keys && p_keys and (d.consumer > '' or d.owner >= '')
-    order by d.step, d.part, d.piece for update
-  loop
-    select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into late
-      from unnest(held.positions, held.keys) u(position, key)
-      where case when held.state = 'leased'
-                 then u.position > (select min(f.position) from unnest(p_positions, p_keys) f(position, key) where f.key = u.key)
-                 else exists (select from paused_keys k where k.cursor_id = p_cursor and k.key = u.key) end;
-    continue when late.positions is null;
-    perform delivery_take_out(held.step, p_cursor, held.part, held.piece, late.positions);
-    if held.state = 'leased' then
-      perform delivery_revoke(p_cursor, held.step, held.part, late.positions);
-      marked := processed_settle(p_cursor, late.positions);
-      if marked <> '{}' then
-        select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into late
-          from unnest(late.positions, late.keys) u(position, key) where u.position <> all(marked);
-        continue when late.positions is null;
-      end if;
-    end if;
-    perform delivery_wait(p_cursor, late.positions, late.keys, clock_timestamp());
-  end loop;
+  if late.positions is not null then perform group_wait_behind(p_cursor, late.positions, late.keys); end if;
+  if p_poisoned is null then return; end if;
+  select array_agg(f.key order by f.key) as keys, array_agg(-1::bigint) as positions into failed
+    from (select distinct u.key from unnest(p_positions, p_keys) u(position, key) where u.position = any(p_poisoned)) f;
+  select * into late from group_take_out(p_cursor, 'ready', failed.keys, failed.positions);
+  perform group_enter(p_cursor, late.positions, late.keys);
 end $function$;
 
 CREATE OR REPLACE FUNCTION group_set_aside(p_cursor bigint, p_consumer text, p_waiting bigint)
@@ -2243,25 +2436,91 @@ begin
   return true;
 end $function$;
 
-CREATE OR REPLACE FUNCTION group_unpause(p_cursor bigint, p_key bigint)
- RETURNS void
+CREATE OR REPLACE FUNCTION group_take_out(p_cursor bigint, p_state text, p_keys bigint[], p_behind bigint[], OUT positions bigint[], OUT keys bigint[])
+ RETURNS record
  LANGUAGE plpgsql
 AS $function$
 declare
   held record;
+begin
+  -- A query for each state: one for all could use no index. Every event is looked up by bisection.
+  if p_state = 'leased' then
+    select array_agg(h.step) as steps, array_agg(h.part) as parts, array_agg(h.piece) as pieces into held
+      from (
+        select d.step, d.part, d.piece from deliveries d
+        where d.cursor_id = p_cursor and d.consumer > ''
+          and exists (select from unnest(d.positions, d.keys) u(position, key)
+                      where p_keys[width_bucket(u.key, p_keys)] = u.key and u.position > p_behind[width_bucket(u.key, p_keys)])
+        order by d.step, d.part, d.piece for update
+      ) h;
+  elsif p_state = 'ready' then
+    select array_agg(h.step) as steps, array_agg(h.part) as parts, array_agg(h.piece) as pieces into held
+      from deliveries h
+      where h.cursor_id = p_cursor and h.owner >= ''
+        and exists (select from unnest(h.keys) u(key) where p_keys[width_bucket(u.key, p_keys)] = u.key);
+  else
+    select array_agg(h.step) as steps, array_agg(h.part) as parts, array_agg(h.piece) as pieces into held
+      from deliveries h
+      where h.cursor_id = p_cursor and h.due > '-infinity' and h.due = 'infinity' and h.state = 'parked'
+        and exists (select from unnest(h.keys) u(key) where p_keys[width_bucket(u.key, p_keys)] = u.key);
+  end if;
+  if held.steps is null then return; end if;
+  -- With the cursor in the list every batch is found by its whole key; by the parameter, all of the index would be read.
+  with listed as materialized (
+    select p_cursor as cursor_id, u.* from unnest(held.steps, held.parts, held.pieces) u(step, part, piece)
+  ), events as materialized (
+    select d.cursor_id, d.step, d.part, d.piece, u.position, u.key, u.n,
+           coalesce(p_keys[width_bucket(u.key, p_keys)] = u.key and u.position > p_behind[width_bucket(u.key, p_keys)], false) as taken
+    from listed l
+      join deliveries d on d.step = l.step and d.cursor_id = l.cursor_id and d.part = l.part and d.piece = l.piece
+      cross join lateral unnest(d.positions, d.keys) with ordinality u(position, key, n)
+  ), cut as materialized (
+    select e.cursor_id, e.step, e.part, e.piece,
+           array_agg(e.position order by e.n) filter (where e.taken) as taken,
+           array_agg(e.position order by e.n) filter (where not e.taken) as rest,
+           array_agg(e.key order by e.n) filter (where not e.taken) as rest_keys
+    from events e group by 1, 2, 3, 4
+  ), emptied as (
+    delete from deliveries d using cut c
+      where d.step = c.step and d.cursor_id = c.cursor_id and d.part = c.part and d.piece = c.piece and c.rest is null
+  ), shortened as (
+    update deliveries d set positions = c.rest, keys = c.rest_keys from cut c
+      where d.step = c.step and d.cursor_id = c.cursor_id and d.part = c.part and d.piece = c.piece and c.rest is not null and c.taken is not null
+  ), revoked as (
+    insert into revoked_deliveries as r (cursor_id, step, part, positions, revoked_at)
+      select p_cursor, e.step, e.part, array_agg(e.position order by e.position), clock_timestamp()
+      from events e where e.taken and p_state = 'leased' group by e.step, e.part
+      on conflict (cursor_id, step, part) do update set positions = r.positions || excluded.positions, revoked_at = excluded.revoked_at
+  )
+  select array_agg(e.position order by e.position), array_agg(e.key order by e.position) into positions, keys
+    from events e where e.taken;
+end $function$;
+
+CREATE OR REPLACE FUNCTION group_unpause(p_cursor bigint, p_keys bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
   freed record;
 begin
-  delete from paused_keys k where k.cursor_id = p_cursor and k.key = p_key;
-  if not found then return; end if;
-  for held in
-    select d.step, d.part, d.piece, d.positions, d.keys from deliveries d
-    where d.cursor_id = p_cursor and d.state = 'parked' and p_key = any(d.keys) order by d.step, d.part for update
-  loop
-    select array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys into freed
-      from unnest(held.positions, held.keys) u(position, key) where u.key = p_key;
-    perform delivery_take_out(held.step, p_cursor, held.part, held.piece, freed.positions);
-    perform delivery_wait(p_cursor, freed.positions, freed.keys, clock_timestamp());
-  end loop;
+  if p_keys = '{}' then return; end if;
+  delete from paused_keys k where k.cursor_id = p_cursor and k.key = any(p_keys);
+  select * into freed from group_take_out(p_cursor, 'parked', p_keys, array_fill(-1::bigint, array[cardinality(p_keys)]));
+  perform group_enter(p_cursor, freed.positions, freed.keys);
+end $function$;
+
+CREATE OR REPLACE FUNCTION group_wait_behind(p_cursor bigint, p_positions bigint[], p_keys bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  marked constant bigint[] := processed_settle(p_cursor, p_positions);
+begin
+  if marked <> '{}' then
+    select array_agg(u.position order by u.position), array_agg(u.key order by u.position) into p_positions, p_keys
+      from unnest(p_positions, p_keys) u(position, key) where u.position <> all(marked);
+  end if;
+  perform group_enter(p_cursor, p_positions, p_keys);
 end $function$;
 
 CREATE OR REPLACE FUNCTION lock_acquire(p_principal text, p_key text, p_owner text, p_ttl_ms bigint, OUT acquired boolean, OUT token bigint, OUT owner text, OUT expires_at timestamp with time zone, OUT left_ms bigint)
@@ -2839,9 +3098,9 @@ begin
   read := read + more;
   with cut as (
     update deliveries d set positions = array(select u.position from unnest(d.positions) u(position) where u.position > p_upto)
-      from (select v.step, v.part, v.piece, cardinality(v.positions) as events from deliveries v
+      from (select v.cursor_id, v.step, v.part, v.piece, cardinality(v.positions) as events from deliveries v
             where v.cursor_id = p_cursor and v.positions[1] > -1 and v.positions[1] <= p_upto for update) before
-      where d.step = before.step and d.cursor_id = p_cursor and d.part = before.part and d.piece = before.piece
+      where d.step = before.step and d.cursor_id = before.cursor_id and d.part = before.part and d.piece = before.piece
       returning before.events - cardinality(d.positions) as events
   )
   select coalesce(sum(cut.events), 0) into more from cut;
@@ -2874,15 +3133,27 @@ AS $function$
 declare
   late record;
   expired bigint[];
+  now_at constant timestamptz := clock_timestamp();
 begin
   for late in
-    select c.id, c.consumer, s.on_unread_expired from subscription_cursors c join subscriptions s on s.id = c.subscription_id
-    where c.id in (select r.cursor_id from receipts r where r.due > '-infinity' and r.due <= clock_timestamp() order by r.due limit p_limit)
+    select c.id, c.consumer, s.on_unread_expired, o.receipts
+    from (
+        select u.cursor_id, array_agg(u.id) as receipts
+        from (
+          select n.id, n.cursor_id, sum(n.events) over (order by n.due, n.id) - n.events as before
+          from (
+            select r.id, r.cursor_id, r.due, cardinality(r.positions) as events from receipts r
+            where r.due > '-infinity' and r.due <= now_at order by r.due limit p_limit
+          ) n
+        ) u
+        where u.before < 2000 group by u.cursor_id
+      ) o
+      join subscription_cursors c on c.id = o.cursor_id join subscriptions s on s.id = c.subscription_id
     order by c.id for no key update of c skip locked
   loop
     with gone as (
       delete from receipts r
-        where r.cursor_id = late.id and r.positions[1] > -1 and r.due <= clock_timestamp() returning r.positions
+        where r.id = any(late.receipts) and r.cursor_id = late.id and r.due <= now_at returning r.positions
     )
     select array_agg(u.position order by u.position) into expired from gone, unnest(gone.positions) u(position);
     continue when expired is null;
@@ -2906,6 +3177,8 @@ declare
   held record;
   at bigint := p_after;
   gone bigint[];
+  removed bigint[];
+  is_rest boolean;
 begin
   dropped := 0;
   for n in 1 .. p_limit loop
@@ -2920,13 +3193,23 @@ begin
     continue when event_is_there(held.position);
     perform from subscription_cursors c where c.id = at for no key update skip locked;
     continue when not found;
+    -- Together, for each call looks at all before it; of very many some, and then the cursor comes once more.
+    removed := '{}';
+    is_rest := false;
     for held in
       select r.positions from receipts r where r.cursor_id = at and r.positions[1] > -1 order by r.positions[1]
     loop
       gone := array(select u.position from unnest(held.positions) u(position) where not event_is_there(u.position));
       exit when gone = '{}';
-      dropped := dropped + receipt_read(at, gone);
+      removed := removed || gone;
+      is_rest := cardinality(removed) >= 500;
+      exit when is_rest;
     end loop;
+    dropped := dropped + receipt_read(at, removed);
+    if is_rest then
+      reached := at - 1;
+      return;
+    end if;
   end loop;
 end $function$;
 
@@ -3347,18 +3630,17 @@ CREATE OR REPLACE FUNCTION subscription_clear(p_limit integer)
 AS $function$
 declare
   gone_id bigint;
-  removed int;
 begin
   select s.id into gone_id from subscriptions s where s.deleted_at is not null order by s.id limit 1;
   if not found then return false; end if;
-  perform subscription_lock(gone_id);
   delete from dead_letters l where l.id = any(array(
     select d.id from dead_letters d where d.subscription_id = gone_id order by d.id limit p_limit));
-  get diagnostics removed = row_count;
-  if removed < p_limit then
-    perform cursors_remove(gone_id, null);
-    delete from subscriptions s where s.id = gone_id;
-  end if;
+  if found then return true; end if;
+  delete from consumers m where m.subscription_id = gone_id and m.name = any(array(
+    select c.name from consumers c where c.subscription_id = gone_id order by c.name limit p_limit for update));
+  if found then return true; end if;
+  if cursors_clear(gone_id, 100, p_limit) then return true; end if;
+  delete from subscriptions s where s.id = gone_id;
   return true;
 end $function$;
 
@@ -3463,12 +3745,10 @@ AS $function$
 declare
   gone_id bigint;
 begin
-  select s.id into gone_id from subscriptions s where s.name = p_name and s.queue_of is null;
+  select s.id into gone_id from subscriptions s where s.name = p_name and s.queue_of is null for update;
   if not found then return false; end if;
-  perform subscription_lock(gone_id);
-  perform cursors_remove(gone_id, null);
-  delete from subscriptions s where s.id = gone_id;
-  return found;
+  perform subscription_retire(gone_id);
+  return true;
 end $function$;
 
 CREATE OR REPLACE FUNCTION subscription_lock(p_subscription bigint)
