@@ -1322,7 +1322,7 @@ begin
       select min(w.n)::int as n from unnest(p_consumers, wants) with ordinality w(consumer, want, n)
       where w.consumer = g.owner and w.want > 0
     ) o on true;
-  select coalesce(array_agg(k.key), '{}') into paused from paused_keys k where k.cursor_id = p_cursor;
+  paused := array(select distinct k.key from paused_keys k where k.cursor_id = p_cursor order by k.key);
 
   -- What waits for them, oldest first. Behind an event that is not due yet its key has to wait.
   waiters := array(
@@ -1401,7 +1401,7 @@ begin
     select count(*) into skipped from unnest(p_candidates) c where c <= old_place;
     with candidates as (
       select u.position, u.key, u.n, member_of[u.key % slot_count + 1] as member,
-             case when blocked[width_bucket(u.key, blocked)] is distinct from u.key and u.key <> all(paused)
+             case when blocked[width_bucket(u.key, blocked)] is distinct from u.key and paused[width_bucket(u.key, paused)] is distinct from u.key
                   then nullif(askers[u.key % slot_count + 1], 0) end as claimant
       from unnest(p_candidates[skipped + 1 :], p_keys[skipped + 1 :]) with ordinality u(position, key, n)
     ), ranked as (
@@ -1409,8 +1409,8 @@ begin
       from candidates c
     ), bounded as (
       -- Of paused keys any number is parked: they do not fill the room of others.
-      select r.*, not r.given and r.key <> all(paused)
-               and count(*) filter (where not r.given and r.key <> all(paused)) over (partition by r.member order by r.n) > rooms[r.member] as stops
+      select r.*, not r.given and paused[width_bucket(r.key, paused)] is distinct from r.key
+               and count(*) filter (where not r.given and paused[width_bucket(r.key, paused)] is distinct from r.key) over (partition by r.member order by r.n) > rooms[r.member] as stops
       from ranked r order by r.n
     ), filled as (
       select r.claimant, count(*) as count, max(r.n) as last from ranked r where r.given group by r.claimant
@@ -2075,12 +2075,12 @@ begin
       cross join lateral generate_series(0, s.slots - 1) n(slot)
       left join group_slots g on g.cursor_id = p_cursor and g.slot = n.slot
     where c.id = p_cursor;
-  paused := array(select k.key from paused_keys k where k.cursor_id = p_cursor);
+  paused := array(select distinct k.key from paused_keys k where k.cursor_id = p_cursor order by k.key);
   insert into deliveries (cursor_id, step, part, state, due, positions, keys, owner)
     select p_cursor, next_step, row_number() over () - 1, case when w.owner is null then 'parked' else 'ready' end,
            case when w.owner is null then 'infinity' else p_due end, w.positions, w.keys, w.owner
     from (
-      select case when u.key <> all(paused) then owners[u.key % cardinality(owners) + 1] end as owner,
+      select case when paused[width_bucket(u.key, paused)] is distinct from u.key then owners[u.key % cardinality(owners) + 1] end as owner,
              array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys
       from unnest(p_positions, p_keys) u(position, key)
       group by 1

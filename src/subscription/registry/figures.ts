@@ -40,7 +40,7 @@ export async function readFigures(pool: Pool, limit: number, timeoutMs: number):
       return transaction<Row[]>`
         select s.name, coalesce(c.in_flight, 0) as in_flight, coalesce(c.waiting, 0) as waiting, coalesce(c.parked, 0) as parked,
           (select count(*) from (
-            select from subscription_cursors k join paused_keys p on p.cursor_id = k.id where k.subscription_id = s.id limit ${lettersCounted}) p
+            select distinct p.cursor_id, p.key from subscription_cursors k join paused_keys p on p.cursor_id = k.id where k.subscription_id = s.id limit ${lettersCounted}) p
           ) as paused_keys,
           (select count(*) from (select from dead_letters l where l.subscription_id = s.id limit ${lettersCounted}) l) as dead_letters,
           (select count(*) from consumers m where m.subscription_id = s.id) as consumers,

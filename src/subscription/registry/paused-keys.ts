@@ -39,11 +39,12 @@ export async function readPausedKeys(sql: Sql, subscriptions: readonly number[])
   if (subscriptions.length === 0) return found;
   // The ledger knows hashes of keys only: the letters say which they are.
   const rows = await sql<Row[]>`
-    select c.subscription_id, (select count(*) from paused_keys n where n.cursor_id = c.id) as count,
+    select c.subscription_id, (select count(distinct n.key) from paused_keys n where n.cursor_id = c.id) as count,
       l.partition_key as key, k.position, l.id as letter, k.since
     from subscription_cursors c
       cross join lateral (
-        select p.position, p.since from paused_keys p where p.cursor_id = c.id order by p.position
+        select min(p.position) as position, min(p.since) as since from paused_keys p where p.cursor_id = c.id
+        group by p.key order by 1
         limit ${subscriptions.length === 1 ? keysOfOne : keysOfEach}
       ) k
       left join dead_letters l on l.cursor_id = c.id and l.position = k.position
