@@ -2,10 +2,7 @@
 import { isPerConsumer } from "../subscribed.ts";
 import { type CursorJournal, type Handout, nameOf } from "./handouts.ts";
 import { endOf } from "./holders.ts";
-import { type LedgerContext, slackMs } from "./ledger-context.ts";
-
-/** What an abandoned claim had in hand is put back within this time, and comes as if for the first time. */
-const puttingBackMs = 10_000;
+import { type LedgerContext, puttingBackMs, slackMs } from "./ledger-context.ts";
 
 /** What is handed out is the event as it is stored, of the subscription's stream and types. */
 export function handedOutAsStored(context: LedgerContext): string[] {
@@ -41,7 +38,7 @@ export function firstDeliveriesAscend(context: LedgerContext): string[] {
       const unseen = context.journals.unseen(declared.subscription, isPerConsumer(declared) ? cursor : null);
       const putBack =
         unseen.some((time) => time.from <= to && time.to + puttingBackMs >= from) ||
-        context.journals.givenUp(declared.subscription).some((at) => at <= to && at + puttingBackMs >= from);
+        context.journals.givenUp(declared.subscription, null).some((at) => at <= to && at + puttingBackMs >= from);
       if (
         !putBack &&
         !context.isForgotten(highest) &&

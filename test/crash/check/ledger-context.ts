@@ -36,6 +36,8 @@ export type LedgerContext = {
 
 /** Deadlines are told in milliseconds, and clocks are read a moment earlier or later. */
 export const slackMs = 3;
+/** What an abandoned claim had in hand is put back within this time, and comes as if for the first time. */
+export const puttingBackMs = 10_000;
 
 const nothing: readonly Handout[] = [];
 
