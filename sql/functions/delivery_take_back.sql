@@ -26,7 +26,7 @@ begin
         on conflict (cursor_id, step, part) do update set positions = r.positions || excluded.positions, revoked_at = excluded.revoked_at
     ), events as (
       select g.consumer, g.keys is not null as keyed, u.position, u.key,
-             g.keys is null or dense_rank() over (partition by u.key order by g.step, g.part, g.piece) = 1 as failed
+             g.keys is null or dense_rank() over (partition by u.key order by g.step, g.part) = 1 as failed
       from gone g cross join lateral unnest(g.positions, g.keys) u(position, key)
     )
     select e.consumer, count(*)::int as count,

@@ -111,6 +111,21 @@ test("of the leases of one key that are overdue together the first has failed, t
   });
 });
 
+test("of a lease that was extended in part all pieces that are overdue have failed", async () => {
+  const { cursor } = await create("extended-in-part", { mode: "consumer-group" });
+  await unseen(async (tx) => {
+    await overdue(tx, cursor, { leases: 1, size: 3, keys: 1 });
+    await tx`update deliveries set positions = positions[2:], keys = keys[2:] where cursor_id = ${cursor}`;
+    await tx`
+      insert into deliveries (cursor_id, step, part, piece, state, consumer, due, positions, keys)
+        select cursor_id, step, part, 1, state, consumer, due, array[positions[1] - 1], keys[1:1] from deliveries where cursor_id = ${cursor}`;
+    expect(await look(tx, cursor, true)).toBe(false);
+    const failed = await tx`select attempts from delivery_failures where cursor_id = ${cursor}`;
+    expect(failed.map((row) => row.attempts)).toEqual([1, 1, 1]);
+    expect([await countOf(tx, cursor, "leased"), await countOf(tx, cursor, "ready")]).toEqual([0, 3]);
+  });
+});
+
 test("what an expiry in a group takes back does not depend on what waits for its members", async () => {
   const { cursor, id } = await create("much-waits", { mode: "consumer-group", slots: 1 });
   await unseen(async (tx) => {
