@@ -77,15 +77,6 @@ export function unanswered(at: number, until: number, consumer = "a"): Entry[] {
   ];
 }
 
-/** A claim that is answered with nothing. */
-export function inVain(at: number, until: number, consumer = "a"): Entry[] {
-  const claim = op++;
-  return [
-    { kind: "claiming", op: claim, at, subscription: "sub", consumer },
-    { kind: "claimed", op: claim, at: until, status: 200, reason: null, deliveries: [] },
-  ];
-}
-
 /** What is handed out by an event stream, which ends at a time. */
 export function fed(positions: number | number[], at: number, endsAt: number, given: HandedOut = {}): Entry[] {
   const { consumer = "a", ...delivered } = given;

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Entry } from "../crash/history.ts";
 import type { LedgerSnapshot } from "../crash/ledger-snapshot.ts";
-import { dead, handed, inVain, job, settled, subscribed, unanswered, violationsOf } from "./doctored-ledger.ts";
+import { dead, handed, job, settled, subscribed, unanswered, violationsOf } from "./doctored-ledger.ts";
 
 const group = subscribed({ mode: "consumer-group" });
 const pausing = subscribed({ mode: "consumer-group", onFailure: "pause" });
@@ -33,24 +33,6 @@ describe("events of a key", () => {
     expectOne(check(history), "though position 0 of its key was open");
     expect(check([...unanswered(50, 80), ...history])).toEqual([]);
     expectOne(check([...unanswered(50, 80, "c"), ...history]), "though position 0 of its key was open");
-  });
-  test("that come before an earlier one was told to anybody are found, unless their member gave up with it in hand", () => {
-    const history = [
-      ...handed(1, 100),
-      ...handed([0], 200),
-      ...handed(1, 200.1),
-      ...settled(["0@200", "1@200.1"], 250),
-    ];
-    expectOne(check(history), "though position 0 of its key was open");
-    expect(check([...inVain(50, 80), ...history])).toEqual([]);
-    expectOne(check([...inVain(50, 80, "c"), ...history]), "though position 0 of its key was open");
-    const told = [
-      ...inVain(50, 80),
-      ...handed(0, 90),
-      ...settled("0@90", 95, { action: "requeue", delayMs: 0 }),
-      ...history,
-    ];
-    expectOne(check(told), "though position 0 of its key was open");
   });
   test("that come though an earlier one was given back are found", () => {
     const back = [...handed(0, 100), ...settled("0@100", 150, { action: "requeue" })];

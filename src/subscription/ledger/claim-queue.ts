@@ -22,7 +22,18 @@ export type Waiting = Claim & {
   inVain: number;
   /** As of its last call: what the subscription promises may change while it waits. */
   leased: boolean;
+  /** It is part of a call that is under way. */
+  isInCall: boolean;
+  /** Its time is over: it is answered when that call is. */
+  isOver: boolean;
 };
+
+/**
+ * Gives up. True when the claim has left the queue; false when a call is under way that may hand something out to it, and it is
+ * not to leave `atOnce`: it will be answered behind that, for a consumer that is told nothing could be given a later event of
+ * a key before an earlier one.
+ */
+export type GiveUp = (atOnce: boolean) => boolean;
 
 /**
  * Calls that hand out something to others, but nothing to a claim that cannot wait: then there is nothing for it now. In a
@@ -43,12 +54,22 @@ export function createClaimQueue() {
     claims = claims.filter((claim) => !gone.includes(claim));
   }
 
+  function leave(claim: Waiting, atOnce: boolean): boolean {
+    if (claim.isInCall && !atOnce) {
+      claim.impatient = true;
+      claim.isOver = true;
+      return false;
+    }
+    remove([claim]);
+    return true;
+  }
+
   return {
-    /** Takes its place behind all others; returns the way to give up. */
-    push(claim: Claim): () => void {
-      const waiting: Waiting = { ...claim, asked: 0, inVain: 0, leased: true };
+    /** Takes its place behind all others. */
+    push(claim: Claim): GiveUp {
+      const waiting: Waiting = { ...claim, asked: 0, inVain: 0, leased: true, isInCall: false, isOver: false };
       claims.push(waiting);
-      return () => remove([waiting]);
+      return (atOnce) => leave(waiting, atOnce);
     },
     count: () => claims.length,
     /** Events that all of them want. */
@@ -60,8 +81,18 @@ export function createClaimQueue() {
     ask(most: number): Waiting[] {
       if (claims.every((claim) => claim.asked === pass)) pass++;
       const asking = claims.slice(0, most);
-      for (const claim of asking) claim.asked = pass;
+      for (const claim of asking) {
+        claim.asked = pass;
+        claim.isInCall = true;
+      }
       return asking;
+    },
+    /** The call is answered, and what it gave is handed out. */
+    returned(): void {
+      for (const claim of claims) claim.isInCall = false;
+      const over = claims.filter((claim) => claim.isOver);
+      remove(over);
+      for (const claim of over) claim.resolve(empty);
     },
     /** All have been asked: whatever comes next is for all of them. */
     passed: () => void pass++,
@@ -70,8 +101,12 @@ export function createClaimQueue() {
       remove([claim]);
       claim.resolve(handout);
     },
-    answerAll(handout: Handout = empty): void {
+    answerAll(handout: Handout): void {
       for (const claim of claims.splice(0)) claim.resolve(handout);
+    },
+    /** Answers all with nothing, or has them answered behind the call under way. */
+    dismiss(): void {
+      for (const claim of [...claims]) if (leave(claim, false)) claim.resolve(empty);
     },
     answerImpatient(handout: Handout): void {
       const answered = claims.filter((claim) => claim.impatient);

@@ -7,7 +7,7 @@ import { isOutage } from "../../storage/pg-errors.ts";
 import type { Removals } from "../../stream/event.ts";
 import { type Subscription, selectionOf } from "../registry/subscription.ts";
 import type { CandidateReader, Candidates } from "./candidates.ts";
-import { type Claim, createClaimQueue, type Waiting } from "./claim-queue.ts";
+import { type Claim, createClaimQueue, type GiveUp, type Waiting } from "./claim-queue.ts";
 import type { ClaimCall, ClaimOutcome } from "./delivery-claim.ts";
 import { createEnding } from "./ending.ts";
 import type { Endings } from "./endings.ts";
@@ -105,7 +105,9 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
       while (again && queue.count() > 0 && !abort.signal.aborted) {
         again = false;
         const before = queue.count();
-        if (!(await round())) continue;
+        const isMore = await round();
+        queue.returned();
+        if (!isMore) continue;
         again = true;
         const served = before - queue.count();
         // Those who were served come back about now, and travel together if the next call waits for them.
@@ -119,6 +121,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
         looks.soon();
         schedule(retryMs);
       } else if (!abort.signal.aborted) queue.fail(error);
+      queue.returned();
     }
     running = false;
     if (again) wake();
@@ -315,7 +318,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     cursor,
     subscription: () => subscription,
     /** Takes its place in the queue; returns the way to give up. */
-    push(claim: Claim): () => void {
+    push(claim: Claim): GiveUp {
       usedAt = performance.now();
       const giveUp = queue.push(claim);
       asked = true;
@@ -345,7 +348,7 @@ export function createDesk(options: DeskOptions, configured: Subscription) {
     isWaiting: () => queue.count() > 0,
     waiting: queue.count,
     /** Answers everyone who waits with nothing. */
-    dismiss: () => queue.answerAll(),
+    dismiss: queue.dismiss,
     idleMs: () => (queue.count() > 0 || running ? 0 : performance.now() - usedAt),
     aheadBytes: ahead.aheadBytes,
     passedBytes: ahead.passedBytes,

@@ -289,12 +289,13 @@ export function createLedger(options: LedgerOptions): Ledger {
             reject(error);
           },
         });
-        const leave = () => {
+        const end = (atOnce: boolean) => {
+          if (!giveUp(atOnce)) return;
           settle();
-          giveUp();
           resolve({ deliveries: [], leases: [] });
         };
-        if (waitMs > 0 && Number.isFinite(waitMs)) timer = setTimeout(leave, waitMs);
+        const leave = () => end(true);
+        if (waitMs > 0 && Number.isFinite(waitMs)) timer = setTimeout(() => end(false), waitMs);
         signal.addEventListener("abort", leave, { once: true });
       });
     },

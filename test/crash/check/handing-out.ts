@@ -36,9 +36,7 @@ export function firstDeliveriesAscend(context: LedgerContext): string[] {
       if (handout.claimedAt <= highest.claimedAt + slackMs) continue;
       const [from, to] = [highest.claimedAt, handout.claimedAt];
       const unseen = context.journals.unseen(declared.subscription, isPerConsumer(declared) ? cursor : null);
-      const putBack =
-        unseen.some((time) => time.from <= to && time.to + puttingBackMs >= from) ||
-        context.journals.givenUp(declared.subscription, null).some((at) => at <= to && at + puttingBackMs >= from);
+      const putBack = unseen.some((time) => time.from <= to && time.to + puttingBackMs >= from);
       if (
         !putBack &&
         !context.isForgotten(highest) &&

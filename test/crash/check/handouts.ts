@@ -49,8 +49,6 @@ export type Journals = {
   unseen: (subscription: string, consumer: string | null) => Span[];
   /** The consumer was heard of at some moment of each, in the order of their ends. */
   signsOfLife: (subscription: string, consumer: string) => Span[];
-  /** When a claim under this subscription was answered with nothing: it had given up waiting, perhaps with something in hand. */
-  givenUp: (subscription: string, consumer: string | null) => number[];
   /** When the consumer was removed, or may have been. */
   removals: (subscription: string, consumer: string) => Span[];
   /** Attempts to settle tokens that nobody was given. */
@@ -71,7 +69,6 @@ export function journalsOf(history: readonly Entry[]): Journals {
   const all: Handout[] = [];
   const unseen = new Map<string, Span[]>();
   const signs = new Map<string, Span[]>();
-  const givenUp = new Map<string, number[]>();
   const removals = new Map<string, Span[]>();
   const feedEnds = new Map<number, number>();
   const push = <T>(map: Map<string, T[]>, key: string, value: T) => {
@@ -120,9 +117,6 @@ export function journalsOf(history: readonly Entry[]): Journals {
     } else if (entry.kind === "claimed") {
       if (entry.status === 200) take(entry.op, entry.at, entry.deliveries);
       else lose(entry.op, entry.at);
-      const by = asked.get(entry.op);
-      if (entry.deliveries.length === 0 && by !== undefined)
-        for (const whose of [by.consumer, ""]) push(givenUp, keyOf(by.subscription, whose), entry.at);
     } else if (entry.kind === "operated") {
       if (entry.action !== "remove-consumer" || entry.status === 404) continue;
       // One whose answer is lost may be carried out later.
@@ -155,7 +149,6 @@ export function journalsOf(history: readonly Entry[]): Journals {
     unseen: (subscription, consumer) => unseen.get(keyOf(subscription, consumer ?? "")) ?? [],
     signsOfLife: (subscription, consumer) => signs.get(keyOf(subscription, consumer)) ?? [],
     removals: (subscription, consumer) => removals.get(keyOf(subscription, consumer)) ?? [],
-    givenUp: (subscription, consumer) => givenUp.get(keyOf(subscription, consumer ?? "")) ?? [],
     strangers,
   };
 }

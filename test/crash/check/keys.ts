@@ -2,7 +2,7 @@
 import type { SubscriptionDeclared } from "../consumer-history.ts";
 import type { JobEvent } from "../ledger-snapshot.ts";
 import { type Handout, nameOf, wasValid } from "./handouts.ts";
-import { type LedgerContext, puttingBackMs, slackMs } from "./ledger-context.ts";
+import { type LedgerContext, slackMs } from "./ledger-context.ts";
 
 /** An overdue event is its holder's until somebody looks. */
 const overdueMs = 4_000;
@@ -68,10 +68,6 @@ function isWith(
 ): boolean {
   const unseen = context.journals.unseen(declared.subscription, consumer);
   if (unseen.some(({ from, to }) => from <= claimedAt && claimedAt <= to)) return true;
-  // It may have held it without having been told, when it gave up waiting: then it comes back, and this one behind it.
-  const givenUp = context.journals.givenUp(declared.subscription, consumer);
-  const isUntold = earlier.every((handout) => handout.claimedAt > claimedAt);
-  if (isUntold && givenUp.some((at) => at <= claimedAt && at + puttingBackMs >= claimedAt)) return true;
   const last = earlier.findLast((handout) => handout.claimedAt <= claimedAt + slackMs);
   if (last === undefined || last.consumer !== consumer) return false;
   const returned = last.settlements.some(
