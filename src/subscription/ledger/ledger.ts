@@ -1,6 +1,8 @@
 // The ledger of this process: one desk for each cursor at which somebody waits, and the way to settle what they got.
 import { shuttingDown } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
+
+import { StalledConnection } from "../../storage/pg-errors.ts";
 import type { Pool } from "../../storage/pool.ts";
 import { runAgain } from "../../storage/retry.ts";
 import { removalsOf } from "../../stream/event.ts";
@@ -88,6 +90,8 @@ export type LedgerOptions = {
 };
 
 const idleDeskMs = 10_000;
+/** How late a claim may be answered whose time is over while the database is asked for it, in milliseconds. */
+const lateMs = 1_000;
 /** Bytes of events that all desks may have read ahead. */
 const maxAheadBytes = 64_000_000;
 /** Bytes that the desk of a group keeps of what its cursor has passed, and that all of them keep for longer than a moment. */
@@ -289,13 +293,22 @@ export function createLedger(options: LedgerOptions): Ledger {
             reject(error);
           },
         });
-        const end = (atOnce: boolean) => {
-          if (!giveUp(atOnce)) return;
+        const leave = () => {
+          giveUp(true);
           settle();
           resolve({ deliveries: [], leases: [] });
         };
-        const leave = () => end(true);
-        if (waitMs > 0 && Number.isFinite(waitMs)) timer = setTimeout(() => end(false), waitMs);
+        /** Behind a call that takes too long nobody knows whether there is something. */
+        const tooLate = () => {
+          giveUp(true);
+          settle();
+          reject(new StalledConnection("the database has not answered in time"));
+        };
+        const end = () => {
+          if (giveUp(false)) leave();
+          else timer = setTimeout(tooLate, lateMs);
+        };
+        if (waitMs > 0 && Number.isFinite(waitMs)) timer = setTimeout(end, waitMs);
         signal.addEventListener("abort", leave, { once: true });
       });
     },
