@@ -588,7 +588,10 @@ begin
   -- It has connected anew since, here or elsewhere.
   if not found then return null; end if;
   select k.id into shared from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = '' for no key update;
-  if exists (select from deliveries d where d.cursor_id = shared and d.consumer = p_name and d.consumer > '') then return null; end if;
+  -- What is overdue is not its own any more: of very much that it held, the rest is taken back by and by.
+  if exists (
+    select from deliveries d
+    where d.cursor_id = shared and d.consumer = p_name and d.consumer > '' and d.due > clock_timestamp()) then return null; end if;
   delete from consumers c where c.subscription_id = p_subscription and c.name = p_name;
   raise notice using errcode = 'SL003', message = 'a member left', detail = 1;
   if shared is not null then perform group_rebalance(shared); end if;
@@ -986,6 +989,9 @@ begin
   delete from replayed_letters n where n.ctid = any(array(select o.ctid from replayed_letters o where o.cursor_id = any(ids) limit p_limit));
   get diagnostics removed = row_count;
   if removed = p_limit then return true; end if;
+  -- An acknowledgement may have taken some of those that were listed: then there are more.
+  if exists (select from deliveries d where d.cursor_id = any(ids) and d.due > '-infinity')
+     or exists (select from receipts r where r.cursor_id = any(ids) and r.positions[1] > -1) then return true; end if;
   delete from subscription_cursors c where c.id = any(ids);
   return cardinality(ids) = p_cursors;
 end $function$;
@@ -1263,6 +1269,8 @@ AS $function$
 declare
   old_place bigint;
   is_rest boolean;
+  -- How many slots have moved.
+  drained int;
   slot_count int;
   wants int[];
   -- By slot: who asks for what is in it, 0 where nobody does. Found by index, not by a join, for which every event would
@@ -1273,6 +1281,8 @@ declare
   members text[];
   -- How many may still come to wait for each member; null: for each as many as there are candidates.
   rooms int[];
+  -- And for slots that drain.
+  drain_room int;
   -- What has waited and is taken now.
   waiters int[];
   waiter int;
@@ -1295,10 +1305,16 @@ begin
     from subscription_cursors c join subscriptions sub on sub.id = c.subscription_id where c.id = p_cursor;
   if not found then status := 'gone'; end if;
   if status <> 'ok' then return; end if;
-  is_rest := group_hand_over(p_cursor, slot_count) or is_rest;
+  drained := (select count(*) from group_slots g where g.cursor_id = p_cursor and g.next_owner is not null);
+  if drained > 0 then
+    is_rest := group_hand_over(p_cursor, slot_count) or is_rest;
+    drained := drained - (select count(*) from group_slots g where g.cursor_id = p_cursor and g.next_owner is not null);
+    -- What has waited for these slots, or was taken back, is due now.
+    now_at := clock_timestamp();
+  end if;
   select n.step, n.place into step, place from cursor_next(p_cursor, now_at) n;
   old_place := place;
-  others := false;
+  others := drained > 0;
   added := 0;
 
   -- The claims of one member count as one: the first of them gets what there is.
@@ -1380,7 +1396,7 @@ begin
     select array_agg(o.owner), array_agg(o.count) into owners, waiting
       from (
         select d.owner, sum(cardinality(d.positions))::int as count from deliveries d
-        where d.cursor_id = p_cursor and d.owner > '' group by d.owner
+        where d.cursor_id = p_cursor and d.owner >= '' group by d.owner
       ) o;
     owners := coalesce(owners, '{}');
     waiting := coalesce(waiting, '{}');
@@ -1393,6 +1409,7 @@ begin
      < cardinality(p_candidates) then
     select array_agg(p_window / cardinality(members) - coalesce(w.count, 0) - p_added order by m.n) into rooms
       from unnest(members) with ordinality m(name, n) left join unnest(p_owners, p_waiting) w(owner, count) on w.owner = m.name;
+    drain_room := p_window - coalesce((select w.count from unnest(p_owners, p_waiting) w(owner, count) where w.owner = ''), 0) - p_added;
   end if;
 
   select null::int as n, null::int as stopped_by, null::int[] as claimants, null::bigint[] as positions, null::bigint[] as keys,
@@ -1410,7 +1427,8 @@ begin
     ), bounded as (
       -- Of paused keys any number is parked: they do not fill the room of others.
       select r.*, not r.given and paused[width_bucket(r.key, paused)] is distinct from r.key
-               and count(*) filter (where not r.given and paused[width_bucket(r.key, paused)] is distinct from r.key) over (partition by r.member order by r.n) > rooms[r.member] as stops
+               and count(*) filter (where not r.given and paused[width_bucket(r.key, paused)] is distinct from r.key) over (partition by r.member order by r.n)
+                   > case when r.member = 0 then drain_room else rooms[r.member] end as stops
       from ranked r order by r.n
     ), filled as (
       select r.claimant, count(*) as count, max(r.n) as last from ranked r where r.given group by r.claimant
@@ -1480,9 +1498,9 @@ begin
     others := true;
     added := cardinality(fresh.waits);
   end if;
-  if fresh.stopped_by is not null then
+  if fresh.stopped_by > 0 then
     stopped_by := members[fresh.stopped_by];
-    select coalesce(array_agg(l.key), '{}'), array_agg(l.position) into blocked, blocked_from
+    select coalesce(array_agg(l.key order by l.key), '{}'), array_agg(l.position order by l.key) into blocked, blocked_from
       from (
         select u.key, min(u.position) as position
         from deliveries d cross join lateral unnest(d.keys, d.positions) u(key, position)
@@ -1800,14 +1818,16 @@ begin
         order by d.step, d.part, d.piece limit 500
       ) o;
   else
+    -- Many of them may be settled.
     with listed as materialized (
-      select p_cursor as cursor_id, u.* from unnest(p_steps, p_parts) u(step, part) limit 500
+      select p_cursor as cursor_id, u.* from unnest(p_steps, p_parts) u(step, part)
     )
-    select array_agg(d.step order by d.step, d.part, d.piece) as steps, array_agg(d.part order by d.step, d.part, d.piece) as parts,
-           array_agg(d.piece order by d.step, d.part, d.piece) as pieces
-      into held
-      from listed l join deliveries d on d.step = l.step and d.cursor_id = l.cursor_id and d.part = l.part
-      where d.state = 'leased';
+    select array_agg(o.step) as steps, array_agg(o.part) as parts, array_agg(o.piece) as pieces into held
+      from (
+        select d.step, d.part, d.piece
+        from listed l join deliveries d on d.step = l.step and d.cursor_id = l.cursor_id and d.part = l.part
+        where d.state = 'leased' order by d.step, d.part, d.piece limit 500
+      ) o;
   end if;
   if held.steps is null then return 0; end if;
   taken := delivery_take_back(p_cursor, held.steps, held.parts, held.pieces, p_error);
@@ -2080,10 +2100,13 @@ begin
     select p_cursor, next_step, row_number() over () - 1, case when w.owner is null then 'parked' else 'ready' end,
            case when w.owner is null then 'infinity' else p_due end, w.positions, w.keys, w.owner
     from (
-      select case when paused[width_bucket(u.key, paused)] is distinct from u.key then owners[u.key % cardinality(owners) + 1] end as owner,
-             array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys
+      select e.owner, array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys
       from unnest(p_positions, p_keys) u(position, key)
-      group by 1
+        cross join lateral (
+          select case when paused[width_bucket(u.key, paused)] is distinct from u.key then owners[u.key % cardinality(owners) + 1] end as owner
+        ) e
+      -- Of a slot that drains apart, so that its batches need not be divided when it moves.
+      group by e.owner, case when e.owner = '' then u.key % cardinality(owners) end
     ) w;
 end $function$;
 
@@ -2155,7 +2178,6 @@ CREATE OR REPLACE FUNCTION group_assign(p_cursor bigint, p_owner text)
  LANGUAGE plpgsql
 AS $function$
 declare
-  now_at constant timestamptz := clock_timestamp();
   next_step constant bigint := cursor_step(p_cursor);
   -- By slot.
   owners text[];
@@ -2180,9 +2202,11 @@ begin
       returning d.due, d.positions, d.keys
   ), events as (
     -- In batches of a size that can be rewritten when a few events of one are taken.
-    select e.*, (row_number() over (partition by e.owner, e.due order by e.position) - 1) / 1000 as batch
+    select e.*, (row_number() over (partition by e.owner, e.slot, e.due order by e.position) - 1) / 1000 as batch
     from (
-      select greatest(d.due, now_at) as due, u.position, u.key, owners[u.key % cardinality(owners) + 1] as owner
+      select d.due, u.position, u.key, owners[u.key % cardinality(owners) + 1] as owner,
+             -- Of a slot that drains apart, so that its batches need not be divided when it moves.
+             case when owners[u.key % cardinality(owners) + 1] = '' then u.key % cardinality(owners) end as slot
       from divided d cross join lateral unnest(d.positions, d.keys) u(position, key)
     ) e
   )
@@ -2191,7 +2215,7 @@ begin
     from (
       select e.owner, e.due, array_agg(e.position order by e.position) as positions, array_agg(e.key order by e.position) as keys,
              row_number() over () - 1 as n
-      from events e group by e.owner, e.due, e.batch
+      from events e group by e.owner, e.slot, e.due, e.batch
     ) b;
 end $function$;
 
@@ -2282,7 +2306,7 @@ begin
       left join group_slots g on g.cursor_id = p_cursor and g.slot = n.slot
     where c.id = p_cursor;
   if askers is null then return false; end if;
-  select array_agg(l.key), array_agg(l.position) into blocked, blocked_from
+  select array_agg(l.key order by l.key), array_agg(l.position order by l.key) into blocked, blocked_from
     from (
       select u.key, min(u.position) as position
       from deliveries d cross join lateral unnest(d.keys, d.positions) u(key, position)

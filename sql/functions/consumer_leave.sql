@@ -11,7 +11,10 @@ begin
   -- It has connected anew since, here or elsewhere.
   if not found then return null; end if;
   select k.id into shared from subscription_cursors k where k.subscription_id = p_subscription and k.consumer = '' for no key update;
-  if exists (select from deliveries d where d.cursor_id = shared and d.consumer = p_name and d.consumer > '') then return null; end if;
+  -- What is overdue is not its own any more: of very much that it held, the rest is taken back by and by.
+  if exists (
+    select from deliveries d
+    where d.cursor_id = shared and d.consumer = p_name and d.consumer > '' and d.due > clock_timestamp()) then return null; end if;
   delete from consumers c where c.subscription_id = p_subscription and c.name = p_name;
   raise notice using errcode = 'SL003', message = 'a member left', detail = 1;
   if shared is not null then perform group_rebalance(shared); end if;

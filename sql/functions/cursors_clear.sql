@@ -38,6 +38,9 @@ begin
   delete from replayed_letters n where n.ctid = any(array(select o.ctid from replayed_letters o where o.cursor_id = any(ids) limit p_limit));
   get diagnostics removed = row_count;
   if removed = p_limit then return true; end if;
+  -- An acknowledgement may have taken some of those that were listed: then there are more.
+  if exists (select from deliveries d where d.cursor_id = any(ids) and d.due > '-infinity')
+     or exists (select from receipts r where r.cursor_id = any(ids) and r.positions[1] > -1) then return true; end if;
   delete from subscription_cursors c where c.id = any(ids);
   return cardinality(ids) = p_cursors;
 end $$;

@@ -21,6 +21,8 @@ language plpgsql as $$
 declare
   old_place bigint;
   is_rest boolean;
+  -- How many slots have moved.
+  drained int;
   slot_count int;
   wants int[];
   -- By slot: who asks for what is in it, 0 where nobody does. Found by index, not by a join, for which every event would
@@ -31,6 +33,8 @@ declare
   members text[];
   -- How many may still come to wait for each member; null: for each as many as there are candidates.
   rooms int[];
+  -- And for slots that drain.
+  drain_room int;
   -- What has waited and is taken now.
   waiters int[];
   waiter int;
@@ -53,10 +57,16 @@ begin
     from subscription_cursors c join subscriptions sub on sub.id = c.subscription_id where c.id = p_cursor;
   if not found then status := 'gone'; end if;
   if status <> 'ok' then return; end if;
-  is_rest := group_hand_over(p_cursor, slot_count) or is_rest;
+  drained := (select count(*) from group_slots g where g.cursor_id = p_cursor and g.next_owner is not null);
+  if drained > 0 then
+    is_rest := group_hand_over(p_cursor, slot_count) or is_rest;
+    drained := drained - (select count(*) from group_slots g where g.cursor_id = p_cursor and g.next_owner is not null);
+    -- What has waited for these slots, or was taken back, is due now.
+    now_at := clock_timestamp();
+  end if;
   select n.step, n.place into step, place from cursor_next(p_cursor, now_at) n;
   old_place := place;
-  others := false;
+  others := drained > 0;
   added := 0;
 
   -- The claims of one member count as one: the first of them gets what there is.
@@ -138,7 +148,7 @@ begin
     select array_agg(o.owner), array_agg(o.count) into owners, waiting
       from (
         select d.owner, sum(cardinality(d.positions))::int as count from deliveries d
-        where d.cursor_id = p_cursor and d.owner > '' group by d.owner
+        where d.cursor_id = p_cursor and d.owner >= '' group by d.owner
       ) o;
     owners := coalesce(owners, '{}');
     waiting := coalesce(waiting, '{}');
@@ -151,6 +161,7 @@ begin
      < cardinality(p_candidates) then
     select array_agg(p_window / cardinality(members) - coalesce(w.count, 0) - p_added order by m.n) into rooms
       from unnest(members) with ordinality m(name, n) left join unnest(p_owners, p_waiting) w(owner, count) on w.owner = m.name;
+    drain_room := p_window - coalesce((select w.count from unnest(p_owners, p_waiting) w(owner, count) where w.owner = ''), 0) - p_added;
   end if;
 
   select null::int as n, null::int as stopped_by, null::int[] as claimants, null::bigint[] as positions, null::bigint[] as keys,
@@ -168,7 +179,8 @@ begin
     ), bounded as (
       -- Of paused keys any number is parked: they do not fill the room of others.
       select r.*, not r.given and paused[width_bucket(r.key, paused)] is distinct from r.key
-               and count(*) filter (where not r.given and paused[width_bucket(r.key, paused)] is distinct from r.key) over (partition by r.member order by r.n) > rooms[r.member] as stops
+               and count(*) filter (where not r.given and paused[width_bucket(r.key, paused)] is distinct from r.key) over (partition by r.member order by r.n)
+                   > case when r.member = 0 then drain_room else rooms[r.member] end as stops
       from ranked r order by r.n
     ), filled as (
       select r.claimant, count(*) as count, max(r.n) as last from ranked r where r.given group by r.claimant
@@ -238,9 +250,9 @@ begin
     others := true;
     added := cardinality(fresh.waits);
   end if;
-  if fresh.stopped_by is not null then
+  if fresh.stopped_by > 0 then
     stopped_by := members[fresh.stopped_by];
-    select coalesce(array_agg(l.key), '{}'), array_agg(l.position) into blocked, blocked_from
+    select coalesce(array_agg(l.key order by l.key), '{}'), array_agg(l.position order by l.key) into blocked, blocked_from
       from (
         select u.key, min(u.position) as position
         from deliveries d cross join lateral unnest(d.keys, d.positions) u(key, position)

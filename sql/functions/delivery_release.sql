@@ -20,14 +20,16 @@ begin
         order by d.step, d.part, d.piece limit 500
       ) o;
   else
+    -- Many of them may be settled.
     with listed as materialized (
-      select p_cursor as cursor_id, u.* from unnest(p_steps, p_parts) u(step, part) limit 500
+      select p_cursor as cursor_id, u.* from unnest(p_steps, p_parts) u(step, part)
     )
-    select array_agg(d.step order by d.step, d.part, d.piece) as steps, array_agg(d.part order by d.step, d.part, d.piece) as parts,
-           array_agg(d.piece order by d.step, d.part, d.piece) as pieces
-      into held
-      from listed l join deliveries d on d.step = l.step and d.cursor_id = l.cursor_id and d.part = l.part
-      where d.state = 'leased';
+    select array_agg(o.step) as steps, array_agg(o.part) as parts, array_agg(o.piece) as pieces into held
+      from (
+        select d.step, d.part, d.piece
+        from listed l join deliveries d on d.step = l.step and d.cursor_id = l.cursor_id and d.part = l.part
+        where d.state = 'leased' order by d.step, d.part, d.piece limit 500
+      ) o;
   end if;
   if held.steps is null then return 0; end if;
   taken := delivery_take_back(p_cursor, held.steps, held.parts, held.pieces, p_error);

@@ -24,9 +24,12 @@ begin
     select p_cursor, next_step, row_number() over () - 1, case when w.owner is null then 'parked' else 'ready' end,
            case when w.owner is null then 'infinity' else p_due end, w.positions, w.keys, w.owner
     from (
-      select case when paused[width_bucket(u.key, paused)] is distinct from u.key then owners[u.key % cardinality(owners) + 1] end as owner,
-             array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys
+      select e.owner, array_agg(u.position order by u.position) as positions, array_agg(u.key order by u.position) as keys
       from unnest(p_positions, p_keys) u(position, key)
-      group by 1
+        cross join lateral (
+          select case when paused[width_bucket(u.key, paused)] is distinct from u.key then owners[u.key % cardinality(owners) + 1] end as owner
+        ) e
+      -- Of a slot that drains apart, so that its batches need not be divided when it moves.
+      group by e.owner, case when e.owner = '' then u.key % cardinality(owners) end
     ) w;
 end $$;

@@ -3,7 +3,6 @@
 create or replace function group_assign(p_cursor bigint, p_owner text) returns void
 language plpgsql as $$
 declare
-  now_at constant timestamptz := clock_timestamp();
   next_step constant bigint := cursor_step(p_cursor);
   -- By slot.
   owners text[];
@@ -28,9 +27,11 @@ begin
       returning d.due, d.positions, d.keys
   ), events as (
     -- In batches of a size that can be rewritten when a few events of one are taken.
-    select e.*, (row_number() over (partition by e.owner, e.due order by e.position) - 1) / 1000 as batch
+    select e.*, (row_number() over (partition by e.owner, e.slot, e.due order by e.position) - 1) / 1000 as batch
     from (
-      select greatest(d.due, now_at) as due, u.position, u.key, owners[u.key % cardinality(owners) + 1] as owner
+      select d.due, u.position, u.key, owners[u.key % cardinality(owners) + 1] as owner,
+             -- Of a slot that drains apart, so that its batches need not be divided when it moves.
+             case when owners[u.key % cardinality(owners) + 1] = '' then u.key % cardinality(owners) end as slot
       from divided d cross join lateral unnest(d.positions, d.keys) u(position, key)
     ) e
   )
@@ -39,6 +40,6 @@ begin
     from (
       select e.owner, e.due, array_agg(e.position order by e.position) as positions, array_agg(e.key order by e.position) as keys,
              row_number() over () - 1 as n
-      from events e group by e.owner, e.due, e.batch
+      from events e group by e.owner, e.slot, e.due, e.batch
     ) b;
 end $$;

@@ -14,7 +14,7 @@ begin
       left join group_slots g on g.cursor_id = p_cursor and g.slot = n.slot
     where c.id = p_cursor;
   if askers is null then return false; end if;
-  select array_agg(l.key), array_agg(l.position) into blocked, blocked_from
+  select array_agg(l.key order by l.key), array_agg(l.position order by l.key) into blocked, blocked_from
     from (
       select u.key, min(u.position) as position
       from deliveries d cross join lateral unnest(d.keys, d.positions) u(key, position)

@@ -165,6 +165,47 @@ test("of a consumer that has gone and held very much nothing is its own any more
   });
 });
 
+test("of leases of which most are settled the others are taken back, however many were named", async () => {
+  const { cursor } = await create("mostly-settled", { mode: "exclusive" });
+  await unseen(async (tx) => {
+    await overdue(tx, cursor, { leases: 700, due: "1 hour" });
+    await tx`delete from deliveries where cursor_id = ${cursor} and step < 700`;
+    const [row] = await tx`
+      select delivery_release(${cursor}, null, array_agg(n), array_agg(0::smallint), 'gone') as taken from generate_series(1, 700) n`;
+    expect(row?.taken).toBe(1);
+    expect([await countOf(tx, cursor, "leased"), await countOf(tx, cursor, "ready")]).toEqual([0, 1]);
+  });
+});
+
+test("a member that held very much when it left is none any more", async () => {
+  const { cursor, id } = await create("left-much", { mode: "consumer-group" });
+  await unseen(async (tx) => {
+    await tx`select consumer_enter(${id}, 'ada')`;
+    await overdue(tx, cursor, { leases: 3_000, keys: 100_000, due: "1 hour" });
+    await tx`select delivery_release(${cursor}, '{ada}', null, null, 'gone')`;
+    const [row] = await tx`select consumer_leave(${id}, 'ada', 9223372036854775807) as cursor`;
+    expect(row?.cursor).toBe(cursor);
+    expect((await tx`select from consumers where subscription_id = ${id}`).length).toBe(0);
+  });
+});
+
+test("nothing is owed to a member all of whose keys wait for another attempt", async () => {
+  const { cursor, id } = await create("owes-nothing", { mode: "consumer-group" });
+  await unseen(async (tx) => {
+    await tx`select consumer_join(${id}, 'ada', null)`;
+    const waiting = (due: string, from: number) => tx`
+      insert into deliveries (cursor_id, step, part, state, due, positions, keys, owner)
+        select ${cursor}, ${from}::int + n, 0, 'ready', now() + ${due}::text::interval, array[${from}::int + n], array[(n * 7919) % 1000003], 'ada'
+        from generate_series(1, 200) n`;
+    await waiting("1 hour", 0);
+    await waiting("-1 min", 1_000);
+    const owes = async () => (await tx`select group_owes(${cursor}, 'ada') as owes`)[0]?.owes;
+    expect(await owes()).toBe(false);
+    await tx`update deliveries set due = now() where cursor_id = ${cursor} and step = 77`;
+    expect(await owes()).toBe(true);
+  });
+});
+
 /** Events that ada holds in leases of one event, all of them overdue. */
 async function holdOverdue(source: Source, stream: string, cursor: string, count: number): Promise<void> {
   for (let n = 0; n < count; n += 1000)

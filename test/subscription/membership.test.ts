@@ -65,13 +65,13 @@ afterAll(async () => {
 });
 
 let names = 0;
-async function newGroup() {
+async function newGroup(consumerTimeout = "1h") {
   const name = `left-${++names}`;
   await put(`${service.url}/api/subscriptions/${name}`, {
     stream: name,
     mode: "consumer-group",
     from: "beginning",
-    consumerTimeout: "1h",
+    consumerTimeout,
   });
   const found = await subscriptions.catalog.require(name);
   const members = async () => {
@@ -94,6 +94,28 @@ test("a member that was forgotten, and that a heartbeat has made one again, leav
   expect(await members()).toEqual(["a"]);
   await membership.leave(found, "a");
   expect(await members()).toEqual([]);
+});
+
+test("a member is alive since the database has noted it, however late the answer came", async () => {
+  const { found } = await newGroup("1s");
+  const { membership } = subscriptions;
+  const noted = async () => {
+    const [row] = await database.reads.run(
+      (sql) => sql<{ at: string; ms: number }[]>`
+        select seen_at::text as at, (extract(epoch from clock_timestamp() - seen_at) * 1000)::int as ms
+        from consumers where subscription_id = ${found.id}`,
+    );
+    return row ?? { at: "", ms: 0 };
+  };
+  const held = claims.hold("consumer_join", "answer");
+  const joining = membership.join(found, "a");
+  // Longer than a member is taken to be alive without being noted again.
+  await until("it has been silent", async () => (await noted()).ms > 400);
+  const { at } = await noted();
+  held.release();
+  await joining;
+  await membership.join(found, "a");
+  expect((await noted()).at).not.toBe(at);
 });
 
 test("the last connection to close ends the membership, in whatever order the answers to both had come", async () => {

@@ -82,6 +82,8 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
     call: (sql: Sql) => Promise<Joined[]>,
   ): Promise<{ cursor: number; isNew: boolean; session: number }> {
     parting.delete(keyOf(subscription, consumer));
+    // The answer may come much later than the database has noted it.
+    const seenAt = performance.now();
     const [{ outcome, cursor_id, session = "0" }] = (await pool.run(call)) as [Joined];
     if (outcome === "full") throw tooManyConsumers(subscription.name, subscription.maxConsumers ?? 0);
     if (outcome === "gone") throw subscriptionNotFound(subscription.name);
@@ -90,7 +92,7 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
       log.info({ subscription: subscription.name, consumer }, "consumer registered");
     }
     if (known.size >= maxKnown) known.clear();
-    known.set(keyOf(subscription, consumer), { cursor: Number(cursor_id), seenAt: performance.now() });
+    known.set(keyOf(subscription, consumer), { cursor: Number(cursor_id), seenAt });
     return { cursor: Number(cursor_id), isNew: outcome === "joined", session: Number(session) };
   }
 
