@@ -1281,8 +1281,6 @@ declare
   members text[];
   -- How many may still come to wait for each member; null: for each as many as there are candidates.
   rooms int[];
-  -- And for slots that drain.
-  drain_room int;
   -- What has waited and is taken now.
   waiters int[];
   waiter int;
@@ -1396,7 +1394,7 @@ begin
     select array_agg(o.owner), array_agg(o.count) into owners, waiting
       from (
         select d.owner, sum(cardinality(d.positions))::int as count from deliveries d
-        where d.cursor_id = p_cursor and d.owner >= '' group by d.owner
+        where d.cursor_id = p_cursor and d.owner > '' group by d.owner
       ) o;
     owners := coalesce(owners, '{}');
     waiting := coalesce(waiting, '{}');
@@ -1409,7 +1407,6 @@ begin
      < cardinality(p_candidates) then
     select array_agg(p_window / cardinality(members) - coalesce(w.count, 0) - p_added order by m.n) into rooms
       from unnest(members) with ordinality m(name, n) left join unnest(p_owners, p_waiting) w(owner, count) on w.owner = m.name;
-    drain_room := p_window - coalesce((select w.count from unnest(p_owners, p_waiting) w(owner, count) where w.owner = ''), 0) - p_added;
   end if;
 
   select null::int as n, null::int as stopped_by, null::int[] as claimants, null::bigint[] as positions, null::bigint[] as keys,
@@ -1427,8 +1424,7 @@ begin
     ), bounded as (
       -- Of paused keys any number is parked: they do not fill the room of others.
       select r.*, not r.given and paused[width_bucket(r.key, paused)] is distinct from r.key
-               and count(*) filter (where not r.given and paused[width_bucket(r.key, paused)] is distinct from r.key) over (partition by r.member order by r.n)
-                   > case when r.member = 0 then drain_room else rooms[r.member] end as stops
+               and count(*) filter (where not r.given and paused[width_bucket(r.key, paused)] is distinct from r.key) over (partition by r.member order by r.n) > rooms[r.member] as stops
       from ranked r order by r.n
     ), filled as (
       select r.claimant, count(*) as count, max(r.n) as last from ranked r where r.given group by r.claimant
@@ -1498,7 +1494,7 @@ begin
     others := true;
     added := cardinality(fresh.waits);
   end if;
-  if fresh.stopped_by > 0 then
+  if fresh.stopped_by is not null then
     stopped_by := members[fresh.stopped_by];
     select coalesce(array_agg(l.key order by l.key), '{}'), array_agg(l.position order by l.key) into blocked, blocked_from
       from (
@@ -2179,43 +2175,42 @@ CREATE OR REPLACE FUNCTION group_assign(p_cursor bigint, p_owner text)
 AS $function$
 declare
   next_step constant bigint := cursor_step(p_cursor);
-  -- By slot.
-  owners text[];
+  -- By slot: whose it is; of one that drains its number behind a slash, which is in no name.
+  labels text[];
 begin
-  select array_agg(coalesce(case when g.next_owner is null then g.owner end, '') order by g.slot) into owners
+  select array_agg(coalesce(case when g.next_owner is null then g.owner end, '/' || g.slot) order by g.slot) into labels
     from group_slots g where g.cursor_id = p_cursor;
-  -- A batch whose events all go to one member only changes its owner.
+  -- A batch whose events all go to one member only changes its owner. What waits for slots that drain may be very much: each of
+  -- its batches is of one slot, so that nothing of it is rewritten when that moves.
   with waiting as materialized (
-    select d.cursor_id, d.step, d.part, d.piece, d.owner, d.keys from deliveries d
-    where d.cursor_id = p_cursor and d.owner >= '' and (p_owner is null or d.owner = p_owner)
+    select d.cursor_id, d.step, d.part, d.piece, d.owner, case when d.owner = '' then d.keys[1 : 1] else d.keys end as keys
+    from deliveries d where d.cursor_id = p_cursor and d.owner >= '' and (p_owner is null or d.owner = p_owner)
   ), targets as materialized (
-    select w.cursor_id, w.step, w.part, w.piece, w.owner, t.members
+    select w.cursor_id, w.step, w.part, w.piece, t.labels, case when t.labels[1] like '/%' then '' else t.labels[1] end as owner
     from waiting w
-      cross join lateral (select array_agg(distinct owners[u.key % cardinality(owners) + 1]) as members from unnest(w.keys) u(key)) t
-    where t.members <> array[w.owner]
+      cross join lateral (select array_agg(distinct labels[u.key % cardinality(labels) + 1]) as labels from unnest(w.keys) u(key)) t
+    where cardinality(t.labels) > 1 or w.owner <> case when t.labels[1] like '/%' then '' else t.labels[1] end
   ), given as (
-    update deliveries d set owner = t.members[1] from targets t
-      where cardinality(t.members) = 1 and d.step = t.step and d.cursor_id = t.cursor_id and d.part = t.part and d.piece = t.piece
+    update deliveries d set owner = t.owner from targets t
+      where cardinality(t.labels) = 1 and d.step = t.step and d.cursor_id = t.cursor_id and d.part = t.part and d.piece = t.piece
   ), divided as (
     delete from deliveries d using targets t
-      where cardinality(t.members) > 1 and d.step = t.step and d.cursor_id = t.cursor_id and d.part = t.part and d.piece = t.piece
+      where cardinality(t.labels) > 1 and d.step = t.step and d.cursor_id = t.cursor_id and d.part = t.part and d.piece = t.piece
       returning d.due, d.positions, d.keys
   ), events as (
     -- In batches of a size that can be rewritten when a few events of one are taken.
-    select e.*, (row_number() over (partition by e.owner, e.slot, e.due order by e.position) - 1) / 1000 as batch
+    select e.*, (row_number() over (partition by e.label, e.due order by e.position) - 1) / 1000 as batch
     from (
-      select d.due, u.position, u.key, owners[u.key % cardinality(owners) + 1] as owner,
-             -- Of a slot that drains apart, so that its batches need not be divided when it moves.
-             case when owners[u.key % cardinality(owners) + 1] = '' then u.key % cardinality(owners) end as slot
+      select d.due, u.position, u.key, labels[u.key % cardinality(labels) + 1] as label
       from divided d cross join lateral unnest(d.positions, d.keys) u(position, key)
     ) e
   )
   insert into deliveries (cursor_id, step, part, piece, state, due, positions, keys, owner)
-    select p_cursor, next_step, b.n % 32768, b.n / 32768, 'ready', b.due, b.positions, b.keys, b.owner
+    select p_cursor, next_step, b.n % 32768, b.n / 32768, 'ready', b.due, b.positions, b.keys, case when b.label like '/%' then '' else b.label end
     from (
-      select e.owner, e.due, array_agg(e.position order by e.position) as positions, array_agg(e.key order by e.position) as keys,
+      select e.label, e.due, array_agg(e.position order by e.position) as positions, array_agg(e.key order by e.position) as keys,
              row_number() over () - 1 as n
-      from events e group by e.owner, e.slot, e.due, e.batch
+      from events e group by e.label, e.due, e.batch
     ) b;
 end $function$;
 

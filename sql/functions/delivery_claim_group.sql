@@ -33,8 +33,6 @@ declare
   members text[];
   -- How many may still come to wait for each member; null: for each as many as there are candidates.
   rooms int[];
-  -- And for slots that drain.
-  drain_room int;
   -- What has waited and is taken now.
   waiters int[];
   waiter int;
@@ -148,7 +146,7 @@ begin
     select array_agg(o.owner), array_agg(o.count) into owners, waiting
       from (
         select d.owner, sum(cardinality(d.positions))::int as count from deliveries d
-        where d.cursor_id = p_cursor and d.owner >= '' group by d.owner
+        where d.cursor_id = p_cursor and d.owner > '' group by d.owner
       ) o;
     owners := coalesce(owners, '{}');
     waiting := coalesce(waiting, '{}');
@@ -161,7 +159,6 @@ begin
      < cardinality(p_candidates) then
     select array_agg(p_window / cardinality(members) - coalesce(w.count, 0) - p_added order by m.n) into rooms
       from unnest(members) with ordinality m(name, n) left join unnest(p_owners, p_waiting) w(owner, count) on w.owner = m.name;
-    drain_room := p_window - coalesce((select w.count from unnest(p_owners, p_waiting) w(owner, count) where w.owner = ''), 0) - p_added;
   end if;
 
   select null::int as n, null::int as stopped_by, null::int[] as claimants, null::bigint[] as positions, null::bigint[] as keys,
@@ -179,8 +176,7 @@ begin
     ), bounded as (
       -- Of paused keys any number is parked: they do not fill the room of others.
       select r.*, not r.given and paused[width_bucket(r.key, paused)] is distinct from r.key
-               and count(*) filter (where not r.given and paused[width_bucket(r.key, paused)] is distinct from r.key) over (partition by r.member order by r.n)
-                   > case when r.member = 0 then drain_room else rooms[r.member] end as stops
+               and count(*) filter (where not r.given and paused[width_bucket(r.key, paused)] is distinct from r.key) over (partition by r.member order by r.n) > rooms[r.member] as stops
       from ranked r order by r.n
     ), filled as (
       select r.claimant, count(*) as count, max(r.n) as last from ranked r where r.given group by r.claimant
@@ -250,7 +246,7 @@ begin
     others := true;
     added := cardinality(fresh.waits);
   end if;
-  if fresh.stopped_by > 0 then
+  if fresh.stopped_by is not null then
     stopped_by := members[fresh.stopped_by];
     select coalesce(array_agg(l.key order by l.key), '{}'), array_agg(l.position order by l.key) into blocked, blocked_from
       from (
