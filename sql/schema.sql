@@ -206,6 +206,7 @@ create table live_streams (
   start_position    bigint not null,
   catch_up_position bigint,
   revision          bigint not null default 1,
+  receive_as        json,
   constraint live_streams_pkey PRIMARY KEY (connection_id, stream),
   constraint live_streams_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES live_connections(id) ON DELETE CASCADE
 );
@@ -320,6 +321,53 @@ create table revoked_deliveries (
 );
 CREATE INDEX revoked_deliveries_at ON revoked_deliveries USING btree (revoked_at);
 
+create table schema_changes (
+  id         bigint not null generated always as identity,
+  type       text collate "C" not null,
+  version    integer,
+  change     text not null,
+  detail     json,
+  changed_by text collate "C" not null,
+  changed_at timestamp with time zone not null,
+  constraint schema_changes_pkey PRIMARY KEY (id),
+  constraint schema_changes_change_check CHECK (change = ANY (ARRAY['registered'::text, 'upcaster'::text, 'description'::text, 'compatibility'::text, 'deleted'::text]))
+);
+CREATE INDEX schema_changes_type ON schema_changes USING btree (type, id);
+
+create table schema_registry (
+  singleton boolean not null default true,
+  revision  bigint not null default 0,
+  constraint schema_registry_pkey PRIMARY KEY (singleton),
+  constraint schema_registry_singleton_check CHECK (singleton)
+);
+
+create table schema_types (
+  type          text collate "C" not null,
+  compatibility text not null default 'backward'::text,
+  revision      bigint not null,
+  constraint schema_types_pkey PRIMARY KEY (type),
+  constraint schema_types_compatibility_check CHECK (compatibility = ANY (ARRAY['backward'::text, 'forward'::text, 'full'::text]))
+);
+CREATE INDEX schema_types_revision ON schema_types USING btree (revision);
+
+create table schema_versions (
+  type              text collate "C" not null,
+  version           integer not null,
+  schema            json not null,
+  content_hash      uuid not null,
+  description       text,
+  upcast_language   text,
+  upcast_expression text,
+  reads_previous    boolean not null,
+  registered_at     timestamp with time zone not null,
+  registered_by     text collate "C" not null,
+  constraint schema_versions_pkey PRIMARY KEY (type, version),
+  constraint schema_versions_check CHECK ((upcast_language = 'jsonata'::text) = (upcast_expression IS NOT NULL)),
+  constraint schema_versions_upcast_language_check CHECK (upcast_language = ANY (ARRAY['jsonata'::text, 'code'::text])),
+  constraint schema_versions_version_check CHECK (version >= 1),
+  constraint schema_versions_type_fkey FOREIGN KEY (type) REFERENCES schema_types(type)
+);
+
 create table stream_deletions (
   "position" bigint not null,
   stream     text collate "C" not null,
@@ -356,15 +404,18 @@ create table streams (
   backoff_factor        double precision not null default 2,
   backoff_max_ms        integer not null default 60000,
   revision              integer not null default 0,
+  validation            smallint not null default 0,
   constraint streams_pkey PRIMARY KEY (id),
   constraint streams_name_key UNIQUE (name),
   constraint streams_delivery_check CHECK (delivery = ANY (ARRAY['at-most-once'::text, 'at-least-once'::text, 'exactly-once'::text])),
   constraint streams_max_age_ms_check CHECK (max_age_ms > 0),
   constraint streams_max_bytes_check CHECK (max_bytes > 0),
-  constraint streams_max_events_check CHECK (max_events > 0)
+  constraint streams_max_events_check CHECK (max_events > 0),
+  constraint streams_validation_check CHECK (validation >= 0 AND validation <= 2)
 ) with (fillfactor=70);
 CREATE INDEX streams_forgetting ON streams USING btree (id) WHERE ephemeral OR max_age_ms IS NOT NULL OR max_bytes IS NOT NULL OR max_events IS NOT NULL;
 CREATE INDEX streams_unborn ON streams USING btree (id) WHERE created_at IS NULL AND born_offset = 0 AND NOT internal;
+CREATE INDEX streams_validation ON streams USING btree (name) WHERE validation > 0;
 
 create table subscription_cursors (
   id              bigint not null generated always as identity,
@@ -418,6 +469,7 @@ create table subscriptions (
   created_at            timestamp with time zone not null default date_trunc('milliseconds'::text, clock_timestamp()),
   used_at               timestamp with time zone not null default clock_timestamp(),
   deleted_at            timestamp with time zone,
+  receive_as            json,
   constraint subscriptions_pkey PRIMARY KEY (id),
   constraint subscriptions_name_key UNIQUE (name),
   constraint subscriptions_queue_of_key UNIQUE (queue_of),
@@ -477,7 +529,8 @@ create view stream_heads as
     s.max_attempts,
     s.backoff_initial_ms,
     s.backoff_factor,
-    s.backoff_max_ms
+    s.backoff_max_ms,
+    s.validation
    FROM log l
      CROSS JOIN streams s
      LEFT JOIN LATERAL ( SELECT ev."offset",
@@ -2575,12 +2628,12 @@ begin
   left_ms := ceil(extract(epoch from l.expires_at - now_at) * 1000);
 end $function$;
 
-CREATE OR REPLACE FUNCTION log_append(p_streams text, r_stream integer[], r_expected bigint[], r_count integer[], r_key text, r_request_hash uuid[], e_known integer[], e_hash uuid[], e_bytes integer[], e_version integer[], e_id text, e_type text, e_correlation text, e_partition_key text, e_attributes text, e_data text, e_binary bytea[], k_stream integer[], k_id text, k_source text, OUT status integer[], OUT actual bigint[], OUT offsets bigint[], OUT relative integer[], OUT positions bigint[], OUT duplicates boolean[], OUT base bigint, OUT recorded timestamp with time zone)
+CREATE OR REPLACE FUNCTION log_append(p_streams text, r_stream integer[], r_expected bigint[], r_count integer[], r_key text, r_request_hash uuid[], e_known integer[], e_hash uuid[], e_bytes integer[], e_version integer[], e_id text, e_type text, e_correlation text, e_partition_key text, e_attributes text, e_data text, e_binary bytea[], k_stream integer[], k_id text, k_source text, r_validation integer[] DEFAULT NULL::integer[], OUT status integer[], OUT actual bigint[], OUT offsets bigint[], OUT relative integer[], OUT positions bigint[], OUT duplicates boolean[], OUT base bigint, OUT recorded timestamp with time zone)
  RETURNS record
  LANGUAGE plpgsql
 AS $function$
 declare
-  s_id bigint[]; s_last bigint[]; s_bytes bigint[]; s_born bigint[]; s_ephemeral boolean[];
+  s_id bigint[]; s_last bigint[]; s_bytes bigint[]; s_born bigint[]; s_ephemeral boolean[]; s_validation smallint[];
   k_offset bigint[]; k_position bigint[]; k_hash uuid[];
   -- Whether the id came with this batch: then its position is still relative to base.
   k_fresh boolean[];
@@ -2609,8 +2662,8 @@ begin
 
   select array_agg(l.id order by l.n), array_agg(l.checkpoint_offset order by l.n), array_agg(l.checkpoint_bytes order by l.n),
          array_agg(l.born_offset order by l.n), array_agg(l.ephemeral order by l.n), bool_or(l.created_at is null),
-         bool_or(l.ephemeral)
-    into s_id, s_last, s_bytes, s_born, s_ephemeral, has_unborn, has_ephemeral
+         bool_or(l.ephemeral), case when max(l.validation) > 0 then array_agg(l.validation order by l.n) end
+    into s_id, s_last, s_bytes, s_born, s_ephemeral, has_unborn, has_ephemeral, s_validation
     from (
       select st.*, u.n
       from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n)
@@ -2689,6 +2742,15 @@ begin
           end if;
         end if;
       end loop;
+    end if;
+    -- What is stored already is not judged again.
+    if fresh > 0 and (s_validation is not null or r_validation is not null) then
+      if least(coalesce(r_validation[r], 0), 2) <> coalesce(s_validation[s], 0) then
+        status[r] := 7;
+        actual[r] := coalesce(s_validation[s], 0);
+        continue;
+      end if;
+      if verdict = 0 and r_validation[r] = 3 then verdict := 8; end if;
     end if;
     if verdict = 0 and fresh > 0 and r_expected[r] is not null and not (
          s_last[s] = r_expected[r] or (r_expected[r] = -2 and s_last[s] >= s_born[s])) then
@@ -3258,7 +3320,122 @@ begin
   end loop;
 end $function$;
 
-CREATE OR REPLACE FUNCTION stream_configure(p_name text, p_ephemeral boolean, p_delivery text, p_replay boolean, p_max_age_ms bigint, p_max_bytes bigint, p_max_events bigint, p_visibility_timeout_ms integer, p_max_attempts integer, p_backoff_initial_ms integer, p_backoff_factor double precision, p_backoff_max_ms integer)
+CREATE OR REPLACE FUNCTION schema_configure(p_type text, p_compatibility text, p_by text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  current_revision bigint := schema_registry_lock();
+begin
+  if (select t.compatibility from schema_types t where t.type = p_type) = p_compatibility then return; end if;
+  insert into schema_types (type, compatibility, revision) values (p_type, p_compatibility, current_revision)
+    on conflict (type) do update set compatibility = excluded.compatibility, revision = excluded.revision;
+  insert into schema_changes (type, version, change, detail, changed_by, changed_at)
+    values (p_type, null, 'compatibility', to_json(p_compatibility), p_by, date_trunc('milliseconds', clock_timestamp()));
+end $function$;
+
+CREATE OR REPLACE FUNCTION schema_delete(p_type text, p_version integer, p_by text)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+  current_revision bigint := schema_registry_lock();
+begin
+  if not exists (select from schema_versions v where v.type = p_type and v.version = p_version) then return 'not-found'; end if;
+  if exists (select from schema_versions v where v.type = p_type and v.version > p_version) then return 'older'; end if;
+  if exists (select from subscriptions s where s.deleted_at is null and s.receive_as -> 'versions' ->> p_type = p_version::text) then
+    return 'received';
+  end if;
+  delete from schema_versions v where v.type = p_type and v.version = p_version;
+  update schema_types t set revision = current_revision where t.type = p_type;
+  insert into schema_changes (type, version, change, changed_by, changed_at)
+    values (p_type, p_version, 'deleted', p_by, date_trunc('milliseconds', clock_timestamp()));
+  return 'deleted';
+end $function$;
+
+CREATE OR REPLACE FUNCTION schema_register(p_type text, p_version integer, p_schema text, p_content_hash uuid, p_description text, p_upcast_language text, p_upcast_expression text, p_reads_previous boolean, p_by text, p_compatibility text, p_previous_hash uuid, OUT outcome text, OUT latest integer)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  current_revision bigint := schema_registry_lock();
+  now_at timestamptz := date_trunc('milliseconds', clock_timestamp());
+  before schema_versions;
+  language text := nullif(p_upcast_language, 'none');
+begin
+  select coalesce(max(v.version), 0) into latest from schema_versions v where v.type = p_type;
+  if coalesce((select t.compatibility from schema_types t where t.type = p_type), 'backward') <> p_compatibility
+     or (select v.content_hash from schema_versions v where v.type = p_type and v.version = p_version - 1) is distinct from p_previous_hash then
+    outcome := 'stale';
+    return;
+  end if;
+  select * into before from schema_versions v where v.type = p_type and v.version = p_version;
+  if not found then
+    if p_version <> latest + 1 then
+      outcome := 'gap';
+      return;
+    end if;
+    if language = 'keep' then language := null; end if;
+    outcome := 'created';
+    latest := p_version;
+    insert into schema_types (type, revision) values (p_type, current_revision)
+      on conflict (type) do update set revision = excluded.revision;
+    insert into schema_versions (type, version, schema, content_hash, description, upcast_language, upcast_expression, reads_previous,
+                                 registered_at, registered_by)
+      values (p_type, p_version, p_schema::json, p_content_hash, p_description, language, p_upcast_expression, p_reads_previous, now_at, p_by);
+    insert into schema_changes (type, version, change, detail, changed_by, changed_at)
+      values (p_type, p_version, 'registered',
+              json_build_object('description', p_description, 'upcast', schema_upcast(language, p_upcast_expression)), p_by, now_at);
+    return;
+  end if;
+  if before.content_hash <> p_content_hash then
+    outcome := 'conflict';
+    return;
+  end if;
+  if language = 'keep' then
+    language := before.upcast_language;
+    p_upcast_expression := before.upcast_expression;
+  elsif before.upcast_language = 'code' and p_by = 'api' then
+    outcome := 'in-code';
+    return;
+  end if;
+  outcome := 'unchanged';
+  if (before.upcast_language, before.upcast_expression) is distinct from (language, p_upcast_expression) then
+    outcome := 'changed';
+    insert into schema_changes (type, version, change, detail, changed_by, changed_at)
+      values (p_type, p_version, 'upcaster', schema_upcast(language, p_upcast_expression), p_by, now_at);
+  end if;
+  if before.description is distinct from p_description then
+    outcome := 'changed';
+    insert into schema_changes (type, version, change, detail, changed_by, changed_at)
+      values (p_type, p_version, 'description', to_json(p_description), p_by, now_at);
+  end if;
+  if outcome = 'changed' then
+    update schema_types t set revision = current_revision where t.type = p_type;
+    update schema_versions v set description = p_description, upcast_language = language, upcast_expression = p_upcast_expression
+      where v.type = p_type and v.version = p_version;
+  end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION schema_registry_lock()
+ RETURNS bigint
+ LANGUAGE sql
+AS $function$
+  update schema_registry r set revision = r.revision + 1 returning r.revision
+$function$;
+
+CREATE OR REPLACE FUNCTION schema_upcast(p_language text, p_expression text)
+ RETURNS json
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+  select case p_language
+    when 'jsonata' then json_build_object('language', 'jsonata', 'expression', p_expression)
+    when 'code' then json_build_object('language', 'code')
+  end
+$function$;
+
+CREATE OR REPLACE FUNCTION stream_configure(p_name text, p_ephemeral boolean, p_delivery text, p_replay boolean, p_max_age_ms bigint, p_max_bytes bigint, p_max_events bigint, p_visibility_timeout_ms integer, p_max_attempts integer, p_backoff_initial_ms integer, p_backoff_factor double precision, p_backoff_max_ms integer, p_validation integer)
  RETURNS text
  LANGUAGE plpgsql
 AS $function$
@@ -3290,7 +3467,8 @@ begin
         ephemeral = p_ephemeral, delivery = p_delivery, replay = p_replay,
         max_age_ms = p_max_age_ms, max_bytes = p_max_bytes, max_events = p_max_events,
         visibility_timeout_ms = p_visibility_timeout_ms, max_attempts = p_max_attempts,
-        backoff_initial_ms = p_backoff_initial_ms, backoff_factor = p_backoff_factor, backoff_max_ms = p_backoff_max_ms
+        backoff_initial_ms = p_backoff_initial_ms, backoff_factor = p_backoff_factor, backoff_max_ms = p_backoff_max_ms,
+        validation = p_validation
     where st.id = s.id;
   return case when s.created_at is null then 'created' else 'configured' end;
 end $function$;
@@ -3311,7 +3489,7 @@ begin
   update streams s
     set created_at = null, revision = s.revision + 1, ephemeral = false, delivery = default, replay = true,
         max_age_ms = null, max_bytes = null, max_events = null, visibility_timeout_ms = default, max_attempts = default,
-        backoff_initial_ms = default, backoff_factor = default, backoff_max_ms = default,
+        backoff_initial_ms = default, backoff_factor = default, backoff_max_ms = default, validation = default,
         first_offset = head.last_offset + 1, born_offset = head.last_offset + 1,
         first_bytes = head.bytes + head.first_bytes, checkpoint_offset = head.last_offset,
         checkpoint_bytes = head.bytes + head.first_bytes, checkpoint_position = head.last_position
@@ -3701,11 +3879,12 @@ begin
   insert into subscriptions (
       name, mode, delivery, queue_of, correlation, types, path, start_place, start_position, visibility_timeout_ms, max_in_flight, max_attempts,
       backoff_initial_ms, backoff_factor, backoff_max_ms, max_consumers, consumer_timeout_ms, slots, on_failure, unread_timeout_ms,
-      on_unread_expired, terminal, push, batch_interval_ms, expires_after_ms, metadata)
+      on_unread_expired, terminal, push, batch_interval_ms, expires_after_ms, metadata, receive_as)
     values (
       c.name, c.mode, c.delivery, c.queue_of, c.correlation, c.types, c.path, c.start_place, c.start_position, c.visibility_timeout_ms, c.max_in_flight,
       c.max_attempts, c.backoff_initial_ms, c.backoff_factor, c.backoff_max_ms, c.max_consumers, c.consumer_timeout_ms, c.slots, c.on_failure,
-      c.unread_timeout_ms, c.on_unread_expired, c.terminal, c.push, c.batch_interval_ms, c.expires_after_ms, c.metadata)
+      c.unread_timeout_ms, c.on_unread_expired, c.terminal, c.push, c.batch_interval_ms, c.expires_after_ms, c.metadata,
+      c.receive_as)
     on conflict (name) do nothing returning * into before;
   if found then
     outcome := 'created';
@@ -3742,7 +3921,7 @@ begin
           backoff_max_ms = c.backoff_max_ms, max_consumers = c.max_consumers, consumer_timeout_ms = c.consumer_timeout_ms, slots = c.slots,
           on_failure = c.on_failure, unread_timeout_ms = c.unread_timeout_ms, on_unread_expired = c.on_unread_expired,
           terminal = c.terminal, push = c.push, batch_interval_ms = c.batch_interval_ms, expires_after_ms = c.expires_after_ms,
-          metadata = c.metadata, revision = s.revision + 1, used_at = clock_timestamp(),
+          metadata = c.metadata, receive_as = c.receive_as, revision = s.revision + 1, used_at = clock_timestamp(),
           completed_at = case when not asks_anew then s.completed_at end
       where s.id = before.id;
     if asks_anew then

@@ -24,6 +24,7 @@ import { createForgetting } from "./stream/forgetting.ts";
 import { readTail } from "./stream/page.ts";
 import { startPayloadIndex } from "./stream/payload-index.ts";
 import { readHead } from "./stream/resolve.ts";
+import { type Schemas, startSchemas } from "./stream/schema/schemas.ts";
 import { readStreamStarts } from "./stream/stream-head.ts";
 import { createTail } from "./stream/tail.ts";
 import { createUpkeep } from "./stream/upkeep.ts";
@@ -34,6 +35,7 @@ import { createTally } from "./subscription/ledger/tally.ts";
 import { createUnreadGauge } from "./subscription/receipts/unread-gauge.ts";
 import { readFigures } from "./subscription/registry/figures.ts";
 import { type Subscriptions, startSubscriptions } from "./subscription/subscriptions.ts";
+import { loadModules, registerEvents } from "./workflow/load-modules.ts";
 
 export type App = {
   url: string;
@@ -164,16 +166,32 @@ async function startParts(
 
   let subscriptions: Subscriptions | null = null;
   let liveHub: LiveHub | null = null;
+  let schemas: Schemas | null = null;
   const wake = createWake({
     connect: database.listen,
     channel: `sluice_${config.schema}`,
     onWake: tail.wake,
     onCursors: (cursors) => subscriptions?.ledger.wake(cursors),
     onLive: (ids) => liveHub?.reload(ids),
+    onSchemas: () => schemas?.registry.wake(),
     log,
   });
   stops.push(wake.stop);
   await wake.start();
+
+  let servedAt = "";
+  const readHeadNow = () => reads.run((sql) => readHead(sql, tail.head()));
+  schemas = await startSchemas({
+    reads,
+    writes: claims,
+    publicUrl: () => config.publicUrl ?? servedAt,
+    readHead: readHeadNow,
+    announce: wake.sendSchemas,
+    log,
+  });
+  stops.push(schemas.stop);
+  const { registry, upcasting, registration } = schemas;
+  await registerEvents(await loadModules(config.modules), registration, upcasting);
 
   const appender = createAppender({
     pool: appends,
@@ -188,6 +206,7 @@ async function startParts(
     },
     onUnknown: () => tail.wake(Number.POSITIVE_INFINITY),
     onNoPartition: upkeep.wakePartitions,
+    validation: schemas.validation,
   });
   stops.push(appender.stop);
 
@@ -213,6 +232,8 @@ async function startParts(
     reads,
     claims,
     tail,
+    registry,
+    upcasting,
     announce: wake.sendCursors,
     processedMs,
     groupWindow,
@@ -228,6 +249,7 @@ async function startParts(
   const followers = createFollowers({
     tail,
     pool: reads,
+    upcasting,
     catchUps: createSemaphore(followersReading),
     streamStarts: (names) => reads.run((sql) => readStreamStarts(sql, names)),
     log,
@@ -235,6 +257,7 @@ async function startParts(
   stops.push(followers.stop);
   const hub = createSseHub({
     followers,
+    schemas: registry,
     heartbeatMs: config.heartbeatMs,
     retryMs: config.retryMs,
     bufferBytes: config.connectionBufferBytes,
@@ -244,6 +267,7 @@ async function startParts(
   const local = createLocalConsumption({ ...feeds, settlements: ledger });
   const subscriptionStreams = createSubscriptionStreams({
     feeds,
+    schemas: registry,
     heartbeatMs: config.heartbeatMs,
     retryMs: config.retryMs,
     bufferBytes: config.connectionBufferBytes,
@@ -254,6 +278,7 @@ async function startParts(
     memberships: liveMemberships,
     followers,
     feeds,
+    schemas: registry,
     locate: (stream, position) => reads.run((sql) => locateStream(sql, stream, position, tail.head())),
     head: tail.head,
     bufferBytes: config.connectionBufferBytes,
@@ -302,6 +327,8 @@ async function startParts(
     append: { appender, body, service: config.serviceName, log, observeLatency: metrics.observeAppend },
     events: {
       reader: { pool: reads, knownHead: tail.head },
+      registry,
+      upcasting,
       hub,
       replays: createSemaphore(Math.ceil(config.poolSize / 2)),
       log,
@@ -321,9 +348,10 @@ async function startParts(
       },
     },
     subscriptions: { catalog, reads, body, log },
-    claims: { consumption, catalog, settlements: ledger, body },
+    claims: { consumption, catalog, settlements: ledger, schemas: registry, body },
     live: {
       reader: { pool: reads, knownHead: tail.head },
+      registry,
       hub: live,
       memberships: liveMemberships,
       catalog,
@@ -343,11 +371,12 @@ async function startParts(
       body,
       log,
     },
-    deadLetters: { deadLetters, catalog, reads, body, log },
+    deadLetters: { deadLetters, catalog, schemas: registry, reads, body, log },
     consume: { catalog, streams: subscriptionStreams, isDraining, isFull, log },
-    receipts: { receipts, catalog, body },
+    receipts: { receipts, catalog, registry, upcasting, body },
     processed: { processed, catalog, reads, body },
     locks: { locks, body },
+    schemas: { ...schemas, reads, body, log },
     operations: {
       checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),
       metrics: async () => renderMetrics(place === null ? [await metrics.measure()] : await place.collect()),
@@ -375,6 +404,7 @@ async function startParts(
     clearTimeout(late);
   });
   const { url, port } = listening;
+  servedAt = url;
   return { url, port, head: tail.head(), measure: metrics.measure, consume: local.consume };
 }
 

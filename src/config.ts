@@ -18,6 +18,8 @@ export type Config = {
   schema: string;
   autoMigrate: boolean;
   serviceName: string;
+  /** The URL under which the service is reached, without a slash at its end; null: where it listens. */
+  publicUrl: string | null;
   logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
   poolSize: number;
   commandTimeoutMs: number;
@@ -39,6 +41,8 @@ export type Config = {
   trimIntervalMs: number;
   shutdownMs: number;
   ginIndex: boolean;
+  /** Files of the modules that extend the service. */
+  modules: string[];
   corsOrigins: string[];
   development: boolean;
 };
@@ -62,9 +66,12 @@ export function readConfig(env: Environment): Config {
     text(name, fallback, new RegExp(`^(?:${choices.join("|")})$`), `one of ${choices.join(", ")}`) as Choice;
   const flag = (name: string, fallback: boolean) =>
     choice(name, fallback ? "true" : "false", ["true", "false"]) === "true";
-  const origins = (name: string) => {
+  const list = (name: string) => {
     const given = (env[name] ?? "").split(",").map((part) => part.trim());
-    const listed = given.filter((part) => part !== "");
+    return given.filter((part) => part !== "");
+  };
+  const origins = (name: string) => {
+    const listed = list(name);
     for (const origin of listed) {
       if (!URL.canParse(origin) || new URL(origin).origin !== origin)
         throw new ConfigError(`${name} must be origins such as https://app.example.com, not ${JSON.stringify(origin)}`);
@@ -77,6 +84,15 @@ export function readConfig(env: Environment): Config {
     if (ms < minMs || ms > maxMs)
       throw new ConfigError(`${name} must be a duration from ${minMs}ms to ${maxMs}ms, not ${value}`);
     return ms;
+  };
+
+  const publicUrl = (name: string) => {
+    const given = env[name] ?? "";
+    if (given === "") return null;
+    const url = URL.canParse(given) ? new URL(given) : null;
+    if (url === null || !/^https?:$/.test(url.protocol) || url.search !== "" || url.hash !== "" || url.username !== "")
+      throw new ConfigError(`${name} must be a URL such as https://events.example.com, not ${JSON.stringify(given)}`);
+    return url.href.replace(/\/+$/, "");
   };
 
   const databaseUrl = env.DATABASE_URL === undefined || env.DATABASE_URL === "" ? null : env.DATABASE_URL;
@@ -111,6 +127,7 @@ export function readConfig(env: Environment): Config {
       /^[a-z0-9][a-z0-9_-]{0,62}$/,
       "lower-case letters, digits, - and _, at most 63",
     ),
+    publicUrl: publicUrl("PUBLIC_URL"),
     logLevel: choice("LOG_LEVEL", "info", ["trace", "debug", "info", "warn", "error", "fatal", "silent"]),
     poolSize: number("DATABASE_POOL_SIZE", 8, 1, 200),
     commandTimeoutMs: duration("DATABASE_TIMEOUT", "15s", 100, 600_000),
@@ -132,6 +149,7 @@ export function readConfig(env: Environment): Config {
     trimIntervalMs: duration("TRIM_INTERVAL", "5s", 50, 3_600_000),
     shutdownMs: duration("SHUTDOWN_TIMEOUT", "20s", 100, 600_000),
     ginIndex: flag("GIN_INDEX", false),
+    modules: list("MODULES"),
     corsOrigins: origins("CORS_ORIGINS"),
     development: env.NODE_ENV !== "production",
   };

@@ -9,8 +9,11 @@
 -- producer-given (stream, source, id); indexes are 1-based. Lists of text are joined by U+001E, an absent one is U+001F:
 -- neither can occur in an attribute or in JSON, and splitting is several times cheaper than parsing array literals.
 -- r_expected: null = any version, -1 = nothing was ever appended, -2 = something was, else the last offset.
+-- r_validation: how the request was checked against the schemas of its events: 0 not at all (as is null for all), 1 by a stream
+-- that warns, 2 by one that enforces, 3 by one that enforces, and it does not match.
 -- status: 0 stored, 1 nothing but duplicates, 2 wrong version, 3 id with other content, 4 key with another request,
--- 5 answer of the key's first request, 6 stored in an ephemeral stream.
+-- 5 answer of the key's first request, 6 stored in an ephemeral stream, 7 the stream validates otherwise than the request was
+-- checked (actual tells how), 8 it does not match its schemas.
 -- duplicates: of a request of status 3, the events at fault.
 -- relative: the event's place behind base, null where nothing is stored; positions: where a duplicate stands, as
 -- -1 - relative when that is in this batch.
@@ -20,12 +23,14 @@ create or replace function log_append(
   e_known int[], e_hash uuid[], e_bytes int[], e_version int[], e_id text, e_type text, e_correlation text,
   e_partition_key text, e_attributes text, e_data text, e_binary bytea[],
   k_stream int[], k_id text, k_source text,
+  -- Last and with a default, because a process of an earlier version does not give it.
+  r_validation int[] default null,
   out status int[], out actual bigint[], out offsets bigint[], out relative int[], out positions bigint[],
   out duplicates boolean[], out base bigint, out recorded timestamptz
 )
 language plpgsql as $$
 declare
-  s_id bigint[]; s_last bigint[]; s_bytes bigint[]; s_born bigint[]; s_ephemeral boolean[];
+  s_id bigint[]; s_last bigint[]; s_bytes bigint[]; s_born bigint[]; s_ephemeral boolean[]; s_validation smallint[];
   k_offset bigint[]; k_position bigint[]; k_hash uuid[];
   -- Whether the id came with this batch: then its position is still relative to base.
   k_fresh boolean[];
@@ -54,8 +59,8 @@ begin
 
   select array_agg(l.id order by l.n), array_agg(l.checkpoint_offset order by l.n), array_agg(l.checkpoint_bytes order by l.n),
          array_agg(l.born_offset order by l.n), array_agg(l.ephemeral order by l.n), bool_or(l.created_at is null),
-         bool_or(l.ephemeral)
-    into s_id, s_last, s_bytes, s_born, s_ephemeral, has_unborn, has_ephemeral
+         bool_or(l.ephemeral), case when max(l.validation) > 0 then array_agg(l.validation order by l.n) end
+    into s_id, s_last, s_bytes, s_born, s_ephemeral, has_unborn, has_ephemeral, s_validation
     from (
       select st.*, u.n
       from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n)
@@ -134,6 +139,15 @@ begin
           end if;
         end if;
       end loop;
+    end if;
+    -- What is stored already is not judged again.
+    if fresh > 0 and (s_validation is not null or r_validation is not null) then
+      if least(coalesce(r_validation[r], 0), 2) <> coalesce(s_validation[s], 0) then
+        status[r] := 7;
+        actual[r] := coalesce(s_validation[s], 0);
+        continue;
+      end if;
+      if verdict = 0 and r_validation[r] = 3 then verdict := 8; end if;
     end if;
     if verdict = 0 and fresh > 0 and r_expected[r] is not null and not (
          s_last[s] = r_expected[r] or (r_expected[r] = -2 and s_last[s] >= s_born[s])) then

@@ -4,7 +4,7 @@ create or replace function stream_configure(
   p_name text, p_ephemeral boolean, p_delivery text, p_replay boolean,
   p_max_age_ms bigint, p_max_bytes bigint, p_max_events bigint,
   p_visibility_timeout_ms int, p_max_attempts int,
-  p_backoff_initial_ms int, p_backoff_factor double precision, p_backoff_max_ms int
+  p_backoff_initial_ms int, p_backoff_factor double precision, p_backoff_max_ms int, p_validation int
 ) returns text
 language plpgsql as $$
 declare
@@ -35,7 +35,8 @@ begin
         ephemeral = p_ephemeral, delivery = p_delivery, replay = p_replay,
         max_age_ms = p_max_age_ms, max_bytes = p_max_bytes, max_events = p_max_events,
         visibility_timeout_ms = p_visibility_timeout_ms, max_attempts = p_max_attempts,
-        backoff_initial_ms = p_backoff_initial_ms, backoff_factor = p_backoff_factor, backoff_max_ms = p_backoff_max_ms
+        backoff_initial_ms = p_backoff_initial_ms, backoff_factor = p_backoff_factor, backoff_max_ms = p_backoff_max_ms,
+        validation = p_validation
     where st.id = s.id;
   return case when s.created_at is null then 'created' else 'configured' end;
 end $$;

@@ -16,7 +16,7 @@ begin
   update streams s
     set created_at = null, revision = s.revision + 1, ephemeral = false, delivery = default, replay = true,
         max_age_ms = null, max_bytes = null, max_events = null, visibility_timeout_ms = default, max_attempts = default,
-        backoff_initial_ms = default, backoff_factor = default, backoff_max_ms = default,
+        backoff_initial_ms = default, backoff_factor = default, backoff_max_ms = default, validation = default,
         first_offset = head.last_offset + 1, born_offset = head.last_offset + 1,
         first_bytes = head.bytes + head.first_bytes, checkpoint_offset = head.last_offset,
         checkpoint_bytes = head.bytes + head.first_bytes, checkpoint_position = head.last_position

@@ -21,11 +21,12 @@ begin
   insert into subscriptions (
       name, mode, delivery, queue_of, correlation, types, path, start_place, start_position, visibility_timeout_ms, max_in_flight, max_attempts,
       backoff_initial_ms, backoff_factor, backoff_max_ms, max_consumers, consumer_timeout_ms, slots, on_failure, unread_timeout_ms,
-      on_unread_expired, terminal, push, batch_interval_ms, expires_after_ms, metadata)
+      on_unread_expired, terminal, push, batch_interval_ms, expires_after_ms, metadata, receive_as)
     values (
       c.name, c.mode, c.delivery, c.queue_of, c.correlation, c.types, c.path, c.start_place, c.start_position, c.visibility_timeout_ms, c.max_in_flight,
       c.max_attempts, c.backoff_initial_ms, c.backoff_factor, c.backoff_max_ms, c.max_consumers, c.consumer_timeout_ms, c.slots, c.on_failure,
-      c.unread_timeout_ms, c.on_unread_expired, c.terminal, c.push, c.batch_interval_ms, c.expires_after_ms, c.metadata)
+      c.unread_timeout_ms, c.on_unread_expired, c.terminal, c.push, c.batch_interval_ms, c.expires_after_ms, c.metadata,
+      c.receive_as)
     on conflict (name) do nothing returning * into before;
   if found then
     outcome := 'created';
@@ -62,7 +63,7 @@ begin
           backoff_max_ms = c.backoff_max_ms, max_consumers = c.max_consumers, consumer_timeout_ms = c.consumer_timeout_ms, slots = c.slots,
           on_failure = c.on_failure, unread_timeout_ms = c.unread_timeout_ms, on_unread_expired = c.on_unread_expired,
           terminal = c.terminal, push = c.push, batch_interval_ms = c.batch_interval_ms, expires_after_ms = c.expires_after_ms,
-          metadata = c.metadata, revision = s.revision + 1, used_at = clock_timestamp(),
+          metadata = c.metadata, receive_as = c.receive_as, revision = s.revision + 1, used_at = clock_timestamp(),
           completed_at = case when not asks_anew then s.completed_at end
       where s.id = before.id;
     if asks_anew then

@@ -17,6 +17,7 @@ export const catalogue = {
   "live-connection-not-found": { status: 404, title: "The live connection does not exist", retryable: false },
   "not-processed": { status: 404, title: "The event is not processed", retryable: true },
   "lock-not-found": { status: 404, title: "Nobody holds the lock", retryable: false },
+  "schema-not-found": { status: 404, title: "There is no such schema", retryable: false },
   "dead-letter-not-found": { status: 404, title: "There is no such dead letter", retryable: false },
   "method-not-allowed": { status: 405, title: "The resource has no such method", retryable: false },
   "not-acceptable": { status: 406, title: "None of the accepted media types can be served", retryable: false },
@@ -34,6 +35,11 @@ export const catalogue = {
   "stale-token": { status: 409, title: "The token does not hold any more", retryable: false },
   "already-processed": { status: 409, title: "The event is processed already", retryable: false },
   "cursor-elsewhere": { status: 409, title: "The cursor is not reset here", retryable: false },
+  "schema-conflict": { status: 409, title: "The version has another schema", retryable: false },
+  "schema-version-gap": { status: 409, title: "The version is not the next one", retryable: false },
+  "incompatible-schema": { status: 409, title: "The schema is not compatible", retryable: false },
+  "schema-in-use": { status: 409, title: "The schema is in use", retryable: false },
+  "upcaster-in-code": { status: 409, title: "The upcaster is code of a module", retryable: false },
   "event-removed": { status: 410, title: "The event has been removed", retryable: false },
   "wrong-expected-version": { status: 412, title: "Wrong expected version", retryable: false },
   "body-too-large": { status: 413, title: "The body is too large", retryable: false },
@@ -42,11 +48,15 @@ export const catalogue = {
   "invalid-event": { status: 422, title: "The event is not valid", retryable: false },
   "empty-append": { status: 422, title: "There is nothing to append", retryable: false },
   "invalid-configuration": { status: 422, title: "The configuration is not valid", retryable: false },
+  "invalid-schema": { status: 422, title: "The schema cannot be kept", retryable: false },
+  "schema-mismatch": { status: 422, title: "The event does not match its schema", retryable: false },
+  "upcast-failed": { status: 422, title: "The data cannot be upcast", retryable: false },
   "invalid-request": { status: 422, title: "The body is not valid", retryable: false },
   "idempotency-key-reused": { status: 422, title: "The key was used for another request", retryable: false },
   "internal-error": { status: 500, title: "The service failed", retryable: true },
   overloaded: { status: 503, title: "The service is overloaded", retryable: true },
   "storage-unavailable": { status: 503, title: "The database is not available", retryable: true },
+  "schemas-unavailable": { status: 503, title: "Schemas cannot be evaluated now", retryable: true },
   "outcome-unknown": { status: 503, title: "The outcome of the request is not known", retryable: true },
   "shutting-down": { status: 503, title: "The service is shutting down", retryable: true },
 } as const satisfies Record<string, { status: number; title: string; retryable: boolean }>;
@@ -109,7 +119,10 @@ export const invalidFilter = (path: string, detail: string) =>
   new Problem("invalid-filter", detail, { parameter: "where", where: path.slice(0, 1000) });
 // The answer stays small, however much is wrong with a body.
 const maxViolations = 20;
-const invalid = (code: "invalid-event" | "invalid-configuration" | "invalid-request", violations: Violation[]) => {
+const invalid = (
+  code: "invalid-event" | "invalid-configuration" | "invalid-request" | "invalid-schema" | "schema-mismatch",
+  violations: readonly Violation[],
+) => {
   const errors = violations
     .slice(0, maxViolations)
     .map(({ path, message }) => ({ path: path.slice(0, 200).toWellFormed(), message }));
@@ -117,6 +130,59 @@ const invalid = (code: "invalid-event" | "invalid-configuration" | "invalid-requ
 };
 export const invalidEvent = (violations: Violation[]) => invalid("invalid-event", violations);
 export const invalidConfiguration = (violations: Violation[]) => invalid("invalid-configuration", violations);
+export const invalidSchema = (violations: readonly Violation[]) => invalid("invalid-schema", violations);
+export const schemaMismatch = (violations: readonly Violation[]) => invalid("schema-mismatch", violations);
+export const schemaNotFound = (eventType: string, version: number | null) =>
+  new Problem(
+    "schema-not-found",
+    version === null ? `There is no schema of ${eventType}` : `${eventType} has no version ${version}`,
+    version === null ? { eventType } : { eventType, version: String(version) },
+  );
+/** What is at one place of a schema, and what was given. */
+export type SchemaChange = { path: string; was: unknown; is: unknown };
+export const schemaConflict = (eventType: string, version: number, changes: readonly SchemaChange[]) =>
+  new Problem(
+    "schema-conflict",
+    `Version ${version} of ${eventType} has another schema, and stays so: give the new one the next version`,
+    { eventType, version: String(version), changes },
+  );
+export const schemaVersionGap = (eventType: string, version: number, next: number) =>
+  new Problem("schema-version-gap", `The next version of ${eventType} is ${next}, not ${version}`, {
+    eventType,
+    version: String(version),
+    next: String(next),
+  });
+export const incompatibleSchema = (
+  eventType: string,
+  version: number,
+  compatibility: string,
+  differences: readonly { direction: string; path: string; message: string }[],
+) =>
+  new Problem(
+    "incompatible-schema",
+    `Version ${version} of ${eventType} is not ${compatibility} compatible with the one before: ${differences
+      .slice(0, 5)
+      .map(({ path, message }) => `${path || "/"} ${message}`)
+      .join("; ")}`,
+    { eventType, version: String(version), compatibility, differences },
+  );
+export const schemaInUse = (eventType: string, version: number, why: string) =>
+  new Problem("schema-in-use", `Version ${version} of ${eventType} cannot be deleted: ${why}`, {
+    eventType,
+    version: String(version),
+  });
+export const upcasterInCode = (eventType: string, version: number) =>
+  new Problem(
+    "upcaster-in-code",
+    `The upcaster to version ${version} of ${eventType} is code of a module, and is changed there`,
+    { eventType, version: String(version) },
+  );
+export const upcastFailed = (eventType: string, from: number, to: number, why: string) =>
+  new Problem("upcast-failed", `Data of ${eventType} version ${from} cannot be brought to version ${to}: ${why}`, {
+    eventType,
+    from: String(from),
+    to: String(to),
+  });
 export const streamTypeFixed = (stream: string, type: string) =>
   new Problem("stream-type-fixed", `Stream ${stream} is ${type}, and stays so until it is deleted`, {
     stream,
@@ -249,6 +315,8 @@ export const bodyTooLarge = (maxBytes: number) =>
 export const overloaded = (detail: string) => new Problem("overloaded", detail);
 export const storageUnavailable = (detail: string, cause?: unknown) =>
   new Problem("storage-unavailable", detail, {}, cause);
+export const schemasUnavailable = (detail = "The process that evaluates schemas and upcasters cannot be started") =>
+  new Problem("schemas-unavailable", detail);
 export const outcomeUnknown = (cause?: unknown) =>
   new Problem(
     "outcome-unknown",

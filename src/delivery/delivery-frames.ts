@@ -1,5 +1,5 @@
 // Frames of what a subscription hands out: each envelope bears how to settle it (CloudEvents extension attributes).
-import { envelope } from "../stream/event.ts";
+import { envelope, type SchemaLinks } from "../stream/event.ts";
 import type { Delivery } from "../subscription/ledger/delivery.ts";
 import { nameOf } from "./sse-frame.ts";
 
@@ -17,6 +17,7 @@ const encoder = new TextEncoder();
 export function encodeDeliveries(
   deliveries: readonly Delivery[],
   { named, ids, subscription }: DeliveryForm,
+  schemas: SchemaLinks,
 ): Uint8Array {
   let text = "";
   const from = subscription === null ? "" : `,"deliverysubscription":"${subscription}"`;
@@ -25,7 +26,7 @@ export function encodeDeliveries(
     const name = named ? nameOf(event) : null;
     if (name !== null) text += `event: ${name}\n`;
     const settling = deadline === null ? "" : `,"deliverytoken":"${token}","deliverydeadline":"${deadline}"`;
-    text += `data: ${envelope(event).slice(0, -1)}${from}${settling},"deliveryattempt":${attempt}}\n\n`;
+    text += `data: ${envelope(event, schemas).slice(0, -1)}${from}${settling},"deliveryattempt":${attempt}}\n\n`;
   }
   return encoder.encode(text);
 }

@@ -1,7 +1,7 @@
 // One event stream: turns what its follower is told into frames.
 import { internalError, invalidFilter, Problem, problemObject } from "../base/errors.ts";
 import { classify } from "../storage/pg-errors.ts";
-import type { StoredEvent } from "../stream/event.ts";
+import type { SchemaLinks, StoredEvent } from "../stream/event.ts";
 import { isPathError } from "../stream/path-filter.ts";
 import type { Cursor } from "../stream/resolve.ts";
 import type { Encoder, EndReason, Outlet } from "../subscription/following/follower.ts";
@@ -21,12 +21,18 @@ export type SseForm = {
 /** How many events pass between two progress frames. */
 const progressEvery = 1_000;
 
-const encoders: readonly Encoder[] = (["offset", "position"] as const).flatMap((idKind) =>
-  [false, true].map((named) => ({
-    key: encodingKey(idKind, named),
-    encode: (events: readonly StoredEvent[]) => encodeEvents(events, idKind, named),
-  })),
-);
+/** The encoders of all forms: connections of one form share theirs. */
+export function createEncoders(schemas: SchemaLinks): Encoders {
+  const encoders = (["offset", "position"] as const).flatMap((idKind) =>
+    [false, true].map((named) => ({
+      key: encodingKey(idKind, named),
+      encode: (events: readonly StoredEvent[]) => encodeEvents(events, idKind, named, schemas),
+    })),
+  );
+  return (idKind, named) => encoders.find(({ key }) => key === encodingKey(idKind, named)) as Encoder;
+}
+
+export type Encoders = (idKind: IdKind, named: boolean) => Encoder;
 
 function encodingKey(idKind: IdKind, named: boolean): string {
   return `${idKind}${named ? " named" : ""}`;
@@ -46,16 +52,16 @@ export class SseConnection implements Outlet {
   private readonly total: number | null;
   private sent = 0;
 
-  constructor(sink: ByteSink, { idKind, named, total, where }: SseForm) {
+  constructor(sink: ByteSink, { idKind, named, total, where }: SseForm, encoders: Encoders) {
     this.sink = sink;
     this.idKind = idKind;
     this.where = where;
     this.total = total;
-    const key = encodingKey(idKind, named);
+    const shared = encoders(idKind, named);
     this.encoder =
       total === null
-        ? (encoders.find((encoder) => encoder.key === key) as Encoder)
-        : { key: `${key} counted`, encode: (events) => this.encodeCounted(events, named, total) };
+        ? shared
+        : { key: `${shared.key} counted`, encode: (events) => this.encodeCounted(events, shared, total) };
   }
 
   /** The first frame: where the event stream begins, and after how long to come back when it breaks off. */
@@ -109,8 +115,8 @@ export class SseConnection implements Outlet {
     this.sink.end();
   }
 
-  private encodeCounted(events: readonly StoredEvent[], named: boolean, total: number): Uint8Array {
-    const chunk = encodeEvents(events, this.idKind, named);
+  private encodeCounted(events: readonly StoredEvent[], shared: Encoder, total: number): Uint8Array {
+    const chunk = shared.encode(events);
     const stepsBefore = Math.floor(this.sent / progressEvery);
     this.sent += events.length;
     if (Math.floor(this.sent / progressEvery) === stepsBefore) return chunk;

@@ -1,5 +1,5 @@
 // Writes frames of the event stream (WHATWG HTML, section 9.2.5 and 9.2.6).
-import { envelope, type StoredEvent } from "../stream/event.ts";
+import { envelope, type SchemaLinks, type StoredEvent } from "../stream/event.ts";
 
 /** Which number is the id of a frame: the offset where one stream is followed, the position where several are. */
 export type IdKind = "offset" | "position";
@@ -15,12 +15,17 @@ export function nameOf({ type }: StoredEvent): string | null {
 }
 
 /** The frames of events, as one chunk of bytes. An envelope is one line; ids and types hold no line break. */
-export function encodeEvents(events: readonly StoredEvent[], idKind: IdKind, named: boolean): Uint8Array {
+export function encodeEvents(
+  events: readonly StoredEvent[],
+  idKind: IdKind,
+  named: boolean,
+  schemas: SchemaLinks,
+): Uint8Array {
   let text = "";
   for (const event of events) {
     text += `id: ${idKind === "offset" ? event.offset : event.position}\n`;
     if (named && nameOf(event) !== null) text += `event: ${event.type}\n`;
-    text += `data: ${envelope(event)}\n\n`;
+    text += `data: ${envelope(event, schemas)}\n\n`;
   }
   return encoder.encode(text);
 }

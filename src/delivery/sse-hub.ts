@@ -1,15 +1,18 @@
 // The event streams of this process: opens them, keeps them alive, and closes them when the service drains.
 import type { Principal } from "../base/principal.ts";
+import type { SchemaLinks } from "../stream/event.ts";
 import type { Cursor } from "../stream/resolve.ts";
+import type { Target } from "../stream/schema/target.ts";
 import type { Selection } from "../stream/selection.ts";
 import type { Followers } from "../subscription/following/follow.ts";
 import type { UpTo } from "../subscription/following/follower.ts";
 import { ByteSink } from "./byte-sink.ts";
-import { heartbeatFrame, SseConnection } from "./sse-connection.ts";
+import { createEncoders, heartbeatFrame, SseConnection } from "./sse-connection.ts";
 import type { IdKind } from "./sse-frame.ts";
 
 export type SseRequest = {
   selection: Selection;
+  target: Target;
   idKind: IdKind;
   named: boolean;
   principal: Principal;
@@ -37,6 +40,7 @@ export type SseHub = {
 
 export type SseHubOptions = {
   followers: Followers;
+  schemas: SchemaLinks;
   heartbeatMs: number;
   retryMs: number;
   /** Bytes that may wait for one reader before it leaves the live set. */
@@ -48,6 +52,7 @@ const goodbye = "shutting-down";
 export function createSseHub(options: SseHubOptions): SseHub {
   const { followers, bufferBytes } = options;
   const connections = new Set<SseConnection>();
+  const encoders = createEncoders(options.schemas);
   let opened = 0;
   let stopped = false;
 
@@ -55,18 +60,19 @@ export function createSseHub(options: SseHubOptions): SseHub {
 
   return {
     open(request) {
-      const { selection, idKind, named, total, start, gap } = request;
+      const { selection, target, idKind, named, total, start, gap } = request;
       opened++;
       const sink = new ByteSink(bufferBytes, () => {
         connections.delete(connection);
         follower?.stop();
       });
-      const connection = new SseConnection(sink, { idKind, named, total, where: selection.where });
+      const connection = new SseConnection(sink, { idKind, named, total, where: selection.where }, encoders);
       connections.add(connection);
       // Jitter, so that the readers of a restarted service do not all come in the same moment.
       connection.begin(start, gap, request.ready, options.retryMs * (0.5 + Math.random()));
       const follower = followers.follow({
         selection,
+        target,
         single: idKind === "offset",
         principal: request.principal,
         start,

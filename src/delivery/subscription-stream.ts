@@ -1,6 +1,7 @@
 // Event streams of subscriptions: each writes what its consumer is handed, at the pace at which that is read.
 import { internalError, Problem, problemObject } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import type { SchemaLinks } from "../stream/event.ts";
 import { type Feed, type FeedDependencies, openFeed } from "../subscription/feed.ts";
 import { pushes } from "../subscription/push.ts";
 import { ByteSink } from "./byte-sink.ts";
@@ -27,6 +28,7 @@ export type SubscriptionStreams = {
 
 export type SubscriptionStreamsOptions = {
   feeds: FeedDependencies;
+  schemas: SchemaLinks;
   heartbeatMs: number;
   retryMs: number;
   /** Bytes that may wait for one reader before it is handed no more. */
@@ -39,7 +41,7 @@ type Connection = { sink: ByteSink; end: (reason: string) => void; done: Promise
 const heartbeatFrame = encodeFrame({ comment: "heartbeat" });
 
 export function createSubscriptionStreams(options: SubscriptionStreamsOptions): SubscriptionStreams {
-  const { feeds, bufferBytes, log } = options;
+  const { feeds, schemas, bufferBytes, log } = options;
   const connections = new Set<Connection>();
   let opened = 0;
   const heartbeat = setInterval(() => {
@@ -55,7 +57,7 @@ export function createSubscriptionStreams(options: SubscriptionStreamsOptions): 
     try {
       for await (const push of pushes(feed, signal)) {
         if ("deliveries" in push)
-          sink.write(encodeDeliveries(push.deliveries, { named, ids: true, subscription: null }));
+          sink.write(encodeDeliveries(push.deliveries, { named, ids: true, subscription: null }, schemas));
         else sink.write(encodeFrame({ event: "sluice.caught-up", data: { at: String(push.caughtUpAt) } }));
         await sink.drained(signal);
       }

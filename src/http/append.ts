@@ -56,7 +56,7 @@ export function appendHandler({ appender, body, service, log, observeLatency }: 
     };
     const events = readEvents(headers, contentType, bytes, context);
     refuseContradictions(stream, events);
-    const appended = await appender.append({ stream, events, expected, idempotency });
+    const appended = await appender.append({ stream, events, expected, idempotency, isList: isList(bytes) });
     observeLatency((performance.now() - started) / 1_000);
     if (verbose) {
       const correlationIds = [...new Set(events.map((event) => event.correlationId))].filter((id) => id !== null);
@@ -95,6 +95,12 @@ function readEvents(
     "unsupported-media-type",
     "Events are appended as application/json, application/cloudevents+json, application/cloudevents-batch+json, or with ce-* headers and any content",
   );
+}
+
+/** Whether a body that was read as JSON is an array. */
+function isList(bytes: Uint8Array): boolean {
+  for (const byte of bytes) if (byte !== 32 && byte !== 9 && byte !== 10 && byte !== 13) return byte === 91;
+  return false;
 }
 
 function ceHeaders(headers: Headers): string {

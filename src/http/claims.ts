@@ -3,7 +3,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { forbidden, invalidRequest } from "../base/errors.ts";
 import type { Principal } from "../base/principal.ts";
 import { oneOf, saying } from "../base/schema.ts";
-import { envelope } from "../stream/event.ts";
+import { envelope, type SchemaLinks } from "../stream/event.ts";
 import type { Consumption } from "../subscription/consumption.ts";
 import type { Delivery } from "../subscription/ledger/delivery.ts";
 import type { Settlements } from "../subscription/ledger/settlements.ts";
@@ -18,6 +18,7 @@ export type ClaimsDependencies = {
   consumption: Consumption;
   catalog: Catalog;
   settlements: Pick<Settlements, "acknowledge" | "giveBack" | "extend">;
+  schemas: SchemaLinks;
   body: BodyReader;
 };
 
@@ -106,7 +107,7 @@ const readExtension = createJsonReader(ExtensionInput);
 
 /** The handlers for subscriptions, or for the built-in queues of streams. */
 export function claimsHandlers(
-  { consumption, catalog, settlements, body }: ClaimsDependencies,
+  { consumption, catalog, settlements, schemas, body }: ClaimsDependencies,
   of: "subscription" | "queue",
 ): ClaimsHandlers {
   async function target({ request, params, principal }: Exchange): Promise<Subscription> {
@@ -147,9 +148,12 @@ export function claimsHandlers(
         signal: exchange.request.signal,
       });
       const over = completed ? ',"completed":true' : "";
-      return new Response(`{"deliveries":[${deliveries.map(print).join(",")}]${over}}`, {
-        headers: { "content-type": "application/json" },
-      });
+      return new Response(
+        `{"deliveries":[${deliveries.map((delivery) => print(delivery, schemas)).join(",")}]${over}}`,
+        {
+          headers: { "content-type": "application/json" },
+        },
+      );
     },
     async acknowledge(exchange) {
       const subscription = await target(exchange);
@@ -186,7 +190,7 @@ function allowed(principal: Principal, subscription: Subscription): Subscription
 }
 
 /** A delivery as JSON; an envelope is one already. */
-function print({ event, token, attempt, deadline }: Delivery): string {
+function print({ event, token, attempt, deadline }: Delivery, schemas: SchemaLinks): string {
   const until = deadline === null ? "null" : `"${deadline}"`;
-  return `{"event":${envelope(event)},"token":"${token}","attempt":${attempt},"deadline":${until}}`;
+  return `{"event":${envelope(event, schemas)},"token":"${token}","attempt":${attempt},"deadline":${until}}`;
 }

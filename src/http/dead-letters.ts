@@ -3,7 +3,7 @@ import { Type } from "@sinclair/typebox";
 import { deadLetterNotFound, invalidRequest } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Pool } from "../storage/pool.ts";
-import { envelope } from "../stream/event.ts";
+import { envelope, type SchemaLinks } from "../stream/event.ts";
 import type { Choice, DeadLetter, DeadLetters } from "../subscription/dead-letters.ts";
 import type { Catalog } from "../subscription/registry/catalog.ts";
 import type { Subscription } from "../subscription/registry/subscription.ts";
@@ -16,6 +16,7 @@ import { requireManage, visibleQueue, visibleSubscription } from "./subscription
 export type DeadLettersDependencies = {
   deadLetters: DeadLetters;
   catalog: Catalog;
+  schemas: SchemaLinks;
   reads: Pool;
   body: BodyReader;
   log: Log;
@@ -41,7 +42,7 @@ const readChoice = createJsonReader(DeadLetterChoice);
 
 /** The handlers for subscriptions, or for the built-in queues of streams. */
 export function deadLettersHandlers(
-  { deadLetters, catalog, reads, body, log }: DeadLettersDependencies,
+  { deadLetters, catalog, schemas, reads, body, log }: DeadLettersDependencies,
   of: "subscription" | "queue",
 ): DeadLettersHandlers {
   /** Null: a queue that nobody has used yet. */
@@ -70,7 +71,9 @@ export function deadLettersHandlers(
       const following = new URLSearchParams(query);
       following.set("after", String(next));
       const link = next === null ? null : `${new URL(exchange.request.url).pathname}?${following}`;
-      return answer(`{"deadLetters":[${letters.map(print).join(",")}],"next":${JSON.stringify(link)}}`);
+      return answer(
+        `{"deadLetters":[${letters.map((letter) => print(letter, schemas)).join(",")}],"next":${JSON.stringify(link)}}`,
+      );
     },
     async get(exchange) {
       readQuery(exchange.request, []);
@@ -79,7 +82,7 @@ export function deadLettersHandlers(
       if (subscription === null || !/^\d{1,15}$/.test(id))
         throw deadLetterNotFound(exchange.params.name ?? "", id.slice(0, 100));
       return answer(
-        print(await deadLetters.get({ id: subscription.id, name: exchange.params.name ?? "" }, Number(id))),
+        print(await deadLetters.get({ id: subscription.id, name: exchange.params.name ?? "" }, Number(id)), schemas),
       );
     },
     async replay(exchange) {
@@ -104,6 +107,6 @@ function answer(text: string): Response {
 }
 
 /** A dead letter as JSON; an envelope is one already. */
-function print({ id, event, ...rest }: DeadLetter): string {
-  return `{"id":"${id}","event":${envelope(event)},${JSON.stringify(rest).slice(1)}`;
+function print({ id, event, ...rest }: DeadLetter, schemas: SchemaLinks): string {
+  return `{"id":"${id}","event":${envelope(event, schemas)},${JSON.stringify(rest).slice(1)}`;
 }

@@ -87,15 +87,21 @@ async function load(name: string, { mediaType, text, development }: Asset): Prom
 
 export type DocsHandlers = { document: Handler; page: Handler; asset: Handler };
 
-/** `document` returns the text of the OpenAPI document; it is called at the first request for it. */
-export function docsHandlers(document: () => string, development: boolean): DocsHandlers {
-  let described: Content | null = null;
+/** `document` returns the text of the OpenAPI document; it is called anew when `revision` is another one. */
+export function docsHandlers(
+  document: () => Promise<string>,
+  revision: () => number,
+  development: boolean,
+): DocsHandlers {
+  let described: { content: Content; revision: number } | null = null;
   const html = createContent(page, "text/html; charset=utf-8", "no-cache");
   const loaded = new Map<string, Promise<Content>>();
   return {
-    document({ request }) {
-      described ??= createContent(document(), "application/json", "no-cache");
-      return answerContent(described, request);
+    async document({ request }) {
+      const now = revision();
+      if (described?.revision !== now)
+        described = { content: createContent(await document(), "application/json", "no-cache"), revision: now };
+      return answerContent(described.content, request);
     },
     page: ({ request }) => answerContent(html, request),
     async asset({ request, params }) {

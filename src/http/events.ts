@@ -10,6 +10,8 @@ import { parseCursor } from "../stream/place.ts";
 import { type LogReader, type Range, type ReadQuery, resolveRange } from "../stream/range.ts";
 import { countRange, cursorNumber, readEvent, readRangePage } from "../stream/read.ts";
 import { replayLines } from "../stream/replay.ts";
+import type { Registry } from "../stream/schema/registry.ts";
+import type { Upcasting } from "../stream/schema/upcasting.ts";
 import { negotiate } from "./accept.ts";
 import type { Exchange, Handler } from "./context.ts";
 import { comeBack, eventStream, eventStreamHeaders } from "./event-stream.ts";
@@ -22,11 +24,14 @@ import {
   readQuery,
   readSelection,
   readStreamName,
+  readTarget,
 } from "./parameters.ts";
 import { toProblem } from "./problem.ts";
 
 export type EventsDependencies = {
   reader: LogReader;
+  registry: Registry;
+  upcasting: Pick<Upcasting, "show">;
   hub: SseHub;
   /** Bounds the pages that replays read at once. */
   replays: Semaphore;
@@ -42,7 +47,7 @@ const forms = [
   "application/x-ndjson",
   "text/event-stream",
 ] as const;
-const parameters = ["from", "to", "after", "limit", "direction", "types", "correlation", "key", "where"];
+const parameters = ["from", "to", "after", "limit", "direction", "types", "correlation", "key", "where", "schema"];
 const followParameters = [...parameters, "lastEventId", "named", "progress"];
 
 const defaultLimit = 100;
@@ -67,20 +72,24 @@ export function eventsHandler(dependencies: EventsDependencies, single: boolean)
     };
     if (readQueryOf.from !== null && readQueryOf.after !== null)
       throw invalidParameter("after", "after and from exclude each other");
+    const target = await readTarget(query, dependencies.registry);
     if (form === "application/x-ndjson") {
       const limit = readNumber(query, "limit", null, Number.MAX_SAFE_INTEGER);
       const range = await resolveRange(dependencies.reader, readQueryOf);
-      const body = replayLines(dependencies.reader, range, limit, dependencies.replays, dependencies.log);
+      const { reader, registry: schemas, upcasting, replays, log } = dependencies;
+      const body = replayLines({ reader, upcasting, schemas }, range, target, limit, replays, log);
       return new Response(body, {
         headers: { "content-type": "application/x-ndjson", "cache-control": "no-store", "x-accel-buffering": "no" },
       });
     }
     const limit = readNumber(query, "limit", defaultLimit, maxLimit);
+    const { registry, upcasting } = dependencies;
     const range = await resolveRange(dependencies.reader, readQueryOf);
     const { signal } = exchange.request;
     const page = await readRangePage(dependencies.reader, range, range.start.position, limit, pageBudgetMs, { signal });
     const next = page.done ? null : await nextLink(dependencies.reader, exchange.request, query, range, page);
-    const events = page.events.map(envelope).join(",");
+    const shown = await upcasting.show(page.events, target);
+    const events = shown.map((event) => envelope(event, registry)).join(",");
     const link: Record<string, string> = next === null ? {} : { link: `<${next}>; rel="next"` };
     if (form === "application/cloudevents-batch+json") {
       return new Response(`[${events}]`, { headers: { "content-type": form, ...link } });
@@ -131,6 +140,7 @@ async function follow(dependencies: EventsDependencies, exchange: Exchange, stre
   const progress = readBoolean(query, "progress");
   if (followQuery.from !== null && followQuery.after !== null)
     throw invalidParameter("after", "after and from exclude each other");
+  const target = await readTarget(query, dependencies.registry);
   let start: FollowStart;
   let total: number | null = null;
   try {
@@ -161,6 +171,7 @@ async function follow(dependencies: EventsDependencies, exchange: Exchange, stre
   }
   const body = dependencies.hub.open({
     selection: followQuery.selection,
+    target,
     idKind,
     named,
     principal,
@@ -177,14 +188,16 @@ async function follow(dependencies: EventsDependencies, exchange: Exchange, stre
   return new Response(body, { headers: eventStreamHeaders });
 }
 
-export function eventHandler({ reader }: EventsDependencies): Handler {
+export function eventHandler({ reader, registry, upcasting }: EventsDependencies): Handler {
   return async ({ request, params, principal }) => {
     const stream = readStreamName(params.name ?? "");
-    readQuery(request, []);
+    const query = readQuery(request, ["schema"]);
     const text = params.offset ?? "";
     if (!/^\d{1,19}$/.test(text)) throw invalidParameter("offset", "an offset is a whole number, the first is 0");
     const type = negotiate(request.headers.get("accept"), ["application/json", "application/cloudevents+json"]);
+    const target = await readTarget(query, registry);
     const event = await readEvent(reader, principal, stream, Math.min(Number(text), Number.MAX_SAFE_INTEGER), text);
-    return new Response(envelope(event), { headers: { "content-type": type } });
+    const [shown = event] = await upcasting.show([event], target);
+    return new Response(envelope(shown, registry), { headers: { "content-type": type } });
   };
 }

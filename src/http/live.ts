@@ -14,6 +14,7 @@ import { resolveFollow } from "../stream/follow-start.ts";
 import { parseCursor } from "../stream/place.ts";
 import type { LogReader } from "../stream/range.ts";
 import { readHead } from "../stream/resolve.ts";
+import type { Registry } from "../stream/schema/registry.ts";
 import { readLogId } from "../stream/stream-head.ts";
 import type { Ledger } from "../subscription/ledger/ledger.ts";
 import type { Catalog } from "../subscription/registry/catalog.ts";
@@ -28,11 +29,13 @@ import {
   readSelection,
   readStreamName,
   readSubscriptionName,
+  readTarget,
 } from "./parameters.ts";
 import { toProblem } from "./problem.ts";
 
 export type LiveDependencies = {
   reader: LogReader;
+  registry: Registry;
   hub: LiveHub;
   memberships: LiveMemberships;
   catalog: Catalog;
@@ -121,9 +124,10 @@ export function liveHandlers(dependencies: LiveDependencies): LiveHandlers {
     async putStream({ request, params, principal }) {
       const id = readId(params);
       const stream = readStreamName(params.name ?? "");
-      const query = readQuery(request, ["from", "types", "key", "where"]);
+      const query = readQuery(request, ["from", "types", "key", "where", "schema"]);
       const selection = readSelection(query, stream);
       const from = readPlace(query, "from");
+      const target = await readTarget(query, dependencies.registry);
       const start = await resolveFollow(reader, { selection, single: true, from, after: null, to: null, principal });
       if (start.reset) throw cursorBeyondHead(query.get("from") ?? "", String(start.head), start.logId);
       const isNew = await memberships.addStream(id, principal.name, start.logHead, {
@@ -131,6 +135,7 @@ export function liveHandlers(dependencies: LiveDependencies): LiveHandlers {
         types: selection.types,
         key: selection.key,
         where: selection.where,
+        target,
         startPosition: start.start.position,
       });
       changed(id);
@@ -191,14 +196,26 @@ export function liveHandlers(dependencies: LiveDependencies): LiveHandlers {
 /** What flows on a connection, as the API shows it. */
 export type LiveDescription = {
   live: string;
-  streams: { stream: string; types: readonly string[] | null; key: string | null; where: string | null }[];
+  streams: {
+    stream: string;
+    types: readonly string[] | null;
+    key: string | null;
+    where: string | null;
+    schema: string;
+  }[];
   subscriptions: { subscription: string; consumer: string; ack: "auto" | "explicit" }[];
 };
 
 function describe(id: string, { streams, subscriptions }: LiveMembership): LiveDescription {
   return {
     live: id,
-    streams: streams.map(({ stream, types, key, where }) => ({ stream, types, key, where })),
+    streams: streams.map(({ stream, types, key, where, target }) => ({
+      stream,
+      types,
+      key,
+      where,
+      schema: target.key,
+    })),
     subscriptions: subscriptions.map(({ subscription, consumer, autoAcknowledge }) => ({
       subscription,
       consumer,

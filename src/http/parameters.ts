@@ -3,6 +3,8 @@ import { invalidParameter, invalidStreamName, invalidSubscriptionName, Problem }
 import type { Expected } from "../stream/append-request.ts";
 import { streamName } from "../stream/event.ts";
 import { type Place, parsePlace } from "../stream/place.ts";
+import type { Registry } from "../stream/schema/registry.ts";
+import { asStored, checkTarget, parseTarget, type Target } from "../stream/schema/target.ts";
 import type { Selection } from "../stream/selection.ts";
 import { consumerName, subscriptionName } from "../subscription/registry/subscription.ts";
 
@@ -80,6 +82,17 @@ export function readBoolean(query: URLSearchParams, parameter: string): boolean 
   if (text === null || text === "false") return false;
   if (text === "true") return true;
   throw invalidParameter(parameter, `${parameter} is true or false`);
+}
+
+/** As which versions events are wanted. Throws `invalid-parameter`, also for a version that is not registered. */
+export async function readTarget(query: URLSearchParams, registry: Registry): Promise<Target> {
+  const text = query.get("schema");
+  if (text === null) return asStored;
+  const target = parseTarget(text);
+  if (typeof target === "string") throw invalidParameter("schema", `schema ${target}`);
+  const missing = await checkTarget(registry, target);
+  if (missing !== null) throw invalidParameter("schema", missing);
+  return target;
 }
 
 export function readDirection(query: URLSearchParams): "forward" | "backward" {

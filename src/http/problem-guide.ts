@@ -54,6 +54,53 @@ export const guide: Record<ProblemCode, Guidance> = {
     meaning: "There is no subscription of this name (any more).",
     remedy: "Create it with PUT /api/subscriptions/{name}; GET /api/subscriptions lists those that there are.",
   },
+  "schema-not-found": {
+    meaning: "The type, or this version of it, is not registered (any more).",
+    remedy: "GET /api/schemas lists the types, GET /api/schemas/{type} the versions of one.",
+  },
+  "schema-conflict": {
+    meaning:
+      "The version is registered with another schema. A version never changes, because events were written by it.",
+    remedy: "Give the new schema the next version. The member changes says at which places the two differ.",
+  },
+  "schema-version-gap": {
+    meaning: "Versions of a type are numbered from 1 without gaps, and this is not the next one.",
+    remedy: "The member next says which is. Somebody else may have taken the one that you had in mind.",
+  },
+  "incompatible-schema": {
+    meaning:
+      "By the compatibility of its type, the new version must read older data, or be read by older readers, and it does not.",
+    remedy:
+      "The member differences says what breaks it. For backward, give an upcaster or make the change optional; try with dryRun=true.",
+  },
+  "schema-in-use": {
+    meaning:
+      "The version cannot be deleted: events are of it, a later version builds on it, or a subscription asks for it.",
+    remedy: "Register a later version instead. Only a newest version that was never used can go.",
+  },
+  "upcaster-in-code": {
+    meaning: "The upcaster to this version is code of a module, which a request cannot replace.",
+    remedy: "Change it in the module, or leave upcast out.",
+  },
+  "invalid-schema": {
+    meaning:
+      "This is no JSON Schema (2020-12) that can be kept, refers to something outside itself, or its upcaster is no expression.",
+    remedy: "The member errors names the places in the body.",
+  },
+  "schema-mismatch": {
+    meaning:
+      "The stream enforces schemas, and an event does not match that of its type and version, or has none. Nothing was stored.",
+    remedy: "The member errors names the places. GET /api/schemas/{type} says what is registered.",
+  },
+  "upcast-failed": {
+    meaning: "The upcaster of a version between the two failed on these data.",
+    remedy: "The detail says why. Mend it with PUT /api/schemas/{type}/versions/{version}: the schema stays as it is.",
+  },
+  "schemas-unavailable": {
+    meaning:
+      "Upcasters and schemas are evaluated by a process of its own, and there is none now; or this process lacks a module's code.",
+    remedy: "Try again in a moment. If it goes on, the service's log says why.",
+  },
   "consumer-not-found": {
     meaning: "The subscription has no consumer of this name: it never asked, was removed, or fell silent.",
     remedy: "A consumer joins by consuming, or by PUT …/consumers/{consumer}.",

@@ -2,7 +2,8 @@
 import { Type } from "@sinclair/typebox";
 import { forbidden, invalidRequest } from "../base/errors.ts";
 import { saying } from "../base/schema.ts";
-import { envelope } from "../stream/event.ts";
+import { envelope, type SchemaLinks } from "../stream/event.ts";
+import type { Upcasting } from "../stream/schema/upcasting.ts";
 import type { Reading, Receipts, UnreadCount } from "../subscription/receipts/receipts.ts";
 import type { Catalog } from "../subscription/registry/catalog.ts";
 import type { Subscription } from "../subscription/registry/subscription.ts";
@@ -13,6 +14,8 @@ import { readAfter, readBoolean, readConsumerName, readNumber, readQuery, readSu
 
 export type ReceiptsDependencies = {
   receipts: Pick<Receipts, "unread" | "count" | "read">;
+  registry: SchemaLinks;
+  upcasting: Pick<Upcasting, "show">;
   catalog: Pick<Catalog, "require">;
   body: BodyReader;
 };
@@ -41,7 +44,13 @@ export const ReadingInput = Type.Object(
 
 const readReading = createJsonReader(ReadingInput);
 
-export function receiptsHandlers({ receipts, catalog, body }: ReceiptsDependencies): ReceiptsHandlers {
+export function receiptsHandlers({
+  receipts,
+  catalog,
+  registry,
+  upcasting,
+  body,
+}: ReceiptsDependencies): ReceiptsHandlers {
   async function target({ params, principal }: Exchange): Promise<{ subscription: Subscription; consumer: string }> {
     const subscription = await catalog.require(readSubscriptionName(params.name ?? ""));
     const refused = subscription.streams?.find((stream) => !principal.canRead(stream));
@@ -59,12 +68,13 @@ export function receiptsHandlers({ receipts, catalog, body }: ReceiptsDependenci
       const counted = print(await receipts.count(subscription, consumer, request.signal));
       if (readBoolean(query, "count")) return json(counted);
       const { events, next } = await receipts.unread(subscription, consumer, { after, limit, signal: request.signal });
+      const shown = await upcasting.show(events, subscription.receiveAs);
       const following = new URLSearchParams(query);
       following.set("after", String(next));
       const link = next === null ? null : `${new URL(request.url).pathname}?${following}`;
       const { count, atLeast } = counted;
       return new Response(
-        `{"count":"${count}","atLeast":${atLeast},"events":[${events.map(envelope).join(",")}],"next":${JSON.stringify(link)}}`,
+        `{"count":"${count}","atLeast":${atLeast},"events":[${shown.map((event) => envelope(event, registry)).join(",")}],"next":${JSON.stringify(link)}}`,
         { headers: { "content-type": "application/json" } },
       );
     },

@@ -3,6 +3,7 @@ import { Elysia } from "elysia";
 import { Problem } from "../base/errors.ts";
 import { uuidv7 } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
+import { readComponents } from "../stream/schema/components.ts";
 import { type AppendDependencies, appendHandler } from "./append.ts";
 import { type ClaimsDependencies, claimsHandlers } from "./claims.ts";
 import { type ConsumeDependencies, consumeHandler } from "./consume.ts";
@@ -14,12 +15,14 @@ import { docsHandlers } from "./docs.ts";
 import { type EventsDependencies, eventHandler, eventsHandler } from "./events.ts";
 import { type LiveDependencies, liveHandlers } from "./live.ts";
 import { type LocksDependencies, locksHandlers } from "./locks.ts";
-import { openApiDocument, printDocument } from "./openapi/document.ts";
+import { openApiDocument } from "./openapi/document.ts";
 import { type Handlers, registerOperations } from "./openapi/operations.ts";
+import { withRegisteredEvents } from "./openapi/registered-events.ts";
 import { type OperationsDependencies, operationsHandlers } from "./operations.ts";
 import { problemPageHandlers } from "./problem-pages.ts";
 import { type ProcessedDependencies, processedHandlers } from "./processed.ts";
 import { type ReceiptsDependencies, receiptsHandlers } from "./receipts.ts";
+import { type SchemasDependencies, schemasHandlers } from "./schemas.ts";
 import { type StreamsDependencies, streamsHandlers } from "./streams.ts";
 import { type SubscriptionsDependencies, subscriptionsHandlers } from "./subscriptions.ts";
 
@@ -34,6 +37,7 @@ export type ServerDependencies = {
   receipts: ReceiptsDependencies;
   processed: ProcessedDependencies;
   locks: LocksDependencies;
+  schemas: SchemasDependencies;
   consumers: ConsumersDependencies;
   deadLetters: DeadLettersDependencies;
   operations: OperationsDependencies;
@@ -44,7 +48,7 @@ export type ServerDependencies = {
   log: Log;
 };
 
-function handlersOf(dependencies: ServerDependencies, document: () => string): Handlers {
+function handlersOf(dependencies: ServerDependencies, document: () => Promise<string>): Handlers {
   const streams = streamsHandlers(dependencies.streams);
   const subscriptions = subscriptionsHandlers(dependencies.subscriptions);
   const claims = claimsHandlers(dependencies.claims, "subscription");
@@ -57,8 +61,9 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
   const consumers = consumersHandlers(dependencies.consumers);
   const deadLetters = deadLettersHandlers(dependencies.deadLetters, "subscription");
   const queueLetters = deadLettersHandlers(dependencies.deadLetters, "queue");
+  const schemas = schemasHandlers(dependencies.schemas);
   const operations = operationsHandlers(dependencies.operations);
-  const docs = docsHandlers(document, dependencies.development);
+  const docs = docsHandlers(document, dependencies.schemas.registry.revision, dependencies.development);
   const problems = problemPageHandlers();
   return {
     "POST /api/streams/:name/events": appendHandler(dependencies.append),
@@ -118,6 +123,14 @@ function handlersOf(dependencies: ServerDependencies, document: () => string): H
     "GET /api/subscriptions/:name/dead-letters/:id": deadLetters.get,
     "POST /api/subscriptions/:name/dead-letters/replay": deadLetters.replay,
     "DELETE /api/subscriptions/:name/dead-letters": deadLetters.discard,
+    "GET /api/schemas": schemas.list,
+    "GET /api/schemas/:type": schemas.get,
+    "PUT /api/schemas/:type": schemas.put,
+    "GET /api/schemas/:type/history": schemas.history,
+    "POST /api/schemas/:type/upcast": schemas.upcast,
+    "GET /api/schemas/:type/versions/:version": schemas.getVersion,
+    "PUT /api/schemas/:type/versions/:version": schemas.putVersion,
+    "DELETE /api/schemas/:type/versions/:version": schemas.removeVersion,
     "GET /livez": operations.live,
     "GET /readyz": operations.ready,
     "GET /metrics": operations.metrics,
@@ -134,7 +147,8 @@ export function createServer(dependencies: ServerDependencies) {
   const cors = createCors(dependencies.corsOrigins);
   const edge = createEdge(log, cors);
   const app = new Elysia({ name: "sluice" });
-  const document = () => printDocument(openApiDocument(app.routes));
+  const document = async () =>
+    withRegisteredEvents(openApiDocument(app.routes), await readComponents(dependencies.schemas.reads));
   const allowed = registerOperations(app, handlersOf(dependencies, document), edge);
   for (const [path, methods] of allowed) {
     // Whatever answers GET answers HEAD.

@@ -9,6 +9,8 @@ export type Wake = {
   send: (position: number) => void;
   /** Tells the others that something can be handed out under these cursors, or that their consumers have credit again. */
   sendCursors: (cursors: Iterable<number>) => void;
+  /** Tells the others that the schema registry has changed. */
+  sendSchemas: () => void;
   /** Tells the others that what flows on these live connections has changed. */
   sendLive: (ids: Iterable<string>) => void;
   stop: () => Promise<void>;
@@ -24,6 +26,8 @@ export type WakeOptions = {
   onCursors: (cursors: readonly number[] | null) => void;
   /** Live connections that another process announced; null as for cursors. */
   onLive: (ids: readonly string[] | null) => void;
+  /** The schema registry has changed, or may have. */
+  onSchemas: () => void;
   log: Log;
 };
 
@@ -35,12 +39,13 @@ const maxNamedLive = 80;
 const pingMs = 5_000;
 const deafMs = 12_000;
 
-export function createWake({ connect, channel, onWake, onCursors, onLive, log }: WakeOptions): Wake {
+export function createWake({ connect, channel, onWake, onCursors, onLive, onSchemas, log }: WakeOptions): Wake {
   const self = randomUUID();
   let sql: Sql | null = null;
   let pending: number | null = null;
   let cursors = new Set<number>();
   let live = new Set<string>();
+  let schemas = false;
   let timer: ReturnType<typeof setTimeout> | null = null;
   let sending: Promise<unknown> = Promise.resolve();
   let heardAt = Date.now();
@@ -49,11 +54,12 @@ export function createWake({ connect, channel, onWake, onCursors, onLive, log }:
 
   function onNotification(payload: string): void {
     heardAt = Date.now();
-    const [sender, position, cursorList = "-", liveList = "-"] = payload.split(" ");
+    const [sender, position, cursorList = "-", liveList = "-", schemas = "-"] = payload.split(" ");
     if (sender === self) return;
     if (position !== undefined && position !== "-1") onWake(Number(position));
     if (cursorList !== "-") onCursors(cursorList === "*" ? null : cursorList.split(",").map(Number));
     if (liveList !== "-") onLive(liveList === "*" ? null : liveList.split(","));
+    if (schemas !== "-") onSchemas();
   }
 
   async function listen(): Promise<void> {
@@ -65,6 +71,7 @@ export function createWake({ connect, channel, onWake, onCursors, onLive, log }:
       onWake(Number.POSITIVE_INFINITY);
       onCursors(null);
       onLive(null);
+      onSchemas();
     });
   }
 
@@ -82,15 +89,24 @@ export function createWake({ connect, channel, onWake, onCursors, onLive, log }:
     return mine.notify(channel, payload).catch((error: unknown) => log.debug({ err: error }, "a wake-up was lost"));
   }
 
+  const isAnyPending = () => pending !== null || cursors.size > 0 || live.size > 0 || schemas;
+
   function flush(): void {
     timer = null;
-    if (pending === null && cursors.size === 0 && live.size === 0) return;
-    const payload = [self, pending ?? -1, listOf(cursors, maxNamedCursors), listOf(live, maxNamedLive)].join(" ");
+    if (!isAnyPending()) return;
+    const payload = [
+      self,
+      pending ?? -1,
+      listOf(cursors, maxNamedCursors),
+      listOf(live, maxNamedLive),
+      schemas ? "*" : "-",
+    ].join(" ");
     pending = null;
     cursors = new Set();
     live = new Set();
+    schemas = false;
     sending = notify(payload).then(() => {
-      if (pending !== null || cursors.size > 0 || live.size > 0) schedule();
+      if (isAnyPending()) schedule();
     });
   }
 
@@ -114,6 +130,10 @@ export function createWake({ connect, channel, onWake, onCursors, onLive, log }:
     },
     sendCursors(announced) {
       for (const cursor of announced) cursors.add(cursor);
+      schedule();
+    },
+    sendSchemas() {
+      schemas = true;
       schedule();
     },
     sendLive(ids) {

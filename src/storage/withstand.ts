@@ -1,4 +1,5 @@
-// Waits outages of the database out, for what goes on as soon as it is back.
+// Waits outages out, of the database and of what evaluates schemas, for what goes on as soon as they are over.
+import { Problem } from "../base/errors.ts";
 import { pause } from "../base/pause.ts";
 import { isOutage } from "./pg-errors.ts";
 
@@ -12,8 +13,14 @@ export async function withstand<T>(task: () => Promise<T>, signal: AbortSignal):
     try {
       return await task();
     } catch (error) {
-      if (signal.aborted || !isOutage(error)) throw error;
+      if (signal.aborted || !mayPass(error)) throw error;
       await pause(delayMs, signal);
     }
   }
+}
+
+/** Whether it comes from something being away, and not from what was asked. */
+export function mayPass(error: unknown): boolean {
+  if (error instanceof Problem) return error.code === "schemas-unavailable" || error.code === "overloaded";
+  return isOutage(error);
 }

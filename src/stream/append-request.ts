@@ -10,6 +10,8 @@ export type AppendRequest = {
   expected: Expected;
   /** Scoped key of an idempotent request and the hash of that request. */
   idempotency: { key: string; requestHash: string } | null;
+  /** The events came as a list, so that what is said of one has to name its place. */
+  isList?: boolean;
 };
 
 /** A client's key belongs to who asks and to the stream: the stream's lock orders the requests of one key on all processes. */

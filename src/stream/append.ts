@@ -1,24 +1,15 @@
 // Appends events: concurrent requests travel in batches, each batch is one call of log_append, each request has its own outcome.
 import { type Batcher, createBatcher } from "../base/batcher.ts";
-import {
-  eventIdConflict,
-  idempotencyKeyInUse,
-  idempotencyKeyReused,
-  internalError,
-  outcomeUnknown,
-  overloaded,
-  type Problem,
-  shuttingDown,
-  storageUnavailable,
-  wrongExpectedVersion,
-} from "../base/errors.ts";
+import { idempotencyKeyInUse, internalError, overloaded, Problem, shuttingDown } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { readBooleans, readNumbers } from "../storage/lists.ts";
 import { classify } from "../storage/pg-errors.ts";
 import type { Pool } from "../storage/pool.ts";
-import { type AppendRequest, clientKey, type Expected } from "./append-request.ts";
-import type { NewEvent, StoredEvent } from "./event.ts";
-import { callLogAppend, type LogAppendRow as Row } from "./log-append.ts";
+import { problemOf, refusal, storedEvent } from "./append-outcome.ts";
+import { type AppendRequest, clientKey } from "./append-request.ts";
+import type { StoredEvent } from "./event.ts";
+import { type CheckedRequest, callLogAppend, type LogAppendRow as Row } from "./log-append.ts";
+import type { Checked, Validation } from "./schema/validation.ts";
 
 export type Appended = {
   stream: string;
@@ -42,11 +33,14 @@ export type AppenderOptions = {
   onUnknown: () => void;
   /** The log has no partition for the next position; resolves when it is worth trying again. */
   onNoPartition: () => Promise<void>;
+  /** Checks the events of streams that want it. */
+  validation: Pick<Validation, "modeOf" | "correct" | "check">;
 };
 
 export type Appender = {
   /** Stores the events of one request, all or none. Throws `wrong-expected-version`, `event-id-conflict`,
-   * `idempotency-key-reused`, `idempotency-key-in-use`, `overloaded`, `storage-unavailable`, `outcome-unknown`. */
+   * `idempotency-key-reused`, `idempotency-key-in-use`, `schema-mismatch`, `overloaded`, `storage-unavailable`,
+   * `schemas-unavailable`, `outcome-unknown`. */
   append: (request: AppendRequest) => Promise<Appended>;
   /** What the appender has done since it started. */
   counters: () => AppendCounters;
@@ -63,7 +57,8 @@ export type AppendCounters = {
   batches: number;
 };
 
-type Pending = AppendRequest & {
+type Pending = CheckedRequest & {
+  checked: Checked;
   bytes: number;
   count: number;
   resolve: (appended: Appended) => void;
@@ -71,11 +66,16 @@ type Pending = AppendRequest & {
 };
 
 const maxAttempts = 5;
+const unchecked: Checked = { mode: 0, mismatch: null };
+/** Statuses of log_append. */
+const staleCheck = 7;
+const mismatched = 8;
 
 export function createAppender(options: AppenderOptions): Appender {
-  const { pool, log } = options;
+  const { pool, validation, log } = options;
   const counters: AppendCounters = { requests: 0, events: 0, duplicates: 0, refused: 0, failed: 0, batches: 0 };
   const running = new Set<string>();
+  const checking = new Set<Promise<void>>();
   let waitingBytes = 0;
   let stopped = false;
 
@@ -156,6 +156,14 @@ export function createAppender(options: AppenderOptions): Appender {
           n++;
         }
         settled.push(() => pending.resolve({ stream: pending.stream, events, lastPosition, duplicate: code === 1 }));
+      } else if (code === staleCheck) {
+        n += pending.events.length;
+        validation.correct(pending.stream, actual[r] as number);
+        settled.push(() => check(pending, actual[r] as number));
+      } else if (code === mismatched && pending.checked.mismatch !== null) {
+        n += pending.events.length;
+        const { mismatch } = pending.checked;
+        settled.push(() => pending.reject(mismatch));
       } else {
         const guilty = pending.events.filter((_, i) => duplicates[n + i]).map((event) => event.id);
         n += pending.events.length;
@@ -166,6 +174,24 @@ export function createAppender(options: AppenderOptions): Appender {
     // The tail first: who reads the answer and then the live end must find the event there.
     if (stored.length > 0) options.onAppended(stored);
     for (const answer of settled) answer();
+  }
+
+  /** Checks a request against the schemas of its events, and lets it go on to the log, which has the last word. */
+  function check(pending: Pending, mode: number): void {
+    if (mode === 0) {
+      pending.checked = unchecked;
+      batcher.push(pending);
+      return;
+    }
+    const checked = validation.check(pending.stream, mode, pending.events, pending.isList === true).then(
+      (result) => {
+        pending.checked = result;
+        batcher.push(pending);
+      },
+      (error: unknown) => pending.reject(error instanceof Problem ? error : problemOf(classify(error).kind, error)),
+    );
+    checking.add(checked);
+    void checked.then(() => checking.delete(checked));
   }
 
   return {
@@ -192,8 +218,9 @@ export function createAppender(options: AppenderOptions): Appender {
           waitingBytes -= bytes;
           if (key !== undefined) running.delete(key);
         };
-        batcher.push({
+        const pending: Pending = {
           ...request,
+          checked: unchecked,
           bytes,
           count: request.events.length,
           resolve(appended) {
@@ -208,68 +235,20 @@ export function createAppender(options: AppenderOptions): Appender {
             else counters.refused++;
             reject(problem);
           },
-        });
+        };
+        const mode = validation.modeOf(request.stream);
+        if (mode === 0) batcher.push(pending);
+        else check(pending, mode);
       });
     },
     counters: () => counters,
     async stop() {
       stopped = true;
-      await batcher.idle();
+      // A request can come back from the log to be checked by another mode.
+      do {
+        await Promise.all(checking);
+        await batcher.idle();
+      } while (checking.size > 0);
     },
-  };
-}
-
-function problemOf(kind: ReturnType<typeof classify>["kind"], error: unknown): Problem {
-  switch (kind) {
-    case "unavailable":
-    case "retry":
-      return storageUnavailable("The database cannot store events now; nothing was stored", error);
-    case "no-partition":
-      return storageUnavailable("The log is being extended; nothing was stored", error);
-    case "unknown":
-      return outcomeUnknown(error);
-    case "refused":
-    case "defect":
-      return internalError(error);
-    default:
-      return kind satisfies never;
-  }
-}
-
-function refusal(pending: Pending, code: number, actual: number, guilty: string[]): Problem {
-  if (code === 2) return wrongExpectedVersion(pending.stream, describe(pending.expected), String(actual));
-  if (code === 3) return eventIdConflict(pending.stream, guilty.slice(0, 10));
-  if (code === 4) return idempotencyKeyReused(clientKey(pending.idempotency?.key ?? ""));
-  return internalError(new Error(`log_append answered status ${code}`));
-}
-
-function describe(expected: Expected): string {
-  if (expected === "nothing") return "-1";
-  return expected === "something" ? "*" : String(expected);
-}
-
-function storedEvent(
-  event: NewEvent,
-  stream: string,
-  ephemeral: boolean,
-  offset: number,
-  position: number,
-  recordedTime: string,
-): StoredEvent {
-  return {
-    position,
-    stream,
-    ephemeral,
-    offset,
-    recordedTime,
-    id: event.id,
-    type: event.type,
-    schemaVersion: event.schemaVersion,
-    correlationId: event.correlationId,
-    partitionKey: event.partitionKey,
-    attributes: event.attributes,
-    data: event.data,
-    binary: event.binary,
-    line: null,
   };
 }

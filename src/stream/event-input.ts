@@ -57,6 +57,7 @@ const serverAttributes = new Set([
   "offset",
   "position",
   "recordedtime",
+  "upcasterror",
   "deliverytoken",
   "deliveryattempt",
   "deliverydeadline",

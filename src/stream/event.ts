@@ -38,8 +38,25 @@ export type StoredEvent = {
   attributes: string;
   data: string | null;
   binary: Uint8Array | null;
-  /** The envelope, once somebody asked for it. */
+  /** The envelope, once somebody asked for it, as of a revision of the schema registry. */
   line: string | null;
+  lineRevision: number;
+  /** As other versions of its type, once somebody asked for it. */
+  shown: ShownAs | null;
+};
+
+/** An event as another version of its type, as of a revision of the schema registry. */
+export type ShownAs = { revision: number; version: number; as: StoredEvent | UpcastFailure; next: ShownAs | null };
+
+/** What cannot be upcast: a plain sentence says why. `passing`: not for want of this event or its upcaster, but of this process. */
+export type UpcastFailure = { failure: string; passing: boolean };
+
+/** Where schemas are served. */
+export type SchemaLinks = {
+  /** Another number when what `linkOf` says may have changed. */
+  revision: () => number;
+  /** As a JSON string; null where the version of a type has no schema. */
+  linkOf: (type: string, version: number) => string | null;
 };
 
 /** The stream of the service's own records; its name is outside the grammar of public names. */
@@ -79,10 +96,14 @@ export const streamName = /^(?!\.{1,2}$)[A-Za-z0-9._:-]{1,200}$/;
 
 /**
  * The envelope (CloudEvents 1.0 JSON format, section 3) on one line, joined from the stored texts and kept, so that an
- * event is encoded once however many read it, and equally live and replayed.
+ * event is encoded once however many read it, and equally live and replayed. It links to the schema of its data.
  */
-export function envelope(event: StoredEvent): string {
-  event.line ??= encode(event);
+export function envelope(event: StoredEvent, schemas: SchemaLinks): string {
+  const revision = schemas.revision();
+  if (event.line === null || event.lineRevision !== revision) {
+    event.line = encode(event, schemas.linkOf(event.type, event.schemaVersion));
+    event.lineRevision = revision;
+  }
   return event.line;
 }
 
@@ -91,7 +112,7 @@ function quoted(text: string): string {
   return text.includes('"') || text.includes("\\") ? JSON.stringify(text) : `"${text}"`;
 }
 
-function encode(event: StoredEvent): string {
+function encode(event: StoredEvent, schema: string | null): string {
   const { attributes } = event;
   let line = `{"specversion":"1.0","id":${quoted(event.id)},"type":${quoted(event.type)},`;
   line += attributes.slice(1, -1);
@@ -99,6 +120,7 @@ function encode(event: StoredEvent): string {
   if (!attributes.includes('"time":')) line += `,"time":"${event.recordedTime}"`;
   if (event.data !== null && !attributes.includes('"datacontenttype":'))
     line += ',"datacontenttype":"application/json"';
+  if (schema !== null && !attributes.includes('"dataschema":')) line += `,"dataschema":${schema}`;
   line += `,"stream":"${event.stream}","offset":"${event.offset}","position":"${event.position}"`;
   line += `,"recordedtime":"${event.recordedTime}","schemaversion":"${event.schemaVersion}"`;
   if (event.correlationId !== null) line += `,"correlationid":${quoted(event.correlationId)}`;

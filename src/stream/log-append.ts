@@ -2,6 +2,7 @@
 import { arrayLiteral, textList } from "../storage/lists.ts";
 import type { Sql } from "../storage/pool.ts";
 import type { AppendRequest, Expected } from "./append-request.ts";
+import type { Checked } from "./schema/validation.ts";
 
 /** The function's answer; arrays as they stand on the wire. */
 export type LogAppendRow = {
@@ -15,7 +16,10 @@ export type LogAppendRow = {
   recorded: string | null;
 };
 
-export async function callLogAppend(sql: Sql, batch: readonly AppendRequest[]): Promise<LogAppendRow> {
+/** A request, and how it was checked against the schemas of its events, if it was. */
+export type CheckedRequest = AppendRequest & { checked?: Checked };
+
+export async function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]): Promise<LogAppendRow> {
   const streams = [...new Set(batch.map((request) => request.stream))].sort();
   const streamIndex = new Map(streams.map((name, i) => [name, i + 1]));
   const r = {
@@ -24,6 +28,7 @@ export async function callLogAppend(sql: Sql, batch: readonly AppendRequest[]): 
     count: [] as number[],
     key: [] as (string | null)[],
     hash: [] as (string | null)[],
+    validation: [] as number[],
   };
   const e = {
     known: [] as (number | null)[],
@@ -41,6 +46,7 @@ export async function callLogAppend(sql: Sql, batch: readonly AppendRequest[]): 
   const k = { stream: [] as number[], id: [] as string[], source: [] as string[] };
   const knownIndex = new Map<string, number>();
   let keyed = false;
+  let checked = false;
   let binary = false;
 
   for (const request of batch) {
@@ -51,6 +57,8 @@ export async function callLogAppend(sql: Sql, batch: readonly AppendRequest[]): 
     r.key.push(request.idempotency?.key ?? null);
     r.hash.push(request.idempotency?.requestHash ?? null);
     if (request.idempotency !== null) keyed = true;
+    r.validation.push(validationCode(request.checked));
+    if (request.checked !== undefined && request.checked.mode !== 0) checked = true;
     for (const event of request.events) {
       let known: number | null = null;
       if (event.known) {
@@ -90,8 +98,13 @@ export async function callLogAppend(sql: Sql, batch: readonly AppendRequest[]): 
       ${textList(e.correlation)}, ${textList(e.partitionKey)}, ${textList(e.attributes)}, ${textList(e.data)},
       ${binary ? arrayLiteral(e.binary) : null}::bytea[],
       ${hasKnown ? arrayLiteral(k.stream) : null}::int[], ${hasKnown ? textList(k.id) : null}::text,
-      ${hasKnown ? textList(k.source) : null}::text)`;
+      ${hasKnown ? textList(k.source) : null}::text, ${checked ? arrayLiteral(r.validation) : null}::int[])`;
   return rows[0] as LogAppendRow;
+}
+
+function validationCode(checked: Checked | undefined): number {
+  const { mode, mismatch } = checked ?? { mode: 0, mismatch: null };
+  return mode === 2 && mismatch !== null ? 3 : mode;
 }
 
 function expectedNumber(expected: Expected): number | null {

@@ -73,6 +73,8 @@ function fromRow(row: EventRow): StoredEvent {
     data: row.data,
     binary: row.data_binary,
     line: null,
+    lineRevision: -1,
+    shown: null,
   };
 }
 

@@ -3,10 +3,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Log } from "../base/log.ts";
 import type { Semaphore } from "../base/semaphore.ts";
 import { isOutage } from "../storage/pg-errors.ts";
-import { envelope } from "./event.ts";
+import { envelope, type SchemaLinks } from "./event.ts";
 import type { Page } from "./page.ts";
 import type { LogReader, Range } from "./range.ts";
 import { readRangePage } from "./read.ts";
+import type { Target } from "./schema/target.ts";
+import type { Upcasting } from "./schema/upcasting.ts";
 import { isUnfiltered } from "./selection.ts";
 
 const firstPage = 100;
@@ -18,14 +20,17 @@ const maxOutageMs = 30_000;
 /** A part of the range, up to a last position, whose next page is being read from a position on. */
 type Piece = { from: number; end: number; limit: number; page: Promise<Page> };
 
+export type ReplayDependencies = { reader: LogReader; upcasting: Pick<Upcasting, "show">; schemas: SchemaLinks };
+
 /**
  * A body of one envelope a line. While a page is encoded and taken, the database reads the next one, of the whole log the
  * next two, and nothing behind them until the reader has taken the page: one that stops holds three at most. A database
  * that is away is waited for; longer than 30 s, and the body breaks off, which HTTP shows.
  */
 export function replayLines(
-  reader: LogReader,
+  { reader, upcasting, schemas }: ReplayDependencies,
   range: Range,
+  target: Target,
   limit: number | null,
   /** Bounds the pages that all replays together read at once: other readers need connections too. */
   replays: Semaphore,
@@ -113,7 +118,7 @@ export function replayLines(
             if (page === null) return controller.close();
             if (page.events.length === 0) continue;
             let lines = "";
-            for (const event of page.events) lines += `${envelope(event)}\n`;
+            for (const event of await upcasting.show(page.events, target)) lines += `${envelope(event, schemas)}\n`;
             return controller.enqueue(encoder.encode(lines));
           }
         } catch (error) {

@@ -1,6 +1,7 @@
 // What a stream can be configured with: the keys of the API, their bounds and combinations, and how they are shown.
 import { formatDuration, parseDuration } from "../base/duration.ts";
 import { invalidConfiguration, type Violation } from "../base/errors.ts";
+import { type ValidationMode, validations } from "./schema/validation.ts";
 
 export const deliveries = ["at-most-once", "at-least-once", "exactly-once"] as const;
 export type Delivery = (typeof deliveries)[number];
@@ -20,6 +21,8 @@ export type QueueSettings = {
 export type StreamConfiguration = {
   ephemeral: boolean;
   delivery: Delivery;
+  /** What becomes of events that do not match their schemas. */
+  validation: ValidationMode;
   replay: boolean;
   retention: Retention;
   queue: QueueSettings;
@@ -30,7 +33,7 @@ export type StreamSettings = {
   type: "persistent" | "ephemeral";
   delivery: Delivery;
   scope: "internal";
-  validation: "off";
+  validation: ValidationMode;
   replay: boolean;
   retention: { maxAge: string | null; maxBytes: string | null; maxEvents: string | null };
   /** Null of a persistent stream, as the two that follow. */
@@ -60,7 +63,6 @@ const maxFactor = 100;
 /** Keys with values that this version cannot enforce. */
 const later: Record<string, { values: readonly string[]; now: string }> = {
   scope: { values: ["internal", "cross-service"], now: "internal" },
-  validation: { values: ["off", "warn", "enforce"], now: "off" },
 };
 const queueKeys = ["visibilityTimeout", "maxAttempts", "backoff"];
 const types = ["persistent", "ephemeral"];
@@ -73,10 +75,12 @@ export function parseConfiguration(body: unknown): StreamConfiguration {
   if (!isObject(body)) throw invalidConfiguration([{ path: "", message: "a configuration is a JSON object" }]);
   const violations: Violation[] = [];
   const refuse = (path: string, message: string) => void violations.push({ path, message });
-  const { type = "persistent", delivery = "at-least-once", replay, retention, ...rest } = body;
+  const { type = "persistent", delivery = "at-least-once", validation = "off", replay, retention, ...rest } = body;
   const ephemeral = type === "ephemeral";
   if (!types.includes(type as string)) refuse("/type", `must be one of ${types.join(", ")}`);
   if (!deliveries.includes(delivery as Delivery)) refuse("/delivery", `must be one of ${deliveries.join(", ")}`);
+  if (!validations.includes(validation as ValidationMode))
+    refuse("/validation", `must be one of ${validations.join(", ")}`);
   if (replay !== undefined && typeof replay !== "boolean") refuse("/replay", "must be true or false");
   if (ephemeral && replay === true)
     refuse("/replay", "an ephemeral stream forgets what is settled: it cannot be replayed");
@@ -93,6 +97,7 @@ export function parseConfiguration(body: unknown): StreamConfiguration {
   const configuration: StreamConfiguration = {
     ephemeral,
     delivery: delivery as Delivery,
+    validation: validation as ValidationMode,
     replay: (replay ?? !ephemeral) === true,
     retention: readRetention(retention, ephemeral, refuse),
     queue: ephemeral ? readQueue(rest, refuse) : defaultQueue,
@@ -177,13 +182,13 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 /** The configuration as the API shows it. */
 export function describeConfiguration(configuration: StreamConfiguration): StreamSettings {
-  const { ephemeral, delivery, replay, retention, queue } = configuration;
+  const { ephemeral, delivery, validation, replay, retention, queue } = configuration;
   const count = (value: number | null) => (value === null ? null : String(value));
   return {
     type: ephemeral ? "ephemeral" : "persistent",
     delivery,
     scope: "internal",
-    validation: "off",
+    validation,
     replay,
     retention: {
       maxAge: retention.maxAgeMs === null ? null : formatDuration(retention.maxAgeMs),

@@ -1,6 +1,7 @@
 // Where a stream begins and ends.
 import { nameList } from "../storage/lists.ts";
 import type { Sql } from "../storage/pool.ts";
+import { validations } from "./schema/validation.ts";
 import type { Delivery, StreamConfiguration } from "./stream-configuration.ts";
 
 export type StreamHead = {
@@ -37,6 +38,7 @@ export type HeadRow = {
   max_events: string | null;
   visibility_timeout_ms: number;
   max_attempts: number;
+  validation: number;
   backoff_initial_ms: number;
   backoff_factor: number;
   backoff_max_ms: number;
@@ -51,6 +53,7 @@ export function fromHeadRow(row: HeadRow): StreamHead {
     configuration: {
       ephemeral: row.ephemeral,
       delivery: row.delivery,
+      validation: validations[row.validation] ?? "off",
       replay: row.replay,
       retention: {
         maxAgeMs: numberOrNull(row.max_age_ms),

@@ -3,6 +3,7 @@ import { deliveryInUse, streamNotFound, streamTypeFixed } from "../base/errors.t
 import type { Principal } from "../base/principal.ts";
 import { classify } from "../storage/pg-errors.ts";
 import type { Pool, Sql } from "../storage/pool.ts";
+import { validations } from "./schema/validation.ts";
 import { describeConfiguration, type StreamConfiguration, type StreamSettings } from "./stream-configuration.ts";
 import { fromHeadRow, type HeadRow, readStreamHeads, type StreamHead } from "./stream-head.ts";
 
@@ -32,14 +33,14 @@ const subscriptionsNamed = 20;
 
 /** Creates the stream or changes its configuration. Returns whether it is new. Throws `stream-type-fixed`, `delivery-in-use`. */
 export async function configureStream(pool: Pool, name: string, configuration: StreamConfiguration): Promise<boolean> {
-  const { ephemeral, delivery, replay, retention, queue } = configuration;
+  const { ephemeral, delivery, validation, replay, retention, queue } = configuration;
   const { maxAgeMs, maxBytes, maxEvents } = retention;
   const outcome = await pool.run(async (sql) => {
     const rows = await sql<{ outcome: "created" | "configured" | "type-fixed" | "delivery-in-use" }[]>`
       select stream_configure(
         ${name}, ${ephemeral}, ${delivery}, ${replay}, ${maxAgeMs}, ${maxBytes}, ${maxEvents},
         ${queue.visibilityTimeoutMs}, ${queue.maxAttempts},
-        ${queue.backoffInitialMs}, ${queue.backoffFactor}, ${queue.backoffMaxMs}) as outcome`;
+        ${queue.backoffInitialMs}, ${queue.backoffFactor}, ${queue.backoffMaxMs}, ${validations.indexOf(validation)}) as outcome`;
     return rows[0]?.outcome;
   });
   if (outcome === "type-fixed") throw streamTypeFixed(name, ephemeral ? "persistent" : "ephemeral");

@@ -5,6 +5,7 @@ import type { StreamConfiguration } from "../stream/stream-configuration.ts";
 import { readStreamHeads } from "../stream/stream-head.ts";
 import type { Handout } from "./ledger/delivery.ts";
 import type { Ledger } from "./ledger/ledger.ts";
+import type { Receiving } from "./receiving.ts";
 import type { Catalog } from "./registry/catalog.ts";
 import type { Membership } from "./registry/membership.ts";
 import { queueConfiguration } from "./registry/queue.ts";
@@ -36,11 +37,29 @@ export type Consumption = {
   configureQueue: (stream: string, configuration: StreamConfiguration) => Promise<void>;
 };
 
-export type ConsumptionOptions = { catalog: Catalog; membership: Membership; ledger: Ledger; reads: Pool };
+export type ConsumptionOptions = {
+  catalog: Catalog;
+  membership: Membership;
+  ledger: Ledger;
+  receiving: Receiving;
+  reads: Pool;
+};
 
-export function createConsumption({ catalog, membership, ledger, reads }: ConsumptionOptions): Consumption {
+export function createConsumption({ catalog, membership, ledger, receiving, reads }: ConsumptionOptions): Consumption {
   async function attempt(name: string, options: ConsumeOptions): Promise<Consumed> {
-    const subscription = await catalog.require(name);
+    const deadline = performance.now() + options.waitMs;
+    for (;;) {
+      const subscription = await catalog.require(name);
+      const consumed = await take(subscription, { ...options, waitMs: Math.max(0, deadline - performance.now()) });
+      if (consumed.deliveries.length === 0) return consumed;
+      const deliveries = await receiving.receive(subscription, consumed);
+      // All of it became dead letters: there may be more behind it.
+      if (deliveries.length > 0) return { ...consumed, deliveries };
+      options.signal.throwIfAborted();
+    }
+  }
+
+  async function take(subscription: Subscription, options: ConsumeOptions): Promise<Consumed> {
     const { consumer, max, waitMs, upTo, signal } = options;
     const cursor = await membership.join(subscription, consumer);
     // Who waits for longer than its silence is borne is not silent.

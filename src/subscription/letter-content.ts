@@ -36,6 +36,8 @@ export function eventOf(row: ContentColumns): StoredEvent {
     data: row.data,
     binary: row.data_binary,
     line: null,
+    lineRevision: -1,
+    shown: null,
   };
 }
 

@@ -3,6 +3,9 @@ import type { Log } from "../base/log.ts";
 import { createSemaphore } from "../base/semaphore.ts";
 import type { Pool } from "../storage/pool.ts";
 import { readHead } from "../stream/resolve.ts";
+import type { Registry } from "../stream/schema/registry.ts";
+import { checkTarget } from "../stream/schema/target.ts";
+import type { Upcasting } from "../stream/schema/upcasting.ts";
 import type { Tail } from "../stream/tail.ts";
 import { type Consumption, createConsumption } from "./consumption.ts";
 import { createDeadLetters, type DeadLetters } from "./dead-letters.ts";
@@ -14,6 +17,7 @@ import { createTokens } from "./ledger/token.ts";
 import { readHandedOut } from "./letter-content.ts";
 import { type ReceiptExpiry, startReceiptExpiry } from "./receipts/expiry.ts";
 import { createReceipts, type Receipts } from "./receipts/receipts.ts";
+import { createReceiving } from "./receiving.ts";
 import { type Catalog, createCatalog } from "./registry/catalog.ts";
 import { createMembership, type Membership } from "./registry/membership.ts";
 import { createReset, type Reset } from "./registry/reset.ts";
@@ -39,6 +43,8 @@ export type SubscriptionsOptions = {
   reads: Pool;
   claims: Pool;
   tail: Pick<Tail, "since" | "head" | "subscribe">;
+  registry: Pick<Registry, "latest" | "refresh">;
+  upcasting: Pick<Upcasting, "attempt" | "show">;
   /** Tells the other processes of cursors under which something has changed. */
   announce: (cursors: Iterable<number>) => void;
   /** How long it is remembered that an event was processed, in milliseconds. */
@@ -55,6 +61,8 @@ export async function startSubscriptions({
   reads,
   claims,
   tail,
+  registry,
+  upcasting,
   announce,
   processedMs,
   groupWindow,
@@ -100,6 +108,7 @@ export async function startSubscriptions({
   const catalog: Catalog = createCatalog({
     reader,
     writes: claims,
+    missingVersion: (target) => checkTarget(registry, target),
     async cursorsOf({ id }) {
       const rows = await reads.run(
         (sql) => sql<{ id: string }[]>`select id from subscription_cursors where subscription_id = ${id}`,
@@ -119,7 +128,13 @@ export async function startSubscriptions({
     catalog,
     membership,
     ledger,
-    consumption: createConsumption({ catalog, membership, ledger, reads }),
+    consumption: createConsumption({
+      catalog,
+      membership,
+      ledger,
+      receiving: createReceiving({ upcasting, ledger, log }),
+      reads,
+    }),
     processed,
     receipts: createReceipts({
       reads,

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type postgres from "postgres";
 import { envelope, type StoredEvent } from "../../src/stream/event.ts";
+import { noSchemas } from "../support/schemas.ts";
 import type { Cluster } from "./cluster.ts";
 import type { CursorSampled, LedgerSampled } from "./consumer-history.ts";
 import { type History, hashOf } from "./history.ts";
@@ -106,7 +107,16 @@ type EventRow = Omit<StoredEvent, "position" | "offset" | "recordedTime" | "line
 
 function jobEvent(history: History, { recordedAt, ...row }: EventRow): JobEvent {
   const { position, offset } = { position: Number(row.position), offset: Number(row.offset) };
-  const line = envelope({ ...row, position, offset, recordedTime: recordedAt.toISOString(), line: null });
+  const event = {
+    ...row,
+    position,
+    offset,
+    recordedTime: recordedAt.toISOString(),
+    line: null,
+    lineRevision: -1,
+    shown: null,
+  };
+  const line = envelope(event, noSchemas);
   const hash = hashOf(JSON.stringify(JSON.parse(line)));
   const storedAt = history.at(recordedAt.getTime());
   return { position, id: row.id, storedAt, stream: row.stream, offset, type: row.type, key: row.partitionKey, hash };

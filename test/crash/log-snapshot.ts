@@ -1,6 +1,7 @@
 // The whole log as it stands when everything is quiet: by SQL with all that was deleted, and as the service replays it.
 import type postgres from "postgres";
 import { controlStream, envelope, type StoredEvent } from "../../src/stream/event.ts";
+import { noSchemas } from "../support/schemas.ts";
 import { hashOf } from "./history.ts";
 
 export type LoggedEvent = {
@@ -70,7 +71,7 @@ export async function readLog(sql: postgres.Sql, url: string, base: number): Pro
   }
   return {
     rows: rows.map(({ position, stream, offset, purged }) => ({ position, stream, offset, purged })),
-    stored: rows.filter((row) => row.stream !== controlStream).map((row) => loggedEvent(envelope(row))),
+    stored: rows.filter((row) => row.stream !== controlStream).map((row) => loggedEvent(envelope(row, noSchemas))),
     deletions: rows.flatMap(deletionOf),
     events: events ?? [],
     streams,
@@ -107,6 +108,8 @@ async function readRows(sql: postgres.Sql, base: number): Promise<(StoredEvent &
     offset: Number(row.offset),
     recordedTime: recordedAt.toISOString(),
     line: null,
+    lineRevision: -1,
+    shown: null,
   }));
 }
 

@@ -4,7 +4,9 @@ import { createLog } from "../../src/base/log.ts";
 import { everyone } from "../../src/base/principal.ts";
 import { createLiveConnection } from "../../src/delivery/live/connection.ts";
 import type { LiveStream } from "../../src/delivery/live/membership.ts";
+import { asStored } from "../../src/stream/schema/target.ts";
 import type { FollowRequest } from "../../src/subscription/following/follower.ts";
+import { noSchemas } from "../support/schemas.ts";
 import { until } from "../support/until.ts";
 
 const bytes = new TextEncoder().encode("data: x\n\n");
@@ -24,6 +26,7 @@ function connect(position = 100, head = 200) {
     position,
     head: () => head,
     bufferBytes: 1e6,
+    schemas: noSchemas,
     onClose() {},
     log: createLog("silent", "test"),
     feeds: {
@@ -93,6 +96,7 @@ const row = (stream: string, startPosition = 0, catchUpPosition: number | null =
   stream,
   types: null,
   key: null,
+  target: asStored,
   where: null,
   startPosition,
   catchUpPosition,

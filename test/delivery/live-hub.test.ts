@@ -4,12 +4,22 @@ import { createLog } from "../../src/base/log.ts";
 import { everyone } from "../../src/base/principal.ts";
 import { createLiveHub, type LiveHub } from "../../src/delivery/live/hub.ts";
 import type { LiveMembership, LiveNote } from "../../src/delivery/live/membership.ts";
+import { asStored } from "../../src/stream/schema/target.ts";
+import { noSchemas } from "../support/schemas.ts";
 import { until } from "../support/until.ts";
 
 let hub: LiveHub;
 afterEach(() => hub.stop());
 
-const stream = { types: null, key: null, where: null, startPosition: 150, catchUpPosition: 150, revision: 1 };
+const stream = {
+  types: null,
+  key: null,
+  where: null,
+  target: asStored,
+  startPosition: 150,
+  catchUpPosition: 150,
+  revision: 1,
+};
 const membership: LiveMembership = {
   epoch: 1,
   position: 100,
@@ -28,6 +38,7 @@ function startHub(
   const began: number[] = [];
   const stored: LiveNote[] = [];
   hub = createLiveHub({
+    schemas: noSchemas,
     memberships: {
       connect: async () => connects.shift() ?? membership,
       read: async () => stays,

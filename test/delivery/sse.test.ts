@@ -4,9 +4,11 @@ import { everyone } from "../../src/base/principal.ts";
 import { ByteSink } from "../../src/delivery/byte-sink.ts";
 import { encodeEvents, encodeFrame } from "../../src/delivery/sse-frame.ts";
 import { createSseHub } from "../../src/delivery/sse-hub.ts";
+import { asStored } from "../../src/stream/schema/target.ts";
 import type { Followers } from "../../src/subscription/following/follow.ts";
 import { storedEvent } from "../support/events.ts";
 import { everything } from "../support/followers.ts";
+import { noSchemas } from "../support/schemas.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 const never = new AbortController().signal;
@@ -26,20 +28,22 @@ test("an id or a name that would break a frame is refused", () => {
 
 test("events bear their offset or their position, and their type where it is asked for", () => {
   const event = storedEvent({ position: 7, offset: 3, type: "Placed" });
-  expect(text(encodeEvents([event], "offset", false))).toStartWith('id: 3\ndata: {"specversion"');
-  expect(text(encodeEvents([event], "position", true))).toStartWith("id: 7\nevent: Placed\ndata: {");
+  expect(text(encodeEvents([event], "offset", false, noSchemas))).toStartWith('id: 3\ndata: {"specversion"');
+  expect(text(encodeEvents([event], "position", true, noSchemas))).toStartWith("id: 7\nevent: Placed\ndata: {");
   for (const type of ["error", "open", "message"]) {
-    expect(text(encodeEvents([storedEvent({ position: 1, type })], "offset", true))).toStartWith("id: 1\ndata: ");
+    expect(text(encodeEvents([storedEvent({ position: 1, type })], "offset", true, noSchemas))).toStartWith(
+      "id: 1\ndata: ",
+    );
   }
 });
 
 test("an event is encoded once, for every form of frame", () => {
   const event = storedEvent({ position: 1 });
-  encodeEvents([event], "offset", false);
+  encodeEvents([event], "offset", false, noSchemas);
   const { line } = event;
   expect(line).toBeString();
   event.line = '{"kept":true}';
-  expect(text(encodeEvents([event], "position", true))).toEndWith('data: {"kept":true}\n\n');
+  expect(text(encodeEvents([event], "position", true, noSchemas))).toEndWith('data: {"kept":true}\n\n');
 });
 
 test("a sink says when its reader has to be waited for, and when there is room again", async () => {
@@ -122,10 +126,11 @@ test("an event stream that opens while the hub has stopped says goodbye at once"
     counts: () => ({ live: 0, catchingUp: 0, groups: 0 }),
     stop() {},
   };
-  const hub = createSseHub({ followers, heartbeatMs: 60_000, retryMs: 1_000, bufferBytes: 65_536 });
+  const hub = createSseHub({ followers, schemas: noSchemas, heartbeatMs: 60_000, retryMs: 1_000, bufferBytes: 65_536 });
   const open = () =>
     hub.open({
       selection: everything,
+      target: asStored,
       idKind: "position",
       named: false,
       principal: everyone,

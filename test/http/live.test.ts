@@ -460,7 +460,7 @@ test("what flows is described, and removed for good", async () => {
   });
   expect(described.body).toEqual({
     live: id,
-    streams: [{ stream, types: ["A", "B"], key: null, where: null }],
+    streams: [{ stream, types: ["A", "B"], key: null, where: null, schema: "stored" }],
     subscriptions: [],
   });
   const live = await open(id);

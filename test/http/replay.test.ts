@@ -10,9 +10,11 @@ import type { Pool } from "../../src/storage/pool.ts";
 import { type LogReader, resolveRange } from "../../src/stream/range.ts";
 import { readRangePage } from "../../src/stream/read.ts";
 import { replayLines } from "../../src/stream/replay.ts";
+import { asStored } from "../../src/stream/schema/target.ts";
 import { append, type Envelope, send } from "../support/client.ts";
 import { type CountedPool, countTasks } from "../support/counted-pool.ts";
 import { testSchema } from "../support/postgres.ts";
+import { unversioned } from "../support/schemas.ts";
 import { type Service, startService } from "../support/service.ts";
 import { openSql } from "../support/sql.ts";
 import { until } from "../support/until.ts";
@@ -178,7 +180,10 @@ async function serve(
   const pool = countTasks(database.reads);
   const reader: LogReader = { pool, knownHead: () => 0 };
   const resolved = await resolveRange(reader, query(streams));
-  const server = Bun.serve({ port: 0, fetch: () => new Response(replayLines(reader, resolved, null, replays, log)) });
+  const server = Bun.serve({
+    port: 0,
+    fetch: () => new Response(replayLines(unversioned(reader), resolved, asStored, null, replays, log)),
+  });
   return { pool, port: server.port as number, stop: () => server.stop(true) };
 }
 
@@ -270,7 +275,7 @@ test("an outage that is over when the reader comes back does not break its repla
   const { state, reader } = openFailing();
   const resolved = await resolveRange(reader, query(["long"]));
   state.away = true;
-  const lines = replayLines(reader, resolved, 300, replays, log);
+  const lines = replayLines(unversioned(reader), resolved, asStored, 300, replays, log);
   await until("it has read ahead, in vain", () => state.refused > 0);
   try {
     setSystemTime(new Date(Date.now() + 10 * 60_000));
@@ -288,7 +293,7 @@ test("the time that a page waits for its turn does not count as an outage", asyn
   const others = Promise.withResolvers<void>();
   const busy = turns.run(() => others.promise);
   state.away = true;
-  const lines = replayLines(reader, resolved, 300, turns, log);
+  const lines = replayLines(unversioned(reader), resolved, asStored, 300, turns, log);
   await until("it waits for its turn", () => turns.waiting() > 0);
   try {
     setSystemTime(new Date(Date.now() + 10 * 60_000));
@@ -308,7 +313,7 @@ test("a replay of the log passes over a long hole in few steps", async () => {
   const reader: LogReader = { pool, knownHead: () => 0 };
   const resolved = await resolveRange(reader, query(null));
   const before = pool.asked();
-  const text = await new Response(replayLines(reader, resolved, null, replays, log)).text();
+  const text = await new Response(replayLines(unversioned(reader), resolved, asStored, null, replays, log)).text();
   expect(numbers(text).slice(-300)).toEqual(range(0, 299));
   expect(text).not.toContain('"stream":"long"');
   // It is longer than twenty pages.
@@ -332,7 +337,7 @@ test("behind a long hole two pages are read side by side again", async () => {
   };
   const reader: LogReader = { pool, knownHead: () => 0 };
   const resolved = await resolveRange(reader, query(null));
-  const body = replayLines(reader, resolved, null, replays, log).getReader();
+  const body = replayLines(unversioned(reader), resolved, asStored, null, replays, log).getReader();
   let text = "";
   const decoder = new TextDecoder();
   while (!text.includes('"stream":"dense"')) text += decoder.decode((await body.read()).value, { stream: true });

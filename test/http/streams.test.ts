@@ -136,7 +136,7 @@ describe("a configuration that is not valid is refused, and the path says where:
     ["/delivery", { delivery: "twice" }],
     ["/delivery", { delivery: 5 }],
     ["/scope", { scope: "cross-service" }],
-    ["/validation", { validation: "enforce" }],
+    ["/validation", { validation: "strict" }],
     ["/retention", { retention: "7d" }],
     ["/retention/maxSize", { retention: { maxSize: 5 } }],
     ["/retention/maxAge", { retention: { maxAge: "7w" } }],

@@ -53,6 +53,7 @@ test("a subscription is created with its defaults, described, and configured ane
     push: "immediate",
     batchInterval: null,
     expiresAfter: null,
+    receiveAs: "stored",
     metadata: {},
     createdAt: expect.any(String),
     state: "active",

@@ -198,7 +198,7 @@ for (const exists of [true, false]) {
       const source = subscription(service.url, name);
       const answer = await meanwhile(
         (tx) => tx`
-          select stream_configure(${name}, false, 'at-most-once', true, null, null, null, 30000, 5, 1000, 2, 60000)`,
+          select stream_configure(${name}, false, 'at-most-once', true, null, null, null, 30000, 5, 1000, 2, 60000, 0)`,
         () => put<{ delivery?: string }>(source.url, { stream: name, delivery }),
       );
       expect(answer.status).toBe(status);

@@ -29,6 +29,7 @@ test("a wake-up that gets no answer does not keep the service from stopping", as
     channel: "wake_stop",
     onCursors: () => {},
     onLive: () => {},
+    onSchemas: () => {},
     onWake() {},
     log: createLog("silent", "test"),
   });

@@ -27,6 +27,7 @@ async function start(name: string, channel = "wake_test"): Promise<{ wake: Wake;
     channel,
     onCursors: () => {},
     onLive: () => {},
+    onSchemas: () => {},
     onWake: (position) => woken.push(position),
     log: createLog("silent", "test"),
   });

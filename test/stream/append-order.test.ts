@@ -7,6 +7,7 @@ import { createAppender } from "../../src/stream/append.ts";
 import { append, expectProblem, send } from "../support/client.ts";
 import { newEvent } from "../support/new-event.ts";
 import { createTestDatabase } from "../support/postgres.ts";
+import { noValidation } from "../support/schemas.ts";
 import { type Service, startService } from "../support/service.ts";
 import { logDefects, openSql } from "../support/sql.ts";
 
@@ -131,6 +132,7 @@ test("appenders that meet on the same, on other and on new streams never wait in
       onAppended() {},
       onUnknown() {},
       onNoPartition: () => Promise.resolve(),
+      validation: noValidation,
     });
     return { appender, stop: () => appender.stop().then(() => connections.end()) };
   });

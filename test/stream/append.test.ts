@@ -9,6 +9,7 @@ import type { AppendRequest } from "../../src/stream/append-request.ts";
 import type { StoredEvent } from "../../src/stream/event.ts";
 import { newEvent } from "../support/new-event.ts";
 import { createTestDatabase } from "../support/postgres.ts";
+import { noValidation } from "../support/schemas.ts";
 import { logDefects, openSql } from "../support/sql.ts";
 
 let sql: postgres.Sql;
@@ -35,6 +36,7 @@ function appender(options: Partial<AppenderOptions> = {}): Appender {
     onAppended: (events) => stored.push(...events),
     onUnknown() {},
     onNoPartition: () => Promise.resolve(),
+    validation: noValidation,
     ...options,
   });
 }

@@ -5,6 +5,7 @@ import { Problem } from "../../src/base/errors.ts";
 import { parseJsonBody } from "../../src/stream/cloudevents.ts";
 import { envelope, type NewEvent } from "../../src/stream/event.ts";
 import type { ParseContext } from "../../src/stream/event-input.ts";
+import { noSchemas } from "../support/schemas.ts";
 
 const context: ParseContext = { stream: "s", service: "sluice", idempotencyKey: null };
 const parse = (body: unknown, key: string | null = null) =>
@@ -12,7 +13,18 @@ const parse = (body: unknown, key: string | null = null) =>
 
 function line(event: NewEvent): string {
   const recordedTime = "2026-01-01T00:00:00.000Z";
-  return envelope({ ...event, position: 5, stream: "s", ephemeral: false, offset: 3, recordedTime, line: null });
+  const stored = {
+    ...event,
+    position: 5,
+    stream: "s",
+    ephemeral: false,
+    offset: 3,
+    recordedTime,
+    line: null,
+    lineRevision: -1,
+    shown: null,
+  };
+  return envelope(stored, noSchemas);
 }
 
 const letter = fc.constantFrom("a", "Z", "0", '"', "\\", "/", ":", "{", " ", "\u00e9", "\u{1f389}", "\u2028", "\ufeff");

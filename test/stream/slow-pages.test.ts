@@ -9,8 +9,10 @@ import type { Pool } from "../../src/storage/pool.ts";
 import { callLogAppend } from "../../src/stream/log-append.ts";
 import { resolveRange } from "../../src/stream/range.ts";
 import { replayLines } from "../../src/stream/replay.ts";
+import { asStored } from "../../src/stream/schema/target.ts";
 import { newEvent } from "../support/new-event.ts";
 import { createTestDatabase, testSchema } from "../support/postgres.ts";
+import { unversioned } from "../support/schemas.ts";
 
 const total = 100;
 
@@ -56,7 +58,9 @@ test("a replay that ran into the time limit goes on with statements that keep it
     await sql`alter table events rename to quick_events`;
     await sql`create view events as select * from quick_events where takes_long()`;
   });
-  const text = await new Response(replayLines(reader, range, null, createSemaphore(1), log)).text();
+  const text = await new Response(
+    replayLines(unversioned(reader), range, asStored, null, createSemaphore(1), log),
+  ).text();
   expect(text.split("\n").length - 1).toBe(total);
   expect(tooSlow).toBeGreaterThan(0);
   expect(tooSlow).toBeLessThan(4);

@@ -12,6 +12,7 @@ import { append } from "../support/client.ts";
 import { claim, offsets, put, subscription } from "../support/consume.ts";
 import { createHeldPool, type HeldPool, type Hold } from "../support/held-pool.ts";
 import { testSchema } from "../support/postgres.ts";
+import { noRegistry, noUpcasting } from "../support/schemas.ts";
 import { type Service, startService } from "../support/service.ts";
 import { openSql } from "../support/sql.ts";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
@@ -57,12 +58,15 @@ beforeAll(async () => {
     onWake: tail.wake,
     onCursors: (cursors) => subscriptions.ledger.wake(cursors),
     onLive() {},
+    onSchemas: () => {},
     log,
   });
   subscriptions = await startSubscriptions({
     reads,
     claims,
     tail,
+    registry: noRegistry,
+    upcasting: noUpcasting,
     announce: wake.sendCursors,
     processedMs: 86_400_000,
     groupWindow: 1_000_000,

@@ -15,6 +15,7 @@ import type { Subscription } from "../../src/subscription/registry/subscription.
 import { configureSubscription, findSubscription } from "../../src/subscription/registry/subscriptions.ts";
 import { newEvent } from "../support/new-event.ts";
 import { createTestDatabase, testSchema } from "../support/postgres.ts";
+import { noValidation } from "../support/schemas.ts";
 import { until } from "../support/until.ts";
 
 const log = createLog("silent", "test");
@@ -120,6 +121,7 @@ test("a listener and a desk that throw fail no append, and keep nothing from tho
     onAppended: tail.offer,
     onUnknown() {},
     onNoPartition: upkeep.wakePartitions,
+    validation: noValidation,
   });
   const append = () => appender.append({ stream: "jobs", events: [newEvent()], expected: "any", idempotency: null });
 

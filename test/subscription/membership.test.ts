@@ -11,6 +11,7 @@ import { append } from "../support/client.ts";
 import { claim, offsets, put, subscription } from "../support/consume.ts";
 import { createHeldPool, type HeldPool } from "../support/held-pool.ts";
 import { testSchema } from "../support/postgres.ts";
+import { noRegistry, noUpcasting } from "../support/schemas.ts";
 import { type Service, startService } from "../support/service.ts";
 import { until } from "../support/until.ts";
 
@@ -51,6 +52,8 @@ beforeAll(async () => {
     reads,
     claims,
     tail,
+    registry: noRegistry,
+    upcasting: noUpcasting,
     announce: () => {},
     processedMs: 86_400_000,
     groupWindow: 1_000_000,

@@ -16,6 +16,8 @@ export function storedEvent(given: Partial<StoredEvent> & { position: number }):
     data: "{}",
     binary: null,
     line: null,
+    lineRevision: -1,
+    shown: null,
     ...given,
   };
 }

@@ -6,11 +6,13 @@ import { createDatabase, type Database } from "../../src/storage/database.ts";
 import type { Pool } from "../../src/storage/pool.ts";
 import type { StoredEvent } from "../../src/stream/event.ts";
 import { readTail } from "../../src/stream/page.ts";
+import { asStored } from "../../src/stream/schema/target.ts";
 import { readStreamStarts } from "../../src/stream/stream-head.ts";
 import { createTail, type Tail } from "../../src/stream/tail.ts";
 import { createFollowers, type Follower, type Followers } from "../../src/subscription/following/follow.ts";
 import type { FollowRequest } from "../../src/subscription/following/follower.ts";
 import { testSchema } from "./postgres.ts";
+import { noUpcasting } from "./schemas.ts";
 import { until } from "./until.ts";
 
 const log = createLog("silent", "test");
@@ -92,6 +94,7 @@ export async function startRig(databaseUrl: string, head: number, ringBytes = 16
   const followers = createFollowers({
     tail,
     pool,
+    upcasting: noUpcasting,
     catchUps: createSemaphore(4),
     streamStarts: (names) => database.reads.run((sql) => readStreamStarts(sql, names)),
     log,
@@ -114,6 +117,7 @@ export async function startRig(databaseUrl: string, head: number, ringBytes = 16
     };
     const follower = followers.follow({
       selection: everything,
+      target: asStored,
       single: false,
       principal: everyone,
       start: { position: -1, offset: -1 },

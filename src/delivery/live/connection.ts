@@ -3,7 +3,7 @@ import { internalError, Problem, problemObject } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { pause } from "../../base/pause.ts";
 import { withstand } from "../../storage/withstand.ts";
-import { envelope, type StoredEvent } from "../../stream/event.ts";
+import { envelope, type SchemaLinks, type StoredEvent } from "../../stream/event.ts";
 import { type Feed, type FeedDependencies, openFeed } from "../../subscription/feed.ts";
 import type { Encoder } from "../../subscription/following/follower.ts";
 import { ByteSink } from "../byte-sink.ts";
@@ -19,6 +19,7 @@ export type LiveConnectionOptions = Pick<
   id: string;
   epoch: number;
   feeds: FeedDependencies;
+  schemas: SchemaLinks;
   bufferBytes: number;
   /** `last`: how far it came. */
   onClose: (last: LiveNote) => void;
@@ -36,14 +37,14 @@ const keyOf = ({ subscription, consumer }: LiveSubscription) => `${subscription}
 
 const textEncoder = new TextEncoder();
 /** Frames without ids: the id of a live connection is where all of its streams stand. */
-const encoder: Encoder = {
+const encoderOf = (schemas: SchemaLinks): Encoder => ({
   key: "live",
   encode: (events: readonly StoredEvent[]) =>
-    textEncoder.encode(events.map((event) => `data: ${envelope(event)}\n\n`).join("")),
-};
+    textEncoder.encode(events.map((event) => `data: ${envelope(event, schemas)}\n\n`).join("")),
+});
 
 export function createLiveConnection(options: LiveConnectionOptions) {
-  const { id, epoch, feeds, log } = options;
+  const { id, epoch, feeds, schemas, log } = options;
   const subscriptions = new Map<string, FlowingSubscription>();
   const ended = new Set<Promise<void>>();
   /** What the reader was told last of a subscription and a consumer that do not flow: once is enough. */
@@ -58,7 +59,7 @@ export function createLiveConnection(options: LiveConnectionOptions) {
   const streams = createFlowingStreams({
     ...options,
     outlet: {
-      encoder,
+      encoder: encoderOf(schemas),
       write(chunk) {
         const room = sink.write(chunk);
         tell();
@@ -148,7 +149,7 @@ export function createLiveConnection(options: LiveConnectionOptions) {
       const deliveries = await feed.next();
       if (deliveries === null) return;
       told.delete(keyOf(row));
-      sink.write(encodeDeliveries(deliveries, { named: false, ids: false, subscription: row.subscription }));
+      sink.write(encodeDeliveries(deliveries, { named: false, ids: false, subscription: row.subscription }, schemas));
     }
   }
 

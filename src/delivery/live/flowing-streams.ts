@@ -84,6 +84,7 @@ export function createFlowingStreams(options: FlowingStreamsOptions): FlowingStr
     if (!isCurrent()) return;
     flowing.follower = options.followers.follow({
       selection: { streams: [name], types: row.types, correlation: null, key: row.key, where: row.where },
+      target: row.target,
       single: true,
       principal: options.principal,
       start: located.cursor,

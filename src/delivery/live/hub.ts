@@ -22,7 +22,10 @@ export type LiveHub = {
   stop: () => Promise<void>;
 };
 
-export type LiveHubOptions = Pick<LiveConnectionOptions, "followers" | "feeds" | "locate" | "head" | "bufferBytes"> & {
+export type LiveHubOptions = Pick<
+  LiveConnectionOptions,
+  "followers" | "feeds" | "schemas" | "locate" | "head" | "bufferBytes"
+> & {
   memberships: LiveMemberships;
   heartbeatMs: number;
   retryMs: number;

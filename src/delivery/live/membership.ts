@@ -2,12 +2,15 @@
 import { forbidden, liveConnectionNotFound } from "../../base/errors.ts";
 import { arrayLiteral, nameList } from "../../storage/lists.ts";
 import type { Pool, Sql } from "../../storage/pool.ts";
+import { type Target, targetColumn, targetFromColumn } from "../../stream/schema/target.ts";
 
 export type LiveStream = {
   stream: string;
   types: readonly string[] | null;
   key: string | null;
   where: string | null;
+  /** As which versions the events are wanted. */
+  target: Target;
   /** The last position before the place at which it was to begin. */
   startPosition: number;
   /** Where a reconnect begins, from the first moment on. Null once it is certain that it goes by the connection's position. */
@@ -83,12 +86,13 @@ export function createLiveMemberships(reads: Pool, writes: Pool): LiveMembership
           types: string | null;
           key: string | null;
           path: string | null;
+          receive_as: string | null;
           start_position: string;
           catch_up_position: string | null;
           revision: string;
         }[]
       >`
-        select stream, to_json(types) as types, key, path, start_position, catch_up_position, revision
+        select stream, to_json(types) as types, key, path, receive_as, start_position, catch_up_position, revision
         from live_streams where connection_id = ${id} order by stream`;
       const subscriptions = await sql<{ subscription: string; consumer: string; auto_acknowledge: boolean }[]>`
         select subscription, consumer, auto_acknowledge from live_subscriptions where connection_id = ${id} order by subscription`;
@@ -100,6 +104,7 @@ export function createLiveMemberships(reads: Pool, writes: Pool): LiveMembership
           types: row.types === null ? null : (JSON.parse(row.types) as string[]),
           key: row.key,
           where: row.path,
+          target: targetFromColumn(row.receive_as === null ? null : JSON.parse(row.receive_as)),
           startPosition: Number(row.start_position),
           catchUpPosition: row.catch_up_position === null ? null : Number(row.catch_up_position),
           revision: Number(row.revision),
@@ -135,13 +140,15 @@ export function createLiveMemberships(reads: Pool, writes: Pool): LiveMembership
       writes.run(async (sql) => {
         await open(sql, id, owner, head);
         const types = stream.types === null ? null : JSON.stringify(stream.types);
+        const column = targetColumn(stream.target);
+        const receiveAs = column === null ? null : JSON.stringify(column);
         const rows = await sql<{ is_new: boolean }[]>`
-          insert into live_streams as s (connection_id, stream, types, key, path, start_position, catch_up_position)
+          insert into live_streams as s (connection_id, stream, types, key, path, receive_as, start_position, catch_up_position)
           values (${id}, ${stream.stream},
             (select array_agg(t.value) from json_array_elements_text(${types}::text::json) t),
-            ${stream.key}, ${stream.where}, ${stream.startPosition}, ${stream.startPosition})
+            ${stream.key}, ${stream.where}, ${receiveAs}::text::json, ${stream.startPosition}, ${stream.startPosition})
           on conflict (connection_id, stream) do update
-            set types = excluded.types, key = excluded.key, path = excluded.path,
+            set types = excluded.types, key = excluded.key, path = excluded.path, receive_as = excluded.receive_as,
                 start_position = excluded.start_position,
                 catch_up_position = excluded.catch_up_position, revision = s.revision + 1
           returning s.revision = 1 as is_new`;

@@ -35,7 +35,9 @@ export const appendEvents: Operation = {
 
 **Repeating is safe** for events with an \`id\`, and for any request with an \`Idempotency-Key\`: an event that the stream holds already (by \`source\` and \`id\`) is not stored again, its original offset comes back with \`duplicate\` true, also when the expected version has gone stale since. The same id with another content is 409.
 
-\`stream\`, \`offset\`, \`position\` and \`recordedtime\` are set by the service, \`deliverytoken\`, \`deliveryattempt\`, \`deliverydeadline\` and \`deliverysubscription\` where it hands an event out, and types that begin with \`sluice.\` are its own: giving them is an error. A body has at most 1 MiB (MAX_BODY_BYTES), an array at most 1,000 events, data at most 100 levels.`,
+**Schemas.** A stream with \`validation\` \`enforce\` refuses events that do not match the registered schema of their type and \`schemaversion\` (1 by default), or have none: 422 \`schema-mismatch\` with the paths; \`warn\` stores and counts them. What is stored already is not judged again.
+
+\`stream\`, \`offset\`, \`position\`, \`recordedtime\` and \`upcasterror\` are set by the service, \`deliverytoken\`, \`deliveryattempt\`, \`deliverydeadline\` and \`deliverysubscription\` where it hands an event out, and types that begin with \`sluice.\` are its own: giving them is an error. A body has at most 1 MiB (MAX_BODY_BYTES), an array at most 1,000 events, data at most 100 levels.`,
   tags: ["Events"],
   parameters: use(
     "StreamName",
@@ -85,10 +87,12 @@ export const appendEvents: Operation = {
       "uri-too-long",
       "unsupported-media-type",
       "invalid-event",
+      "schema-mismatch",
       "empty-append",
       "idempotency-key-reused",
       ...serviceFailures,
       "overloaded",
+      "schemas-unavailable",
       "outcome-unknown",
       "shutting-down",
     ),

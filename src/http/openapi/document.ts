@@ -22,11 +22,12 @@ const tags: Record<Tag, string> = {
   Subscriptions:
     "Share events among consumers, with acknowledgements: subscriptions, and the built-in queues of ephemeral streams.",
   "Live connections": "One event stream for many streams and subscriptions.",
+  Schemas: "Versions of event types, their JSON Schemas, and how older events become newer ones.",
   Locks: "Named locks with a time to live and a fencing token.",
   Operations: "Health, metrics and documentation of the service.",
 };
 
-type Document = { openapi: string; paths: Record<string, Record<string, unknown>>; [section: string]: unknown };
+export type Document = { openapi: string; paths: Record<string, Record<string, unknown>>; [section: string]: unknown };
 
 /**
  * The document of the application's routes. The plugin's collector reads each route's `detail`; the plugin as a whole

@@ -1,6 +1,6 @@
 // Events for the examples of the document; what the service would write is written by its own encoders.
 import { encodeEvents, encodeFrame } from "../../delivery/sse-frame.ts";
-import { envelope, type StoredEvent } from "../../stream/event.ts";
+import { envelope, type SchemaLinks, type StoredEvent } from "../../stream/event.ts";
 import type { Example } from "./operation.ts";
 
 const placed = { type: "OrderPlaced", data: { orderId: "o-1", amount: 120 } };
@@ -53,6 +53,8 @@ const stored: StoredEvent[] = [
     data: JSON.stringify(placed.data),
     binary: null,
     line: null,
+    lineRevision: -1,
+    shown: null,
   },
   {
     position: 1_042,
@@ -69,10 +71,13 @@ const stored: StoredEvent[] = [
     data: '{"orderId":"o-1"}',
     binary: null,
     line: null,
+    lineRevision: -1,
+    shown: null,
   },
 ];
 
-const lines = stored.map(envelope);
+const schemas: SchemaLinks = { revision: () => 0, linkOf: () => null };
+const lines = stored.map((event) => envelope(event, schemas));
 
 export const eventExamples = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
 
@@ -87,7 +92,7 @@ const frames = [
     event: "sluice.ready",
     data: { stream: "orders", from: "16", head: "17", logId },
   }),
-  encodeEvents(stored, "offset", false),
+  encodeEvents(stored, "offset", false, schemas),
   encodeFrame({ id: 17, event: "sluice.caught-up", data: { at: "17" } }),
   encodeFrame({ comment: "heartbeat", id: 17 }),
 ];
@@ -103,7 +108,7 @@ export const endedStreamExample = Buffer.concat([
     event: "sluice.ready",
     data: { stream: "orders", from: "16", head: "17", logId },
   }),
-  encodeEvents(stored, "offset", false),
+  encodeEvents(stored, "offset", false, schemas),
   encodeFrame({ event: "sluice.progress", data: { sent: "2", total: "2" } }),
   encodeFrame({ id: "end:17", event: "sluice.end", data: { reason: "to" } }),
 ]).toString();

@@ -37,7 +37,9 @@ const Event: Schema = {
     source: text("The producer; by default /{service}/streams/{stream}"),
     time: { type: "string", description: "When it happened, as the producer says (RFC 3339); else recordedtime" },
     datacontenttype: text("Media type of the data"),
-    dataschema: text("A URI of the schema of the data"),
+    dataschema: text(
+      "A URI of the schema of the data: the producer's, or where the registry serves that of the type and version",
+    ),
     subject: text("What the event is about, within the source"),
     stream: component("schemas", "StreamName"),
     offset: decimal("Place in the stream; the first is 0, and there are no gaps"),

@@ -9,7 +9,7 @@ const id = "0b9d4c1e-5a0e-4d3c-9a7e-2f1b3c4d5e6f";
 const described = (description: string): ResponseObject => {
   const value: LiveDescription = {
     live: id,
-    streams: [{ stream: "orders", types: ["OrderPlaced"], key: null, where: null }],
+    streams: [{ stream: "orders", types: ["OrderPlaced"], key: null, where: null, schema: "stored" }],
     subscriptions: [{ subscription: "billing", consumer: id, ack: "explicit" }],
   };
   return {
@@ -75,7 +75,7 @@ export const putLiveStream: Operation = {
   description:
     "Adds a stream to a live connection, or begins it anew with other filters. The connection need not be open yet.",
   tags: ["Live connections"],
-  parameters: use("LiveId", "StreamName", "From", "Types", "Key", "Where"),
+  parameters: use("LiveId", "StreamName", "From", "Types", "Key", "Where", "SchemaTarget"),
   responses: {
     "200": described("It was there, and is begun anew."),
     "201": described("It flows."),

@@ -28,7 +28,7 @@ export type Parameter = {
   schema: Schema;
 };
 
-export type Tag = "Events" | "Streams" | "Subscriptions" | "Live connections" | "Locks" | "Operations";
+export type Tag = "Events" | "Streams" | "Subscriptions" | "Live connections" | "Locks" | "Schemas" | "Operations";
 
 export type Operation = {
   operationId: string;

@@ -12,6 +12,7 @@ import type { Operation } from "./operation.ts";
 import * as processed from "./processed.ts";
 import { readEvent, readLog, readStream } from "./read.ts";
 import * as receipts from "./receipts.ts";
+import * as registry from "./schema-registry.ts";
 import { docs, docsAsset, livez, metrics, openApi, problemIndex, problemPage, readyz } from "./service.ts";
 import { deleteStream, getStream, headStream, listStreams, putStream } from "./streams.ts";
 import * as subscriptions from "./subscriptions.ts";
@@ -75,6 +76,14 @@ export const operations = {
   "GET /api/subscriptions/:name/dead-letters/:id": deadLetters.getDeadLetter,
   "POST /api/subscriptions/:name/dead-letters/replay": deadLetters.replayDeadLetters,
   "DELETE /api/subscriptions/:name/dead-letters": deadLetters.discardDeadLetters,
+  "GET /api/schemas": registry.listSchemas,
+  "GET /api/schemas/:type": registry.getSchemaType,
+  "PUT /api/schemas/:type": registry.putSchemaType,
+  "GET /api/schemas/:type/history": registry.getSchemaHistory,
+  "POST /api/schemas/:type/upcast": registry.previewUpcast,
+  "GET /api/schemas/:type/versions/:version": registry.getSchema,
+  "PUT /api/schemas/:type/versions/:version": registry.putSchema,
+  "DELETE /api/schemas/:type/versions/:version": registry.deleteSchema,
   "GET /livez": livez,
   "GET /readyz": readyz,
   "GET /metrics": metrics,

@@ -91,6 +91,40 @@ export const parameters = {
     "Only events whose data satisfies this SQL/JSON path predicate, such as `$.amount > 100` or `exists($.coupon)`",
     { ...filterText, examples: ["$.amount > 100"] },
   ),
+  SchemaTarget: query(
+    "schema",
+    "As which versions of their types events are given: `stored`, `latest`, a version, or types with versions such as `UserAdded@2`, separated by commas; types that are not named stay as they are stored, unless `latest` or a version is among them. Older events are upcast; newer ones stay as they are, since nothing goes back. One that cannot be upcast is given as it is stored, with `upcasterror`",
+    { type: "string", default: "stored", examples: ["latest", "UserAdded@2"] },
+  ),
+  EventType: {
+    name: "type",
+    in: "path",
+    required: true,
+    description: "The type of the events, percent-encoded",
+    schema: { type: "string", minLength: 1, maxLength: 256, examples: ["UserAdded"] },
+  },
+  SchemaVersionPath: {
+    name: "version",
+    in: "path",
+    required: true,
+    description: "The version; the first is 1",
+    schema: { type: "string", pattern: "^[1-9][0-9]{0,8}$", examples: ["2"] },
+  },
+  SchemaAs: query("as", "TypeScript instead of JSON Schema", { type: "string", enum: ["typescript"] }),
+  DryRun: query("dryRun", "Nothing is stored: the answer tells what would become of it", {
+    type: "boolean",
+    default: false,
+  }),
+  TypePrefix: query("prefix", "Only types that begin with this", { type: "string", maxLength: 256 }),
+  TypeAfter: query("after", "Only types behind this one, in the order of code points. What `next` links use", {
+    type: "string",
+    maxLength: 256,
+  }),
+  ChangeAfter: query("after", "Only changes behind this one. What `next` links use", {
+    type: "string",
+    pattern: "^[0-9]{1,15}$",
+  }),
+  ListLimit: query("limit", "Most elements of a page", { type: "integer", minimum: 1, maximum: 1_000, default: 100 }),
   LastEventId: header(
     "Last-Event-ID",
     "Event stream: the id of the last frame seen; the answer goes on right behind it and `from` and `after` are passed over. EventSource sends it by itself. An id that begins with `end:` is answered 204",

@@ -38,7 +38,7 @@ const eventStream = (
 
 A reconnect whose \`Last-Event-ID\` begins with \`end:\` is answered 204, after which EventSource stays away. A heartbeat is a comment with \`id:\` every 15 seconds. Overload, a restart and a database that is away are a 200 with \`sluice.problem\`, \`retry:\` and a close, because EventSource gives up on any other status.`;
 
-const filters = ["Direction", "Types", "Correlation", "Key", "Where"] as const;
+const filters = ["Direction", "Types", "Correlation", "Key", "Where", "SchemaTarget"] as const;
 const following = ["LastEventId", "LastEventIdQuery", "Named", "Progress"] as const;
 
 const text = (description: string, examples: Record<string, Example>): MediaType => ({
@@ -78,6 +78,7 @@ const refusals = problems(
   "cursor-beyond-head",
   "uri-too-long",
   ...serviceFailures,
+  "schemas-unavailable",
 );
 
 const over: ResponseObject = {
@@ -120,7 +121,7 @@ export const readEvent: Operation = {
   summary: "Read one event",
   description: "The event at an offset. One that has been removed is 410, one that is not there yet 404.",
   tags: ["Events"],
-  parameters: use("StreamName", "Offset"),
+  parameters: use("StreamName", "Offset", "SchemaTarget"),
   responses: {
     "200": {
       description: "The event.",

@@ -1,6 +1,7 @@
 // The schemas of streams, of problems and of the service's health.
 import { catalogue, type ProblemCode } from "../../base/errors.ts";
 import { streamName } from "../../stream/event.ts";
+import { validations } from "../../stream/schema/validation.ts";
 import { deliveries, type StreamSettings } from "../../stream/stream-configuration.ts";
 import type { StreamDescription } from "../../stream/streams.ts";
 import { consumerSchemas } from "./consumer-schemas.ts";
@@ -9,6 +10,7 @@ import { lockSchemas } from "./locks.ts";
 import { component, problemType, type Schema } from "./operation.ts";
 import { processedSchemas } from "./processed.ts";
 import { receiptSchemas } from "./receipts.ts";
+import { registrySchemas } from "./schema-registry.ts";
 import { subscriptionSchemas } from "./subscription-schemas.ts";
 
 const StreamName: Schema = {
@@ -56,7 +58,12 @@ const shared = {
     description: "The strongest guarantee of the stream's subscriptions",
   },
   scope: { const: "internal", description: "Who may see the stream: this service" },
-  validation: { const: "off", description: "Whether events are checked against the schema of their type" },
+  validation: {
+    enum: [...validations],
+    default: "off",
+    description:
+      "Whether events are checked against the registered schemas of their types: warn stores and counts what does not match, enforce refuses it",
+  },
   replay: {
     type: "boolean",
     description:
@@ -198,6 +205,7 @@ export const schemas: Record<string, Schema> = {
   ...receiptSchemas,
   ...processedSchemas,
   ...lockSchemas,
+  ...registrySchemas,
   ...consumerSchemas,
   StreamName,
   StreamConfiguration: StreamConfigurationSchema,

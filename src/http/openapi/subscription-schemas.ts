@@ -44,6 +44,7 @@ const description = {
   push: { enum: ["immediate", "on-reconnect", "batched"], description: "When event streams are written" },
   batchInterval: orNull(text("Batched: the time between two writes")),
   expiresAfter: orNull(text("Time without any consumer after which it is deleted; null: never")),
+  receiveAs: text("As which versions of their types its events are handed out"),
   metadata: { type: "object", description: "As it was given", additionalProperties: true },
   createdAt: { type: "string", format: "date-time", description: "When it was created" },
   state: { enum: ["active", "paused", "completed"], description: "Whether it hands anything out" },
@@ -126,8 +127,9 @@ export const subscriptionSchemas: Record<string, Schema> = {
             types: names("Only events of these types"),
             key: orNull(text("Only events with this partitionkey")),
             where: orNull(text("Only events whose data satisfies this predicate")),
+            schema: text("As which versions of their types the events are given"),
           },
-          required: ["stream", "types", "key", "where"],
+          required: ["stream", "types", "key", "where", "schema"],
         },
       },
       subscriptions: {

@@ -27,6 +27,7 @@ export const billing: SubscriptionDescription = {
   push: "immediate",
   batchInterval: null,
   expiresAfter: null,
+  receiveAs: "stored",
   metadata: { team: "finance" },
   createdAt: "2026-11-20T08:00:00.000Z",
   state: "active",

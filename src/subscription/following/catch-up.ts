@@ -3,10 +3,12 @@ import { Problem } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { pause } from "../../base/pause.ts";
 import type { Semaphore } from "../../base/semaphore.ts";
-import { isOutage } from "../../storage/pg-errors.ts";
 import type { Pool } from "../../storage/pool.ts";
+import { mayPass } from "../../storage/withstand.ts";
 import { readPage } from "../../stream/page.ts";
 import { isPathError } from "../../stream/path-filter.ts";
+import { asStored } from "../../stream/schema/target.ts";
+import type { Upcasting } from "../../stream/schema/upcasting.ts";
 import { isUnfiltered } from "../../stream/selection.ts";
 import { readFirstOffset, readLastOffsetUpTo, type StreamStart } from "../../stream/stream-head.ts";
 import type { Tail } from "../../stream/tail.ts";
@@ -16,6 +18,7 @@ import type { LiveGroups } from "./live-groups.ts";
 export type CatchUpOptions = {
   tail: Pick<Tail, "since" | "head">;
   pool: Pool;
+  upcasting: Pick<Upcasting, "show">;
   /** Bounds the pages that all followers together read from the database at once. */
   catchUps: Semaphore;
   streamStarts: (names: readonly string[]) => Promise<StreamStart[]>;
@@ -32,7 +35,7 @@ const maxRetryMs = 5_000;
 
 /** Returns the way to catch up: it resolves when the follower is live or has ended, and never rejects. */
 export function createCatchUp(options: CatchUpOptions): (member: Member) => Promise<void> {
-  const { tail, pool, catchUps, live, log } = options;
+  const { tail, pool, upcasting, catchUps, live, log } = options;
   const isReading = (member: Member) => member.state === "catching-up" || member.state === "behind";
 
   async function catchUp(member: Member): Promise<void> {
@@ -44,7 +47,7 @@ export function createCatchUp(options: CatchUpOptions): (member: Member) => Prom
   }
 
   async function readOn(member: Member, signal: AbortSignal): Promise<void> {
-    const { selection, upTo, historyEnd, logHead } = member.request;
+    const { selection, target, upTo, historyEnd, logHead } = member.request;
     let delayMs = retryMs;
     while (isReading(member)) {
       try {
@@ -58,16 +61,17 @@ export function createCatchUp(options: CatchUpOptions): (member: Member) => Prom
         if (position < historyEnd || isAhead || tail.since(position, 0) === null)
           await fromDatabase(member, Math.max(tail.head(), historyEnd, logHead), signal);
         // A live follower may fall behind again at once: that begins another round, so this one must not look at its state.
-        else if (selection.where === null ? fromRing(member) : await holding(member, signal)) return;
+        else if (selection.where === null && target === asStored ? fromRing(member) : await holding(member, signal))
+          return;
         delayMs = retryMs;
       } catch (error) {
         if (signal.aborted) return;
-        if (!isOutage(error)) {
+        if (!mayPass(error)) {
           const asked = error instanceof Problem || (selection.where !== null && isPathError(error));
           if (!asked) log.error({ err: error }, "a follower failed");
           return live.end(member, "failed", member.cursor, error);
         }
-        // The database is away: the connection stays and goes on when it is back.
+        // The database is away, or what evaluates upcasters: the connection stays and goes on when it is back.
         await pause(delayMs, signal);
         delayMs = Math.min(delayMs * 2, maxRetryMs);
       }
@@ -103,8 +107,9 @@ export function createCatchUp(options: CatchUpOptions): (member: Member) => Prom
   }
 
   /**
-   * With a payload predicate only the database can read on. Near the head the member enters its group at once and what
-   * comes for it is held back until the last page is written: however busy the log is, it arrives. True when it is live.
+   * With a payload predicate only the database can read on, and for other versions than the stored ones there may be waiting
+   * to be done. Near the head the member enters its group at once and what comes for it is held back until the last page is
+   * written: however busy the log is, it arrives. True when it is live.
    */
   async function holding(member: Member, signal: AbortSignal): Promise<boolean> {
     const seam = live.beginHolding(member);
@@ -123,7 +128,7 @@ export function createCatchUp(options: CatchUpOptions): (member: Member) => Prom
   /** Reads one page up to a position that is committed, and writes it. */
   async function fromDatabase(member: Member, committed: number, signal: AbortSignal): Promise<void> {
     const { request, cursor } = member;
-    const { selection, principal, historyEnd, upTo, outlet } = request;
+    const { selection, target, principal, historyEnd, upTo, outlet } = request;
     const starts = selection.streams === null ? null : await options.streamStarts(selection.streams);
     const bound = Math.min(committed, upTo?.kind === "position" ? upTo.value : Number.MAX_SAFE_INTEGER);
     const page = await catchUps.run(
@@ -156,9 +161,10 @@ export function createCatchUp(options: CatchUpOptions): (member: Member) => Prom
       if (firstOffset > offset + 1) gapTo = firstOffset - 1;
       offset = Math.max(offset, gapTo, last);
     }
+    const events = await upcasting.show(page.events, target);
     if (!isReading(member)) return;
     if (gapTo >= 0) outlet.onGap(cursor.offset + 1, gapTo);
-    live.emit(member, page.events, { position: page.reached, offset });
+    live.emit(member, events, { position: page.reached, offset });
   }
 
   return catchUp;

@@ -4,6 +4,7 @@ import { createSemaphore, type Semaphore } from "../../base/semaphore.ts";
 import type { Pool } from "../../storage/pool.ts";
 import { evaluatePath } from "../../stream/path-filter.ts";
 import type { Cursor } from "../../stream/resolve.ts";
+import type { Upcasting } from "../../stream/schema/upcasting.ts";
 import type { StreamStart } from "../../stream/stream-head.ts";
 import type { Tail } from "../../stream/tail.ts";
 import { createCatchUp } from "./catch-up.ts";
@@ -11,6 +12,7 @@ import { type Encoder, type FollowRequest, type Group, standsAt } from "./follow
 import type { FollowerState } from "./follower-state.ts";
 import { createLiveGroups } from "./live-groups.ts";
 import { createPredicateEvaluator } from "./predicate-evaluator.ts";
+import { createUpcastStage } from "./upcast-stage.ts";
 
 export type Follower = {
   /** The point up to which everything has been written. */
@@ -23,6 +25,7 @@ export type Follower = {
 export type FollowersOptions = {
   tail: Pick<Tail, "since" | "head" | "subscribe">;
   pool: Pool;
+  upcasting: Pick<Upcasting, "show" | "isShownAsStored">;
   /** Bounds the pages that all followers together read from the database at once. */
   catchUps: Semaphore;
   streamStarts: (names: readonly string[]) => Promise<StreamStart[]>;
@@ -37,26 +40,35 @@ export type Followers = {
   stop: () => void;
 };
 
-/** Bytes of events that may wait for the evaluation of one predicate. */
+/** Bytes of events that may wait for the evaluation of one predicate, or to be brought to other versions. */
 const maxWaitingBytes = 8_000_000;
 const evaluationsAtOnce = 2;
 
-export function createFollowers({ tail, pool, catchUps, streamStarts, log }: FollowersOptions): Followers {
+export function createFollowers({ tail, pool, upcasting, catchUps, streamStarts, log }: FollowersOptions): Followers {
   // However slow the predicates are, they leave connections to everyone else.
   const evaluations = createSemaphore(evaluationsAtOnce);
   const live = createLiveGroups({
     head: tail.head,
     evaluate: (where, batch) => evaluator.push(where, batch),
+    upcast: (key, batch, satisfying) => stage.push(key, batch, satisfying),
     onBehind: (member) => void catchUp(member),
   });
   const evaluator = createPredicateEvaluator({
     evaluate: (where, after, upTo) => evaluations.run(() => evaluatePath(pool, where, after, upTo)),
     onEvaluated: live.passFor,
-    onGivenUp: live.dispersed,
+    onGivenUp: (where) => live.dispersed(where, null),
     maxWaitingBytes,
     log,
   });
-  const catchUp = createCatchUp({ tail, pool, catchUps, streamStarts, live, log });
+  const stage = createUpcastStage({
+    upcasting,
+    isWanted: live.wants,
+    onShown: live.passShown,
+    onGivenUp: ({ where, target }) => live.dispersed(where, target),
+    maxWaitingBytes,
+    log,
+  });
+  const catchUp = createCatchUp({ tail, pool, upcasting, catchUps, streamStarts, live, log });
   const unsubscribe = tail.subscribe(live.onBatch);
 
   return {

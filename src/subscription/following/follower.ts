@@ -2,6 +2,7 @@
 import type { Principal } from "../../base/principal.ts";
 import { removalsOf, type StoredEvent } from "../../stream/event.ts";
 import type { Cursor } from "../../stream/resolve.ts";
+import type { Target } from "../../stream/schema/target.ts";
 import type { Selection } from "../../stream/selection.ts";
 import type { TailBatch } from "../../stream/tail.ts";
 import type { FollowerState } from "./follower-state.ts";
@@ -32,6 +33,8 @@ export type UpTo = { kind: keyof Cursor; value: number };
 
 export type FollowRequest = {
   selection: Selection;
+  /** As which versions the events are wanted. */
+  target: Target;
   /** Exactly one stream is followed: its offsets are the cursor that the reader sees. */
   single: boolean;
   principal: Principal;
@@ -73,6 +76,7 @@ export type Step = { gap: Gap | null; events: readonly StoredEvent[]; reached: C
 export type Group = {
   key: string;
   selection: Selection;
+  target: Target;
   /** The stream whose offsets are counted; null where several are followed. */
   stream: string | null;
   matches: (event: StoredEvent) => boolean;

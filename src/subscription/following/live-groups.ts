@@ -1,6 +1,7 @@
 // The live set: groups of equal followers, to whom the tail's batches are passed on as they come.
 import { type StoredEvent, sizeOf } from "../../stream/event.ts";
 import type { Cursor } from "../../stream/resolve.ts";
+import { asStored, type Target } from "../../stream/schema/target.ts";
 import { createMatcher, selectionKey } from "../../stream/selection.ts";
 import type { TailBatch } from "../../stream/tail.ts";
 import {
@@ -16,12 +17,15 @@ import {
   walk,
 } from "./follower.ts";
 import { next } from "./follower-state.ts";
+import type { StageKey } from "./upcast-stage.ts";
 
 export type LiveGroupsOptions = {
   /** The last position that the tail has. */
   head: () => number;
   /** Hands a batch to the evaluator of a predicate; it comes back through `passFor`. */
   evaluate: (where: string, batch: TailBatch) => void;
+  /** Hands a batch over to be brought to the versions that are wanted; it comes back through `passShown`. */
+  upcast: (key: StageKey, batch: TailBatch, satisfying: Set<number> | null) => void;
   /** A live follower's reader has fallen behind, or its predicate could not be evaluated: it has to catch up. */
   onBehind: (member: Member) => void;
 };
@@ -31,22 +35,23 @@ export type LiveGroups = ReturnType<typeof createLiveGroups>;
 /** Bytes of events that are held back for one follower while it reads its last pages. */
 const maxHeldBytes = 1_000_000;
 
-export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions) {
+export function createLiveGroups({ head, evaluate, upcast, onBehind }: LiveGroupsOptions) {
   const groups = new Map<string, Group>();
   const members = new Set<Member>();
   let boundedGroups = 0;
 
   function groupOf(request: FollowRequest): Group {
-    const { selection, outlet, principal, upTo } = request;
+    const { selection, target, outlet, principal, upTo } = request;
     // A bounded follower counts its own events: it shares with nobody.
     const bounded = request.limit !== null || upTo !== null;
     const own = bounded ? String(++boundedGroups) : "";
-    const key = `${selectionKey(selection)} ${outlet.encoder.key} ${principal.name} ${own}`;
+    const key = `${selectionKey(selection)} ${target.key} ${outlet.encoder.key} ${principal.name} ${own}`;
     let group = groups.get(key);
     if (group === undefined) {
       group = {
         key,
         selection,
+        target,
         stream: request.single ? (selection.streams?.[0] ?? null) : null,
         matches: createMatcher(selection, principal),
         encoder: outlet.encoder,
@@ -117,17 +122,32 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
 
   function onBatch(batch: TailBatch): void {
     const paths = new Set<string>();
+    const stages = new Map<string, StageKey>();
     for (const group of groups.values()) {
       if (group.members.size === 0) continue;
-      if (group.selection.where === null) pass(group, batch, null);
-      else paths.add(group.selection.where);
+      if (group.selection.where !== null) paths.add(group.selection.where);
+      else if (group.target === asStored) pass(group, batch, null);
+      else stages.set(group.target.key, { where: null, target: group.target });
     }
+    for (const key of stages.values()) upcast(key, batch, null);
     for (const where of paths) evaluate(where, batch);
   }
 
   /** Passes an evaluated batch on to the groups with its predicate. */
   function passFor(where: string, batch: TailBatch, satisfying: Set<number>): void {
-    for (const group of groups.values()) if (group.selection.where === where) pass(group, batch, satisfying);
+    const stages = new Map<string, StageKey>();
+    for (const group of groups.values()) {
+      if (group.members.size === 0 || group.selection.where !== where) continue;
+      if (group.target === asStored) pass(group, batch, satisfying);
+      else stages.set(group.target.key, { where, target: group.target });
+    }
+    for (const key of stages.values()) upcast(key, batch, satisfying);
+  }
+
+  /** Passes a batch on to the groups that want it in these versions. */
+  function passShown({ where, target }: StageKey, batch: TailBatch, satisfying: Set<number> | null): void {
+    for (const group of groups.values())
+      if (group.selection.where === where && group.target.key === target.key) pass(group, batch, satisfying);
   }
 
   function pass(group: Group, batch: TailBatch, satisfying: Set<number> | null): void {
@@ -226,6 +246,19 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
     join,
     onBatch,
     passFor,
+    passShown,
+    /** Whether a group of this kind wants the event. */
+    wants({ where, target }: StageKey, event: StoredEvent): boolean {
+      for (const group of groups.values())
+        if (
+          group.members.size > 0 &&
+          group.selection.where === where &&
+          group.target.key === target.key &&
+          group.matches(event)
+        )
+          return true;
+      return false;
+    },
     members: (): ReadonlySet<Member> => members,
     size: () => groups.size,
     /** Enters the group of a follower that is still reading; from the returned position on, what comes is held back for it. */
@@ -255,10 +288,10 @@ export function createLiveGroups({ head, evaluate, onBehind }: LiveGroupsOptions
       else group.members.delete(member);
       return room;
     },
-    /** Sends all that wait for a predicate to catch up by themselves. */
-    dispersed(where: string): void {
+    /** Sends all that wait for a predicate, or for events in their versions, to catch up by themselves. */
+    dispersed(where: string | null, target: Target | null): void {
       for (const group of groups.values()) {
-        if (group.selection.where !== where) continue;
+        if (group.selection.where !== where || (target !== null && group.target.key !== target.key)) continue;
         for (const member of [...group.members]) {
           if (member.held !== null) drop(member);
           else leave(member);

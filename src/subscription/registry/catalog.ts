@@ -1,8 +1,9 @@
 // The subscriptions as this process knows them: looked up by name, remembered for a moment, created at their place in the log.
-import { subscriptionNotFound } from "../../base/errors.ts";
+import { invalidConfiguration, subscriptionNotFound } from "../../base/errors.ts";
 import type { Pool } from "../../storage/pool.ts";
 import { checkPath } from "../../stream/path-filter.ts";
 import type { LogReader } from "../../stream/range.ts";
+import type { Target } from "../../stream/schema/target.ts";
 import { readStreamHeads } from "../../stream/stream-head.ts";
 import type { ParsedSubscription } from "./configuration.ts";
 import { boundDelivery } from "./delivery-bound.ts";
@@ -28,6 +29,8 @@ export type CatalogOptions = {
   reader: LogReader;
   writes: Pool;
   cursorsOf: (subscription: Subscription) => Promise<number[]>;
+  /** What is named of versions and not there, in words; null when all are. */
+  missingVersion: (target: Target) => Promise<string | null>;
   /** The subscription of these cursors is another one now, or gone: its consumers have to hear of it. */
   onChanged: (cursors: readonly number[]) => void;
 };
@@ -35,7 +38,7 @@ export type CatalogOptions = {
 const freshMs = 1_000;
 const maxKnown = 10_000;
 
-export function createCatalog({ reader, writes, cursorsOf, onChanged }: CatalogOptions): Catalog {
+export function createCatalog({ reader, writes, cursorsOf, missingVersion, onChanged }: CatalogOptions): Catalog {
   const known = new Map<string, { subscription: Subscription; readAt: number }>();
   const ending = new Set<number>();
 
@@ -77,6 +80,8 @@ export function createCatalog({ reader, writes, cursorsOf, onChanged }: CatalogO
       };
       const first = await bound();
       if (parsed.configuration.where !== null) await checkPath(reader.pool, parsed.configuration.where);
+      const missing = await missingVersion(parsed.configuration.receiveAs);
+      if (missing !== null) throw invalidConfiguration([{ path: "/receiveAs", message: missing }]);
       const startPosition = await positionBefore(reader, parsed.configuration.streams, "from", parsed.from);
       const configure = (delivery: DeliverySemantics) =>
         writes.run((sql) =>

@@ -3,8 +3,10 @@ import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { parseDuration } from "../../base/duration.ts";
 import { invalidConfiguration, type Violation } from "../../base/errors.ts";
-import { messageOf, oneOf } from "../../base/schema.ts";
+import { messageOf, oneOf, saying } from "../../base/schema.ts";
 import { streamName } from "../../stream/event.ts";
+import { maxVersion } from "../../stream/schema/schema-version.ts";
+import { readTarget } from "../../stream/schema/target.ts";
 import { type DeliverySemantics, type Mode, type SubscriptionConfiguration, subscriptionName } from "./subscription.ts";
 
 const duration = (description: string, options: Record<string, unknown> = {}) =>
@@ -120,6 +122,14 @@ export const SubscriptionInput = Type.Object(
     expiresAfter: Type.Optional(
       duration("A subscription without any consumer for so long is deleted, 1s to 365d. Default: never", {}),
     ),
+    receiveAs: Type.Optional(
+      Type.Union([Type.String({ minLength: 1, maxLength: 4_096 }), Type.Integer({ minimum: 1, maximum: maxVersion })], {
+        default: "stored",
+        description:
+          "As which versions of their types events are handed out: stored, latest, a version, or types with versions such as UserAdded@2, separated by commas. Older events are upcast; newer ones stay as they are. What cannot be upcast becomes a dead letter",
+        ...saying("must be stored, latest, a version, or types with versions such as UserAdded@2"),
+      }),
+    ),
     metadata: Type.Optional(
       Type.Record(Type.String(), Type.Unknown(), { description: "Given back as it is, at most 16 KiB" }),
     ),
@@ -212,6 +222,7 @@ export function parseSubscription(body: unknown): ParsedSubscription {
     expiresAfterMs:
       input.expiresAfter === undefined ? null : ms("/expiresAfter", input.expiresAfter, "", 1_000, 365 * 24 * hour),
     metadata,
+    receiveAs: readTarget(input.receiveAs ?? "stored", "/receiveAs", violations),
   };
   if (violations.length > 0) throw invalidConfiguration(violations);
   return { configuration, from: input.from ?? "latest", delivery: input.delivery ?? null };

@@ -33,6 +33,8 @@ export type SubscriptionDescription = {
   batchInterval: string | null;
   /** Null: it lives until it is deleted. */
   expiresAfter: string | null;
+  /** As which versions its events are handed out. */
+  receiveAs: string;
   metadata: Readonly<Record<string, unknown>>;
   createdAt: string;
   state: "active" | "paused" | "completed";
@@ -133,6 +135,7 @@ function describe(subscription: Subscription, row: Row, pausedKeys: PausedKeys):
     push: subscription.push,
     batchInterval: subscription.push === "batched" ? formatDuration(subscription.batchIntervalMs) : null,
     expiresAfter: subscription.expiresAfterMs === null ? null : formatDuration(subscription.expiresAfterMs),
+    receiveAs: subscription.receiveAs.key,
     metadata: subscription.metadata,
     createdAt: subscription.createdAt,
     state: subscription.completedAt !== null ? "completed" : subscription.paused ? "paused" : "active",

@@ -1,4 +1,5 @@
 // The built-in queue of an ephemeral stream: an exclusive subscription with the stream's settings.
+import { asStored } from "../../stream/schema/target.ts";
 import type { StreamConfiguration } from "../../stream/stream-configuration.ts";
 import type { SubscriptionConfiguration } from "./subscription.ts";
 
@@ -28,5 +29,6 @@ export function queueConfiguration(
     batchIntervalMs: 1_000,
     expiresAfterMs: null,
     metadata: {},
+    receiveAs: asStored,
   };
 }

@@ -1,5 +1,6 @@
 // A subscription: who is entitled to which events, and how they are handed out.
 import type { Source } from "../../base/errors.ts";
+import type { Target } from "../../stream/schema/target.ts";
 import type { Selection } from "../../stream/selection.ts";
 
 export type Mode = "broadcast" | "exclusive" | "consumer-group" | "read-receipt";
@@ -33,6 +34,8 @@ export type SubscriptionConfiguration = {
   batchIntervalMs: number;
   expiresAfterMs: number | null;
   metadata: Readonly<Record<string, unknown>>;
+  /** As which versions the events are handed out. */
+  receiveAs: Target;
 };
 
 export type Subscription = SubscriptionConfiguration & {

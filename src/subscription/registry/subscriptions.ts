@@ -2,6 +2,7 @@
 import { invalidConfiguration, subscriptionInUse, subscriptionNotFound } from "../../base/errors.ts";
 import { nameList } from "../../storage/lists.ts";
 import type { Sql } from "../../storage/pool.ts";
+import { targetColumn, targetFromColumn } from "../../stream/schema/target.ts";
 import type { Backoff, DeliverySemantics, Mode, Subscription, SubscriptionConfiguration } from "./subscription.ts";
 
 type Row = {
@@ -42,6 +43,7 @@ type Columns = {
   batch_interval_ms: number;
   expires_after_ms: number | null;
   metadata: Record<string, unknown>;
+  receive_as: ReturnType<typeof targetColumn>;
 };
 
 function fromRow(row: Row): Subscription {
@@ -75,6 +77,7 @@ function fromRow(row: Row): Subscription {
     batchIntervalMs: c.batch_interval_ms,
     expiresAfterMs: c.expires_after_ms,
     metadata: c.metadata,
+    receiveAs: targetFromColumn(c.receive_as),
     paused: row.paused,
     completedAt: row.completed_at,
     createdAt: row.created_at,
@@ -132,6 +135,7 @@ export async function configureSubscription(
     batch_interval_ms: c.batchIntervalMs,
     expires_after_ms: c.expiresAfterMs,
     metadata: c.metadata,
+    receive_as: targetColumn(c.receiveAs),
   };
   const streams = c.streams === null ? null : nameList(c.streams);
   const rows = await sql<{ outcome: "created" | "changed" | "stream-weaker" | "in-use" | "slots-fixed" }[]>`

@@ -1,0 +1,69 @@
+// Loads the modules that the configuration names, and makes their event types known.
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { Problem, type SchemaChange } from "../base/errors.ts";
+import type { Registration } from "../stream/schema/registration.ts";
+import type { Upcasting } from "../stream/schema/upcasting.ts";
+import { asModule, type Module } from "./module.ts";
+
+/** The modules of these files, paths from the working directory. Throws one plain sentence where a file is none. */
+export async function loadModules(paths: readonly string[]): Promise<Module[]> {
+  const modules: Module[] = [];
+  for (const path of paths) {
+    const loaded = (await import(pathToFileURL(resolve(path)).href).catch((error: unknown) => {
+      throw new Error(`module ${path} cannot be loaded: ${error instanceof Error ? error.message : error}`);
+    })) as { default?: unknown };
+    const module = asModule(loaded.default);
+    if (module === null) throw new Error(`${path} is no module: its default export must be made by defineModule`);
+    if (modules.some(({ name }) => name === module.name))
+      throw new Error(`there are two modules of the name ${module.name}`);
+    modules.push(module);
+  }
+  const owners = new Map<string, string>();
+  for (const { name, events } of modules)
+    for (const event of events) {
+      const owner = owners.get(event.name);
+      if (owner !== undefined) throw new Error(`the modules ${owner} and ${name} both define ${event.name}`);
+      owners.set(event.name, name);
+    }
+  return modules;
+}
+
+/**
+ * Registers the versions of the modules' event types and provides their upcasters. Throws an error that says what has changed
+ * where a version is registered with another schema, or why it cannot be registered.
+ */
+export async function registerEvents(
+  modules: readonly Module[],
+  registration: Pick<Registration, "register">,
+  upcasting: Pick<Upcasting, "provide">,
+): Promise<void> {
+  for (const { name, events } of modules)
+    for (const event of events)
+      for (const [n, { schema, description, upcast }] of event.versions.entries()) {
+        const version = n + 1;
+        if (upcast !== null) upcasting.provide(event.name, version, upcast);
+        await registration
+          .register({
+            type: event.name,
+            version,
+            schema: JSON.parse(JSON.stringify(schema)),
+            description,
+            // An expression that was registered over HTTP is nothing that code takes away by being silent.
+            upcast: upcast === null ? "keep" : { language: "code" },
+            by: `module ${name}`,
+          })
+          .catch((error: unknown) => {
+            if (error instanceof Problem && error.status < 500) throw new Error(`module ${name}: ${explain(error)}`);
+            throw error;
+          });
+      }
+}
+
+function explain({ message, fields }: Problem): string {
+  const changes = (fields.changes ?? []) as readonly SchemaChange[];
+  const lines = changes.map(
+    ({ path, was, is }) => `\n  ${path || "/"} was ${JSON.stringify(was)}, is ${JSON.stringify(is)}`,
+  );
+  return message + lines.join("");
+}
