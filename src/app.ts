@@ -316,6 +316,11 @@ async function startParts(
       unread: createUnreadGauge(reads),
       processed: processed.counters,
       locks: () => ({ ...locks.counters(), waiting: locks.waiting() }),
+      schemas: {
+        validated: schemas.validation.counters,
+        upcasts: upcasting.counters,
+        sandboxes: schemas.sandboxes,
+      },
       subscriptions: () => readFigures(reads, subscriptionsMeasured, measureTimeoutMs),
       eventLoopLagSeconds: loopLag.seconds,
     },

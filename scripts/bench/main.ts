@@ -19,6 +19,7 @@ import { measureReplay } from "./replay.ts";
 import { measureStart } from "./start.ts";
 import { createTable, type Table } from "./table.ts";
 import { measureTransaction } from "./transaction.ts";
+import { measureUpcast } from "./upcast.ts";
 
 const measurements: Record<string, (table: Table) => Promise<void>> = {
   appends: measureAppends,
@@ -30,6 +31,7 @@ const measurements: Record<string, (table: Table) => Promise<void>> = {
   latency: measureLatency,
   memory: measureMemory,
   replay: measureReplay,
+  upcast: measureUpcast,
   start: measureStart,
   growth: measureGrowth,
   enqueue: measureEnqueue,

@@ -5,6 +5,7 @@ import { compare, inTurn, median } from "./pairs.ts";
 import { serviceSchema, socketOf, startService } from "./service.ts";
 import { seconds } from "./settings.ts";
 import type { Table } from "./table.ts";
+import { takeReplay } from "./take-replay.ts";
 import { get } from "./wrk.ts";
 
 const measurement = "replay";
@@ -18,7 +19,7 @@ export async function measureReplay(table: Table): Promise<void> {
   const service = await startService(await sharedFolder());
   const socket = await socketOf(service.dataDir);
   const measured = await inTurn(
-    () => replay(service.url),
+    () => takeReplay(service.url, `/api/events?to=${sharedEvents - 1}`, sharedEvents - 1),
     () => copyOut(socket, serviceSchema, copyQuery),
   );
   const events = sharedEvents.toLocaleString("en-US");
@@ -57,36 +58,4 @@ export async function measureReplay(table: Table): Promise<void> {
     table.add({ measurement, what: `${what}, p50`, unit: "ms", service: median(pages.map(([of]) => of.p50Ms)) });
   }
   await service.stop();
-}
-
-/** Takes the replay of the whole log by a raw socket, and checks that it ends with the last event. */
-async function replay(url: string): Promise<{ seconds: number; bytes: number }> {
-  const { hostname, port } = new URL(url);
-  const { promise, resolve } = Promise.withResolvers<void>();
-  let bytes = 0;
-  let end = Buffer.alloc(0);
-  const started = performance.now();
-  await Bun.connect({
-    hostname,
-    port: Number(port),
-    socket: {
-      open(socket) {
-        const path = `/api/events?to=${sharedEvents - 1}`;
-        socket.write(
-          `GET ${path} HTTP/1.1\r\nhost: bench\r\naccept: application/x-ndjson\r\nconnection: close\r\n\r\n`,
-        );
-      },
-      data(_, chunk) {
-        bytes += chunk.byteLength;
-        end = Buffer.concat([end, chunk.subarray(-1_000)]).subarray(-1_000);
-      },
-      close: () => resolve(),
-    },
-  });
-  await promise;
-  const seconds = (performance.now() - started) / 1_000;
-  const text = end.toString();
-  if (!text.endsWith("0\r\n\r\n") || !text.includes(`"position":"${sharedEvents - 1}"`))
-    throw new Error(`the replay broke off: ${text}`);
-  return { seconds, bytes };
 }

@@ -1,6 +1,7 @@
 // The metrics of this process, or of all that serve one port, in the text format of Prometheus.
 import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Log } from "../base/log.ts";
+import { addSchemaMetrics, type SchemaSources } from "./schema-metrics.ts";
 import { createSubscriptionGauges, type SubscriptionFigures } from "./subscription-gauges.ts";
 import type { ProcessMetrics } from "./workers/messages.ts";
 
@@ -46,6 +47,7 @@ export type MetricsSources = {
   unread: () => Promise<ReadonlyMap<string, number>>;
   processed: () => { marked: number; forgotten: number };
   locks: () => { acquired: number; refused: number; waiting: number };
+  schemas: SchemaSources;
   /** How the subscriptions stand, within a moment. */
   subscriptions: () => Promise<SubscriptionFigures[]>;
   eventLoopLagSeconds: () => number;
@@ -230,6 +232,7 @@ export function createMetrics(sources: MetricsSources, log: Log): Metrics {
   counter("sluice_locks_acquired_total", "Named locks taken.", () => locks().acquired);
   counter("sluice_locks_refused_total", "Requests for named locks that were held.", () => locks().refused);
   gauge("sluice_locks_waiting", "Requests that wait for a named lock.", () => locks().waiting);
+  addSchemaMetrics(registry, sources.schemas);
   gauge("sluice_event_loop_lag_seconds", "How late the last timer came.", sources.eventLoopLagSeconds, "max");
   gauge("sluice_process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage().rss);
   gauge("sluice_workers", "Processes that serve.", () => 1);

@@ -66,6 +66,22 @@ printed(
   120_000,
 );
 
+printed(
+  "docs/schemas.md",
+  async () => {
+    const { ran, failed } = await run("docs/schemas.md");
+    // It shows what is refused.
+    expect(failed).toEqual([expect.stringContaining('"nam"')]);
+    const shown = ran.filter((block) => block.shown !== null);
+    expect(shown).toHaveLength(6);
+    for (const { heading, shown: text, output } of shown)
+      expect({ heading, missing: missingLines(text as string, output()), output: output() }).toMatchObject({
+        missing: [],
+      });
+  },
+  60_000,
+);
+
 test("what a page shows and nothing answers is found", () => {
   const shown = '{"results":["settled"]}\n{"id":"01a1fc68-7a85-7000-9ca3-82fb640c7ea1",…,"length":"0"}\n';
   const same = '{"results":["settled"]}{"id":"01a1fe85-5167-7000-84d0-bc7b11556ee3","a":1,"length":"0"}';

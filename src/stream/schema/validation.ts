@@ -22,11 +22,12 @@ export type Validation = {
   correct: (stream: string, mode: number) => void;
   /** Checks the events of one request. Throws problems of the sandbox and of the database. */
   check: (stream: string, mode: number, events: readonly NewEvent[], isList: boolean) => Promise<Checked>;
-  /** Events, by what was found; those that were refused are counted where they are. */
-  counters: () => ValidationCounters;
+  /** Events that were checked, by stream. */
+  counters: () => ({ stream: string } & ValidationCounters)[];
 };
 
-export type ValidationCounters = { valid: number; invalid: number };
+/** `refused`: those that did not match, though others of their request may have been stored before. */
+export type ValidationCounters = { valid: number; warned: number; refused: number };
 
 export type ValidationOptions = {
   registry: Registry;
@@ -39,6 +40,8 @@ type KnownProgram = { entry: TypeEntry; program: Program };
 type Placed = { event: NewEvent; path: string };
 
 const maxPrograms = 500;
+/** Each has time series of its own. */
+const maxCounted = 200;
 const maxProgramBytes = 32_000_000;
 /** A stream that receives many events that do not match says so about once in this time for each type. */
 const warnEveryMs = 60_000;
@@ -46,7 +49,7 @@ const warnEveryMs = 60_000;
 export function createValidation({ registry, sandbox, pool, log }: ValidationOptions): Validation {
   const programs = new Map<string, KnownProgram>();
   let programBytes = 0;
-  const counters: ValidationCounters = { valid: 0, invalid: 0 };
+  const counters = new Map<string, ValidationCounters>();
   const warnedAt = new Map<string, number>();
 
   /** The schema of a version; null when there is none, also after another look. */
@@ -107,6 +110,14 @@ export function createValidation({ registry, sandbox, pool, log }: ValidationOpt
     return violations;
   }
 
+  /** Streams beyond the first many share the name of none. */
+  function countersOf(stream: string): ValidationCounters {
+    const name = counters.has(stream) || counters.size < maxCounted ? stream : "";
+    const counts = counters.get(name) ?? { valid: 0, warned: 0, refused: 0 };
+    counters.set(name, counts);
+    return counts;
+  }
+
   function warn(stream: string, type: string, violations: readonly Violation[]): void {
     const key = `${stream}\n${type}`;
     const now = performance.now();
@@ -129,11 +140,12 @@ export function createValidation({ registry, sandbox, pool, log }: ValidationOpt
       const found = (await Promise.all(checked)).filter(({ violations }) => violations.length > 0);
       const violations = found.flatMap((group) => group.violations);
       const paths = new Set(violations.map(({ path }) => (isList ? path.split("/", 2)[1] : "")));
-      counters.invalid += paths.size;
-      counters.valid += events.length - paths.size;
+      const counts = countersOf(stream);
+      counts[mode === 1 ? "warned" : "refused"] += paths.size;
+      counts.valid += events.length - paths.size;
       for (const group of found) warn(stream, group.type, group.violations);
       return { mode, mismatch: violations.length === 0 ? null : schemaMismatch(violations) };
     },
-    counters: () => counters,
+    counters: () => [...counters].map(([stream, counts]) => ({ stream, ...counts })),
   };
 }
