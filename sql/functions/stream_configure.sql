@@ -4,7 +4,7 @@ create or replace function stream_configure(
   p_name text, p_ephemeral boolean, p_delivery text, p_replay boolean,
   p_max_age_ms bigint, p_max_bytes bigint, p_max_events bigint,
   p_visibility_timeout_ms int, p_max_attempts int,
-  p_backoff_initial_ms int, p_backoff_factor double precision, p_backoff_max_ms int, p_validation int
+  p_backoff_initial_ms int, p_backoff_factor double precision, p_backoff_max_ms int, p_validation int default 0
 ) returns text
 language plpgsql as $$
 declare

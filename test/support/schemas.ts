@@ -10,8 +10,9 @@ export const noSchemas: SchemaLinks = { revision: () => 0, linkOf: () => null };
 
 export const noRegistry: Pick<Registry, "latest" | "refresh"> = { latest: () => 0, refresh: async () => {} };
 
-export const noUpcasting: Pick<Upcasting, "show" | "attempt" | "isShownAsStored"> = {
+export const noUpcasting: Pick<Upcasting, "show" | "showShared" | "attempt" | "isShownAsStored"> = {
   show: (events) => events,
+  showShared: (events) => events,
   attempt: (events) => events,
   isShownAsStored: () => true,
 };

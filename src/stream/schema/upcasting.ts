@@ -1,13 +1,10 @@
-// Brings events to the versions in which they are wanted, hop by hop: by code of modules, and by expressions in the sandbox.
-import { contentHash } from "../../base/ids.ts";
+// Brings events to the versions in which they are wanted: by code of modules, and by expressions in the sandbox.
 import type { StoredEvent, UpcastFailure } from "../event.ts";
 import type { Registry, TypeEntry } from "./registry.ts";
-import type { Program } from "./sandbox/protocol.ts";
 import type { Sandbox } from "./sandbox/sandbox.ts";
-import { type Target, wantedVersion } from "./target.ts";
-
-/** Code of a module that makes data of one version of data of the version before; pure, and it leaves what it is given as it is. */
-export type CodeUpcaster = (data: unknown) => unknown;
+import { createShownEvents } from "./shown-events.ts";
+import { asStored, type Target, wantedVersion } from "./target.ts";
+import { type CodeUpcaster, createPlans, failureOf, runCode, type Segment, type Upcast } from "./upcast-plan.ts";
 
 export type Upcasting = {
   /** Code for the hop to a version of a type. */
@@ -16,111 +13,53 @@ export type Upcasting = {
    * The events as a target wants them, at once where nothing has to be waited for; the same array where nothing is changed. What
    * cannot be upcast is left as it is stored, and says why in its attribute `upcasterror`. Rejects with problems of the sandbox.
    */
-  show: (events: readonly StoredEvent[], target: Target) => readonly StoredEvent[] | Promise<readonly StoredEvent[]>;
-  /** The same, with failures in the places of what cannot be upcast. */
-  attempt: (
-    events: readonly StoredEvent[],
-    target: Target,
-  ) => readonly (StoredEvent | UpcastFailure)[] | Promise<readonly (StoredEvent | UpcastFailure)[]>;
+  show: (events: readonly StoredEvent[], target: Target) => Shown<StoredEvent>;
+  /** The same for events that others have in hand too: what is made of them is shared. */
+  showShared: (events: readonly StoredEvent[], target: Target) => Shown<StoredEvent>;
+  /** As `showShared`, with failures in the places of what cannot be upcast. */
+  attempt: (events: readonly StoredEvent[], target: Target) => Shown<StoredEvent | UpcastFailure>;
   /** Whether the event would be shown as it is. */
   isShownAsStored: (event: StoredEvent, target: Target) => boolean;
   /** Data of one version as JSON text of another. */
-  convert: (type: string, from: number, to: number, data: string) => Promise<{ data: string } | UpcastFailure>;
+  convert: (type: string, from: number, to: number, data: string) => Promise<Upcast>;
   counters: () => { upcast: number; failed: number };
 };
 
-/** A run of hops of one kind; the others leave the data as they are. */
-type Segment = { code: readonly CodeUpcaster[] } | { programs: readonly Program[] };
-type Plan = { segments: readonly Segment[]; failure: null } | UpcastFailure;
-type Result = { data: string } | UpcastFailure;
+export type Shown<Item> = readonly Item[] | Promise<readonly Item[]>;
 
-const noData = "The event has no JSON data";
-const maxFailure = 500;
+type Shaped = StoredEvent | UpcastFailure;
+/** An event on its way through the sandbox: its place in the list, and its data so far. */
+type Underway = { at: number; to: number; data: string };
+
+/** Bytes of events that are kept as other versions than the stored ones. */
+const maxKeptBytes = 32_000_000;
 
 export function createUpcasting(registry: Registry, sandbox: Pick<Sandbox, "run">): Upcasting {
-  const provided = new Map<string, CodeUpcaster>();
-  const plans = new WeakMap<TypeEntry, Map<string, Plan>>();
+  const plans = createPlans();
+  const kept = createShownEvents(registry.revision, maxKeptBytes);
   const counters = { upcast: 0, failed: 0 };
 
-  function planOf(entry: TypeEntry, from: number, to: number): Plan {
-    const known = plans.get(entry) ?? new Map<string, Plan>();
-    plans.set(entry, known);
-    const key = `${from} ${to}`;
-    const found = known.get(key);
-    if (found !== undefined) return found;
-    const plan = makePlan(entry, from, to);
-    // What a module has yet to provide may come.
-    if (!("passing" in plan && plan.passing)) known.set(key, plan);
-    return plan;
-  }
-
-  function makePlan({ type, versions }: TypeEntry, from: number, to: number): Plan {
-    const segments: ({ code: CodeUpcaster[] } | { programs: Program[] })[] = [];
-    for (let version = from + 1; version <= to; version++) {
-      const { upcast, readsPrevious } = versions[version - 1] as TypeEntry["versions"][number];
-      const last = segments.at(-1);
-      if (upcast?.language === "jsonata") {
-        const program = { key: contentHash([upcast.expression]), text: upcast.expression };
-        if (last !== undefined && "programs" in last) last.programs.push(program);
-        else segments.push({ programs: [program] });
-      } else if (upcast?.language === "code") {
-        const code = provided.get(codeKey(type, version));
-        const name = `${type} ${version - 1} → ${version}`;
-        if (code === undefined) return failureOf(`The upcaster ${name} is code that this process does not have`, true);
-        if (last !== undefined && "code" in last) last.code.push(code);
-        else segments.push({ code: [code] });
-      } else if (!readsPrevious) return failureOf(`There is no upcaster ${type} ${version - 1} → ${version}`, false);
-    }
-    return { segments, failure: null };
-  }
-
-  /** Runs data through segments of code, up to the first that is for the sandbox: the rest, or the result. */
-  function runCode(
-    segments: readonly Segment[],
-    data: string,
-  ): { result: Result } | { data: string; rest: readonly Segment[] } {
-    for (const [n, segment] of segments.entries()) {
-      if ("programs" in segment) return { data, rest: segments.slice(n) };
-      try {
-        let value: unknown = JSON.parse(data);
-        for (const code of segment.code) value = code(value);
-        const text = JSON.stringify(value);
-        if (text === undefined) return { result: failureOf("The upcaster gives nothing", false) };
-        data = text;
-      } catch (error) {
-        return { result: failureOf(`The upcaster failed: ${error instanceof Error ? error.message : error}`, false) };
-      }
-    }
-    return { result: { data } };
-  }
-
-  /** Runs the rest of many data, which begins in the sandbox. */
-  async function runOn(rest: readonly Segment[], data: readonly string[]): Promise<Result[]> {
+  /** Runs data through what is left of their way, which begins in the sandbox. */
+  async function runOn(rest: readonly Segment[], data: readonly string[]): Promise<Upcast[]> {
     const [first, ...others] = rest;
     if (first === undefined || "code" in first) throw new Error("what is left begins in the sandbox");
-    const outcomes = await sandbox.run("upcast", first.programs, data);
-    const results: Result[] = new Array(data.length);
+    const results: Upcast[] = new Array(data.length);
     const onward: { at: number; data: string }[] = [];
     let left: readonly Segment[] = [];
-    for (const [n, { text, error }] of outcomes.entries()) {
-      if (text === null) {
-        results[n] = failureOf(`The upcaster failed: ${error}`, false);
-        continue;
-      }
-      const ran = runCode(others, text);
+    for (const [n, { text, error }] of (await sandbox.run("upcast", first.programs, data)).entries()) {
+      const ran = text === null ? { result: failureOf(`The upcaster failed: ${error}`, false) } : runCode(others, text);
       if ("result" in ran) results[n] = ran.result;
       else {
         onward.push({ at: n, data: ran.data });
         left = ran.rest;
       }
     }
-    if (onward.length > 0) {
-      const more = await runOn(
-        left,
-        onward.map((item) => item.data),
-      );
-      for (const [n, { at }] of onward.entries()) results[at] = more[n] as Result;
-    }
+    if (onward.length === 0) return results;
+    const further = await runOn(
+      left,
+      onward.map((item) => item.data),
+    );
+    for (const [n, { at }] of onward.entries()) results[at] = further[n] as Upcast;
     return results;
   }
 
@@ -132,120 +71,94 @@ export function createUpcasting(registry: Registry, sandbox: Pick<Sandbox, "run"
     return to === event.schemaVersion ? null : { entry, to };
   }
 
-  function made(event: StoredEvent, to: number, result: Result): StoredEvent | UpcastFailure {
-    let as: StoredEvent | UpcastFailure = result as UpcastFailure;
-    if ("failure" in result) counters.failed++;
-    else {
-      counters.upcast++;
-      const attributes = withoutDataSchema(event.attributes);
-      as = { ...event, schemaVersion: to, data: result.data, attributes, line: null, shown: null };
+  function shaped(event: StoredEvent, to: number, result: Upcast): Shaped {
+    if ("failure" in result) {
+      counters.failed++;
+      return result;
     }
-    // Whoever else wants it so has the same object, with its envelope once that is made.
-    if (!("passing" in as && as.passing))
-      event.shown = { revision: registry.revision(), version: to, as, next: stillGood(event, to) };
-    return as;
+    counters.upcast++;
+    const attributes = withoutDataSchema(event.attributes);
+    return { ...event, schemaVersion: to, data: result.data, attributes, line: null, shown: null };
   }
 
-  function stillGood({ shown }: StoredEvent, besides: number): StoredEvent["shown"] {
-    return shown !== null && shown.revision === registry.revision() && shown.version !== besides ? shown : null;
-  }
-
-  function cached(event: StoredEvent, to: number): StoredEvent | UpcastFailure | null {
+  function shape(events: readonly StoredEvent[], target: Target, isShared: boolean): Shown<Shaped> {
+    if (target === asStored) return events;
+    // What is made goes by the registry as it is now, also where it is ready only later.
     const revision = registry.revision();
-    for (let shown = event.shown; shown !== null; shown = shown.next)
-      if (shown.version === to && shown.revision === revision) return shown.as;
-    return null;
-  }
+    let all: Shaped[] | null = null;
+    let later: Map<string, { rest: readonly Segment[]; items: Underway[] }> | null = null;
 
-  function attempt(events: readonly StoredEvent[], target: Target): ReturnType<Upcasting["attempt"]> {
-    if (target.others === "stored" && target.versions.size === 0) return events;
-    let shown: (StoredEvent | UpcastFailure)[] | null = null;
-    /** What has to go through the sandbox, by the segments that are left for it. */
-    let later: Map<string, { rest: readonly Segment[]; items: { at: number; to: number; data: string }[] }> | null =
-      null;
+    const put = (at: number, to: number, result: Upcast) => {
+      const event = events[at] as StoredEvent;
+      const as = shaped(event, to, result);
+      (all as Shaped[])[at] = as;
+      if (isShared && !("passing" in as && as.passing)) kept.keep(event, to, as, revision);
+    };
+
     for (const [at, event] of events.entries()) {
       const want = wanted(event, target);
       if (want === null) continue;
-      shown ??= [...events];
+      all ??= [...events];
       const { entry, to } = want;
-      const known = cached(event, to);
+      const known = isShared ? kept.get(event, to) : null;
       if (known !== null) {
-        shown[at] = known;
+        all[at] = known;
         continue;
       }
-      if (event.data === null) {
-        shown[at] = made(event, to, failureOf(noData, false));
-        continue;
+      const plan = plans.planOf(entry, event.schemaVersion, to);
+      if (event.data === null) put(at, to, failureOf("The event has no JSON data", false));
+      else if (plan.failure !== null) put(at, to, plan);
+      else {
+        const ran = runCode(plan.segments, event.data);
+        if ("result" in ran) put(at, to, ran.result);
+        else {
+          later ??= new Map();
+          const key = `${event.type}\n${event.schemaVersion}\n${to}`;
+          const group = later.get(key) ?? { rest: ran.rest, items: [] };
+          group.items.push({ at, to, data: ran.data });
+          later.set(key, group);
+        }
       }
-      const plan = planOf(entry, event.schemaVersion, to);
-      if (plan.failure !== null) {
-        shown[at] = made(event, to, plan);
-        continue;
-      }
-      const ran = runCode(plan.segments, event.data);
-      if ("result" in ran) {
-        shown[at] = made(event, to, ran.result);
-        continue;
-      }
-      later ??= new Map();
-      const key = `${event.type}\n${event.schemaVersion}\n${to}`;
-      const group = later.get(key) ?? { rest: ran.rest, items: [] };
-      group.items.push({ at, to, data: ran.data });
-      later.set(key, group);
     }
-    if (shown === null) return events;
-    if (later === null) return shown;
-    const all = shown;
+    if (all === null) return events;
+    if (later === null) return all;
+    const done = all;
     const groups = [...later.values()].map(async ({ rest, items }) => {
       const results = await runOn(
         rest,
         items.map((item) => item.data),
       );
-      for (const [n, { at, to }] of items.entries())
-        all[at] = made(events[at] as StoredEvent, to, results[n] as Result);
+      for (const [n, { at, to }] of items.entries()) put(at, to, results[n] as Upcast);
     });
-    return Promise.all(groups).then(() => all);
+    return Promise.all(groups).then(() => done);
   }
 
-  function mark(
-    events: readonly StoredEvent[],
-    shown: readonly (StoredEvent | UpcastFailure)[],
-  ): readonly StoredEvent[] {
-    if (shown === events) return events;
-    return shown.map((item, n) => ("failure" in item ? marked(events[n] as StoredEvent, item.failure) : item));
+  function marking(events: readonly StoredEvent[], target: Target, isShared: boolean): Shown<StoredEvent> {
+    const mark = (all: readonly Shaped[]) =>
+      all === events
+        ? events
+        : all.map((item, n) => ("failure" in item ? marked(events[n] as StoredEvent, item.failure) : item));
+    const all = shape(events, target, isShared);
+    return all instanceof Promise ? all.then(mark) : mark(all);
   }
 
   return {
-    provide(type, version, upcaster) {
-      provided.set(codeKey(type, version), upcaster);
-    },
-    attempt,
-    show(events, target) {
-      const shown = attempt(events, target);
-      return shown instanceof Promise ? shown.then((done) => mark(events, done)) : mark(events, shown);
-    },
+    provide: plans.provide,
+    show: (events, target) => marking(events, target, false),
+    showShared: (events, target) => marking(events, target, true),
+    attempt: (events, target) => shape(events, target, true),
     isShownAsStored: (event, target) => wanted(event, target) === null,
     async convert(type, from, to, data) {
       const entry = registry.entry(type);
       if (entry === undefined || to > entry.versions.length || from > to)
         return failureOf(`${type} has no way from version ${from} to ${to}`, false);
-      const plan = planOf(entry, from, to);
+      const plan = plans.planOf(entry, from, to);
       if (plan.failure !== null) return plan;
       const ran = runCode(plan.segments, data);
-      return "result" in ran ? ran.result : ((await runOn(ran.rest, [ran.data]))[0] as Result);
+      return "result" in ran ? ran.result : ((await runOn(ran.rest, [ran.data]))[0] as Upcast);
     },
     counters: () => counters,
   };
-}
-
-const codeKey = (type: string, version: number) => `${type}\n${version}`;
-
-// It travels as an attribute, which holds no control characters (CloudEvents 1.0, section 2).
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
-const controlCharacters = /[\u0000-\u001f\u007f-\u009f]+/g;
-
-function failureOf(failure: string, passing: boolean): UpcastFailure {
-  return { failure: failure.replace(controlCharacters, " ").slice(0, maxFailure).toWellFormed(), passing };
 }
 
 /** The event as it is stored, which says that it could not be upcast. */

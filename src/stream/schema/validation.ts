@@ -11,6 +11,7 @@ import type { Sandbox } from "./sandbox/sandbox.ts";
 /** What a stream does with events that do not match their schemas; by their places, in the database. */
 export const validations = ["off", "warn", "enforce"] as const;
 export type ValidationMode = (typeof validations)[number];
+const warns = validations.indexOf("warn");
 
 /** How a request was checked: by which mode, and what is wrong with it; null when nothing is. */
 export type Checked = { mode: number; mismatch: Problem | null };
@@ -137,11 +138,18 @@ export function createValidation({ registry, sandbox, pool, log }: ValidationOpt
         const { type, schemaVersion } = (same[0] as Placed).event;
         return { type, violations: await checkSame(type, schemaVersion, same) };
       });
-      const found = (await Promise.all(checked)).filter(({ violations }) => violations.length > 0);
+      const results = await Promise.all(checked).catch((error: unknown) => {
+        if (mode !== warns) throw error;
+        // A warning is worth less than the append.
+        log.warn({ err: error, stream }, "events could not be checked against their schemas");
+        return null;
+      });
+      if (results === null) return { mode, mismatch: null };
+      const found = results.filter(({ violations }) => violations.length > 0);
       const violations = found.flatMap((group) => group.violations);
       const paths = new Set(violations.map(({ path }) => (isList ? path.split("/", 2)[1] : "")));
       const counts = countersOf(stream);
-      counts[mode === 1 ? "warned" : "refused"] += paths.size;
+      counts[mode === warns ? "warned" : "refused"] += paths.size;
       counts.valid += events.length - paths.size;
       for (const group of found) warn(stream, group.type, group.violations);
       return { mode, mismatch: violations.length === 0 ? null : schemaMismatch(violations) };

@@ -25,7 +25,7 @@ export type Follower = {
 export type FollowersOptions = {
   tail: Pick<Tail, "since" | "head" | "subscribe">;
   pool: Pool;
-  upcasting: Pick<Upcasting, "show" | "isShownAsStored">;
+  upcasting: Pick<Upcasting, "show" | "showShared" | "isShownAsStored">;
   /** Bounds the pages that all followers together read from the database at once. */
   catchUps: Semaphore;
   streamStarts: (names: readonly string[]) => Promise<StreamStart[]>;

@@ -14,7 +14,7 @@ export type UpcastStage = {
 };
 
 export type UpcastStageOptions = {
-  upcasting: Pick<Upcasting, "show" | "isShownAsStored">;
+  upcasting: Pick<Upcasting, "showShared" | "isShownAsStored">;
   /** Whether a group of this kind wants the event: others are left as they are. */
   isWanted: (key: StageKey, event: StoredEvent) => boolean;
   onShown: (key: StageKey, batch: TailBatch, satisfying: Set<number> | null) => void;
@@ -46,7 +46,7 @@ export function createUpcastStage(options: UpcastStageOptions): UpcastStage {
       const byPosition = new Map(shown.map((event) => [event.position, event]));
       return { ...batch, events: batch.events.map((event) => byPosition.get(event.position) ?? event) };
     };
-    const shown = upcasting.show(wanted, target);
+    const shown = upcasting.showShared(wanted, target);
     return shown instanceof Promise ? shown.then(replaced) : replaced(shown);
   }
 

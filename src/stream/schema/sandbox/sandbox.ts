@@ -52,6 +52,8 @@ const callsAhead = 4;
 /** Time without any answer, in milliseconds, after which the watchdog must have died too, or the process been stopped. */
 const silenceMs = 30_000;
 const lookMs = 1_000;
+/** A process that is asked for nothing for so long ends, in milliseconds. */
+const idleMs = 300_000;
 /** After a start that failed, none is tried for so long, in milliseconds. */
 const restartMs = 500;
 const strikesAllowed = 3;
@@ -228,7 +230,14 @@ export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
   }
 
   function lookAfter(): void {
-    if (handed.length > 0 && Date.now() - answeredAt > silenceMs) child?.kill("SIGKILL");
+    const quietMs = Date.now() - answeredAt;
+    if (handed.length > 0) {
+      if (quietMs > silenceMs) child?.kill("SIGKILL");
+    } else if (child !== null && quietMs > idleMs) {
+      const idle = child;
+      child = null;
+      idle.kill("SIGKILL");
+    }
   }
 
   return {
