@@ -237,6 +237,7 @@ export function schemasHandlers(dependencies: SchemasDependencies): SchemasHandl
       readQuery(request, []);
       const type = readTypeName(params.type);
       const input = await readUpcast(body, request);
+      refuseOdd(input);
       const { versions } = await requireType(type);
       const from = Number(input.from ?? 1);
       const to = Number(input.to ?? versions.length);
@@ -264,10 +265,17 @@ export function schemasHandlers(dependencies: SchemasDependencies): SchemasHandl
 }
 
 /** Throws `malformed-body`: what the database cannot hold as JSON, or is nested too deeply to be worked with. */
-function refuseOdd(input: Static<typeof SchemaVersionInput>): void {
-  const walk = new JsonWalk(JSON.stringify(input));
+function refuseOdd(input: Static<typeof SchemaVersionInput> | Static<typeof UpcastInput>): void {
+  const walk = new JsonWalk(JSON.stringify(input, refuseInfinite));
   walk.value();
   if (walk.refusal !== null) throw malformedBody(`The body ${walk.refusal}`);
+}
+
+/** A number out of the range of doubles would silently become null. */
+function refuseInfinite(_: string, value: unknown): unknown {
+  if (typeof value === "number" && !Number.isFinite(value))
+    throw malformedBody("The body has a number that is too large");
+  return value;
 }
 
 function readTypeName(text: string | undefined): string {

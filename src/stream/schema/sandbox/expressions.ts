@@ -49,14 +49,23 @@ export function resultText(result: unknown, maxLength: number): string {
   try {
     text = JSON.stringify(result);
   } catch {
-    throw new Error("It gives what has no JSON");
+    throw new Error(holdsFunction(result, new Set()) ? "It gives a function" : "It gives what has no JSON");
   }
   // What an expression gives that found nothing.
   if (text === undefined) throw new Error("It gives nothing");
-  // JSONata's functions are objects with such a member.
-  if (text.includes('"_jsonata_')) throw new Error("It gives a function");
+  // Texts of data can have it too.
+  if (text.includes('"_jsonata_') && holdsFunction(result, new Set())) throw new Error("It gives a function");
   if (text.length > maxLength) throw new Error(`It gives ${text.length} characters, more than ${maxLength}`);
   return text;
+}
+
+/** Whether a function stands in a value: JSONata's are objects with such a member, which can build on themselves. */
+function holdsFunction(value: unknown, seen: Set<object>): boolean {
+  if (typeof value !== "object" || value === null || seen.has(value)) return false;
+  seen.add(value);
+  const { _jsonata_function, _jsonata_lambda } = value as Record<string, unknown>;
+  if (_jsonata_function === true || _jsonata_lambda === true) return true;
+  return Object.values(value).some((part) => holdsFunction(part, seen));
 }
 
 function messageOf(error: unknown): string {
