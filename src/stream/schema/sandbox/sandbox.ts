@@ -5,6 +5,7 @@ import { overloaded, type Problem, schemasUnavailable, shuttingDown } from "../.
 import type { Log } from "../../../base/log.ts";
 import { onLines } from "./lines.ts";
 import { failed, type Header, type Operation, type Program, ready, tooMuch, unknownProgram } from "./protocol.ts";
+import { createStrikes } from "./strikes.ts";
 
 /** What became of one line of input: its text, or in a plain sentence why there is none. */
 export type Outcome = { text: string; error: null } | { text: null; error: string };
@@ -44,8 +45,6 @@ type Call = {
   reject: (error: unknown) => void;
 };
 
-type Strikes = { count: number; until: number };
-
 const maxWaitingBytes = 64_000_000;
 /** Calls that are handed over before the first is answered: the pipe is kept full. */
 const callsAhead = 4;
@@ -56,8 +55,6 @@ const lookMs = 1_000;
 const idleMs = 300_000;
 /** After a start that failed, none is tried for so long, in milliseconds. */
 const restartMs = 500;
-const strikesAllowed = 3;
-const strikeWindowMs = 60_000;
 const maxErrorText = 2_000;
 const maxMessage = 300;
 const program = fileURLToPath(new URL("./program.ts", import.meta.url));
@@ -75,7 +72,7 @@ export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
   let stopped = false;
   let answeredAt = 0;
   let errors = "";
-  const strikes = new Map<string, Strikes>();
+  const { strike, isOut } = createStrikes();
   const timer = setInterval(lookAfter, lookMs);
   timer.unref?.();
 
@@ -210,23 +207,6 @@ export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
       waitingBytes -= call.bytes;
       call.reject(problem);
     }
-  }
-
-  function strike(key: string): void {
-    const before = strikes.get(key);
-    const now = Date.now();
-    const count = before === undefined || before.until < now ? 1 : before.count + 1;
-    strikes.set(key, { count, until: now + strikeWindowMs });
-  }
-
-  function isOut(key: string): boolean {
-    const found = strikes.get(key);
-    if (found === undefined) return false;
-    if (found.until < Date.now()) {
-      strikes.delete(key);
-      return false;
-    }
-    return found.count >= strikesAllowed;
   }
 
   function lookAfter(): void {
