@@ -4,6 +4,7 @@ import type { Log } from "../base/log.ts";
 import type { StoredEvent, UpcastFailure } from "../stream/event.ts";
 import type { Upcasting } from "../stream/schema/upcasting.ts";
 import type { Delivery } from "./ledger/delivery.ts";
+import { keyHash } from "./ledger/key-hash.ts";
 import type { Ledger } from "./ledger/ledger.ts";
 import type { Subscription } from "./registry/subscription.ts";
 
@@ -67,8 +68,9 @@ export function createReceiving({ upcasting, ledger, log }: ReceivingOptions): R
             received.push({ ...delivery, event: marked });
           }
         }
-        if (failed.length > 0) await giveUp(subscription, failed);
-        return received;
+        if (failed.length === 0) return received;
+        await giveUp(subscription, failed);
+        return subscription.mode === "consumer-group" ? stillHeld(received, failed) : received;
       } catch (error) {
         if (error instanceof Problem)
           log.warn({ err: error, subscription: subscription.name }, "nothing can be upcast now");
@@ -77,6 +79,16 @@ export function createReceiving({ upcasting, ledger, log }: ReceivingOptions): R
       }
     },
   };
+}
+
+/** What is left of a group's handout: of the keys of failed events, what comes behind was revoked with them. */
+function stillHeld(received: readonly Delivery[], failed: readonly { delivery: Delivery }[]): Delivery[] {
+  const firstFailed = new Map<number, number>();
+  for (const { event } of failed.map(({ delivery }) => delivery)) {
+    const key = keyHash(event);
+    firstFailed.set(key, Math.min(firstFailed.get(key) ?? event.position, event.position));
+  }
+  return received.filter(({ event }) => event.position < (firstFailed.get(keyHash(event)) ?? Number.POSITIVE_INFINITY));
 }
 
 function isFailure(item: StoredEvent | UpcastFailure): item is UpcastFailure {

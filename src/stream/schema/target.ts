@@ -24,7 +24,7 @@ export function parseTarget(text: string): Target | string {
   for (const part of text.split(",")) {
     const at = part.lastIndexOf("@");
     const version = readVersionNumber(at === -1 ? part : part.slice(at + 1));
-    if (at > 0) {
+    if (at !== -1) {
       const type = part.slice(0, at);
       if (version === null || !isEventType(type)) return meaning;
       if (versions.has(type)) return `names ${type} more than once`;
