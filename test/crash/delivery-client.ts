@@ -1,6 +1,7 @@
 // Claims, follows and settles events of subscriptions over HTTP, and notes every request with what became of it.
 import type { Delivered, SettlingAction, SettlingAnswered, SubscriptionDeclared } from "./consumer-history.ts";
 import { type History, hashOf } from "./history.ts";
+import { asStoredEvent } from "./versioned.ts";
 import { createHttpConnection } from "./http-connection.ts";
 import type { Random } from "./random.ts";
 import { createRequests, problemOf } from "./requests.ts";
@@ -52,7 +53,7 @@ const silenceMs = 8_000;
 /** Several heartbeats. */
 const feedSilenceMs = 5_000;
 
-type Envelope = { id: string; stream: string; offset: string; position: string; partitionkey?: string };
+type Envelope = { id: string; stream: string; offset: string; position: string; partitionkey?: string; schemaversion?: string; data?: unknown };
 
 export function createDeliveryClient(options: DeliveryClientOptions): DeliveryClient {
   const { history, random, ports, nextOp } = options;
@@ -73,7 +74,7 @@ export function createDeliveryClient(options: DeliveryClientOptions): DeliveryCl
         claimedAt: until === null ? history.now() : until - timeoutMs,
       },
       ...{ stream: event.stream, offset: Number(event.offset), position: Number(event.position) },
-      ...{ key: event.partitionkey ?? null, hash: hashOf(JSON.stringify(event)) },
+      ...{ key: event.partitionkey ?? null, hash: hashOf(JSON.stringify(asStoredEvent(event))) },
     };
   };
 

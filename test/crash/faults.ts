@@ -6,6 +6,7 @@ export const faultKinds = [
   "kill-service",
   "pause-service",
   "terminate-service",
+  "kill-sandboxes",
   "crash-postgres",
   "cut-database",
   "stall-database",
@@ -29,6 +30,7 @@ const longestMs: Record<FaultKind, number> = {
   "kill-service": 800,
   "pause-service": 3_000,
   "terminate-service": 500,
+  "kill-sandboxes": 10,
   "crash-postgres": 100,
   "cut-database": 10,
   "stall-database": 6_000,
@@ -85,6 +87,9 @@ export async function beginFault(cluster: Cluster, fault: PlannedFault): Promise
     case "terminate-service":
       await service.terminate();
       return () => service.start();
+    case "kill-sandboxes":
+      service.killSandboxes();
+      return async () => {};
     case "pause-service":
       service.pause();
       return async () => service.resume();

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type postgres from "postgres";
 import { envelope, type StoredEvent } from "../../src/stream/event.ts";
-import { noSchemas } from "../support/schemas.ts";
+import { runSchemas } from "./versioned.ts";
 import type { Cluster } from "./cluster.ts";
 import type { CursorSampled, LedgerSampled } from "./consumer-history.ts";
 import { type History, hashOf } from "./history.ts";
@@ -116,7 +116,7 @@ function jobEvent(history: History, { recordedAt, ...row }: EventRow): JobEvent 
     lineRevision: -1,
     shown: null,
   };
-  const line = envelope(event, noSchemas);
+  const line = envelope(event, runSchemas);
   const hash = hashOf(JSON.stringify(JSON.parse(line)));
   const storedAt = history.at(recordedAt.getTime());
   return { position, id: row.id, storedAt, stream: row.stream, offset, type: row.type, key: row.partitionKey, hash };

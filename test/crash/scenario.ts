@@ -9,6 +9,7 @@ import type { FaultKind } from "./faults.ts";
 import { createHistory, type History } from "./history.ts";
 import { createRandom, type Random } from "./random.ts";
 import { quietMs } from "./settling.ts";
+import { publicUrl } from "./versioned.ts";
 
 export type RunOptions = {
   seed: number;
@@ -122,6 +123,7 @@ export async function connected<T>(
 function environment(random: Random, { prefilled = 0 }: RunOptions): Record<string, string> {
   return {
     LOG_LEVEL: "warn",
+    PUBLIC_URL: publicUrl,
     DATABASE_TIMEOUT: random.pick(["500ms", "2s"]),
     SHUTDOWN_TIMEOUT: "2s",
     HEARTBEAT: random.pick(["200ms", "500ms", "1s"]),

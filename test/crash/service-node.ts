@@ -19,6 +19,8 @@ export type ServiceNode = {
   kill: () => Promise<void>;
   /** SIGTERM, and waits for the end; one that takes too long or ends with an error is an alarm. */
   terminate: () => Promise<void>;
+  /** SIGKILL to the processes that evaluate upcasters for it. */
+  killSandboxes: () => void;
   pause: () => void;
   resume: () => void;
   /** Bytes of memory and open sockets of the process. */
@@ -127,6 +129,9 @@ export async function createServiceNode(options: ServiceNodeOptions): Promise<Se
     },
     kill: () => end("SIGKILL"),
     terminate: () => end("SIGTERM"),
+    killSandboxes() {
+      if (child !== null) Bun.spawnSync(["pkill", "-KILL", "-P", String(child.pid), "-f", "sandbox/program"]);
+    },
     pause: () => child?.kill("SIGSTOP"),
     resume: () => child?.kill("SIGCONT"),
     async resources() {

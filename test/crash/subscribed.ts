@@ -1,6 +1,7 @@
 // The subscriptions of a run: which there are, and how they are configured, follows from the seed.
 import type { SubscriptionDeclared } from "./consumer-history.ts";
 import type { Random } from "./random.ts";
+import { registrations, targets } from "./versioned.ts";
 
 /** The stream that most subscriptions share, and one that forgets what is settled. */
 export const sharedStream = "jobs";
@@ -59,6 +60,7 @@ export function configurationsOf(
     ...(uses(ephemeralStream)
       ? [{ path: `/api/streams/${ephemeralStream}`, body: { type: "ephemeral", ...queueSettings } }]
       : []),
+    ...registrations,
     ...subscriptions
       .filter(({ isQueue }) => !isQueue)
       .map((declared) => ({ path: pathOf(declared), body: configurationOf(random, declared, backoff) })),
@@ -69,9 +71,10 @@ export const pathOf = ({ subscription }: SubscriptionDeclared) => `/api/subscrip
 
 function configurationOf(random: Random, declared: SubscriptionDeclared, backoff: object): object {
   const { stream, mode, types, maxInFlight, maxAttempts, delivery, onFailure } = declared;
-  const slots = random.fork(declared.subscription).pick([2, 5, 64]);
+  const own = random.fork(declared.subscription);
+  const slots = own.pick([2, 5, 64]);
   return {
-    ...{ stream, mode, delivery, from: "beginning", maxInFlight, maxAttempts, backoff },
+    ...{ stream, mode, delivery, from: "beginning", maxInFlight, maxAttempts, backoff, receiveAs: own.pick(targets) },
     visibilityTimeout: `${declared.visibilityTimeoutMs}ms`,
     consumerTimeout: `${declared.consumerTimeoutMs}ms`,
     ...(types === null ? {} : { types }),
