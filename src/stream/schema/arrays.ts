@@ -1,7 +1,16 @@
 // Compares what schemas say about arrays and their items.
-import type { Comparison } from "./comparison.ts";
-import type { SchemaDocument } from "./document.ts";
-import { highest, type JsonSchema, lowest, numberAt, type SchemaObject, schemaAt, schemasAt } from "./keywords.ts";
+import { type Comparison, maxFindings } from "./comparison.ts";
+import { evaluating } from "./evaluated.ts";
+import {
+  evaluatesAlone,
+  highest,
+  type JsonSchema,
+  lowest,
+  numberAt,
+  type SchemaObject,
+  schemaAt,
+  schemasAt,
+} from "./keywords.ts";
 import { compareLeast, compareMost } from "./scalars.ts";
 import type { Variant } from "./variants.ts";
 import { every, type Finding, inside, notUnique, unproven } from "./wording.ts";
@@ -20,40 +29,38 @@ export function compareArrays(comparison: Comparison, reader: SchemaObject, vari
   return findings;
 }
 
-function compareItems(
-  { covers, reader: { document } }: Comparison,
-  reader: SchemaObject,
-  writer: Items,
-  { side }: Variant,
-) {
+function compareItems(comparison: Comparison, reader: SchemaObject, writer: Items, variant: Variant): Finding[] {
   // Lists of schemas in `items` are of earlier drafts.
   if (Array.isArray(reader.items)) return [unproven("items")];
   const findings: Finding[] = [];
-  const prefix = schemasAt(reader, "prefixItems");
-  for (const [index, schema] of prefix.entries()) {
-    if (index < writer.maxItems) findings.push(...inside(index, covers(schema, writer.at(index), side)));
-  }
-  const rest = restOf(document, reader);
+  const compare = (name: string | number, schema: JsonSchema, index: number) => {
+    if (index < writer.maxItems && findings.length < maxFindings) {
+      findings.push(...inside(name, comparison.covers(schema, writer.at(index), variant.side)));
+    }
+  };
+  for (const [index, schema] of schemasAt(reader, "prefixItems").entries()) compare(index, schema, index);
+  const rest = restOf(comparison, reader, variant);
   if (rest === null) return findings;
-  for (let index = rest.from; index < Math.min(writer.prefixLength, writer.maxItems); index++) {
-    findings.push(...inside(index, covers(rest.schema, writer.at(index), side)));
-  }
-  const last = Math.max(rest.from, writer.prefixLength);
-  if (last < writer.maxItems) findings.push(...inside(every, covers(rest.schema, writer.at(last), side)));
-  return findings;
+  for (let index = rest.from; index < writer.prefixLength; index++) compare(index, rest.schema, index);
+  compare(every, rest.schema, Math.max(rest.from, writer.prefixLength));
+  return findings.length === 0 || rest.isComplete ? findings : [unproven("unevaluatedItems")];
 }
 
-/** What holds for items from an index on: `items`, or else `unevaluatedItems` beside all that applies in every case. */
-function restOf(document: SchemaDocument, reader: SchemaObject) {
+/** What holds for items from an index on: `items`, or else `unevaluatedItems` beside all that certainly applies. */
+function restOf(comparison: Comparison, reader: SchemaObject, variant: Variant) {
   const own = schemaAt(reader, "items");
-  if (own !== undefined) return { schema: own, from: schemasAt(reader, "prefixItems").length };
+  if (own !== undefined) return { schema: own, from: schemasAt(reader, "prefixItems").length, isComplete: true };
   const schema = schemaAt(reader, "unevaluatedItems");
   if (schema === undefined) return null;
-  const parts = document.parts(reader);
+  const { parts, isComplete } = evaluating(comparison, reader, variant);
   const evaluatesAll = (part: SchemaObject) =>
     part.items !== undefined || (part !== reader && part.unevaluatedItems !== undefined);
   if (parts.some(evaluatesAll)) return null;
-  return { schema, from: Math.max(...parts.map((part) => schemasAt(part, "prefixItems").length)) };
+  return { schema, from: longestPrefix(parts), isComplete };
+}
+
+function longestPrefix(schemas: readonly SchemaObject[]): number {
+  return schemas.reduce((longest, schema) => Math.max(longest, schemasAt(schema, "prefixItems").length), 0);
 }
 
 /** The same schema in `contains`, or one whose matches all match the reader's; counts that are no stricter. */
@@ -87,13 +94,10 @@ type Items = {
 };
 
 function itemsOf({ schemas, side }: Variant): Items {
-  const prefixLength = schemas.reduce(
-    (longest, schema) => Math.max(longest, schemasAt(schema, "prefixItems").length),
-    0,
-  );
+  const prefixLength = longestPrefix(schemas);
   const at = (index: number) =>
     schemas
-      .map((schema) => schemasAt(schema, "prefixItems")[index] ?? schemaAt(schema, "items"))
+      .map((schema) => schemasAt(schema, "prefixItems")[index] ?? otherItems(schema))
       .filter((schema) => schema !== undefined);
   let possible = 0;
   while (possible <= prefixLength && side.variants(at(possible)).length > 0) possible++;
@@ -102,4 +106,9 @@ function itemsOf({ schemas, side }: Variant): Items {
     possible > prefixLength ? Number.POSITIVE_INFINITY : possible,
   );
   return { prefixLength, maxItems, at };
+}
+
+/** The schema of items behind `prefixItems`. */
+function otherItems(schema: SchemaObject): JsonSchema | undefined {
+  return schemaAt(schema, "items") ?? (evaluatesAlone(schema) ? schemaAt(schema, "unevaluatedItems") : undefined);
 }

@@ -25,7 +25,7 @@ export type DirectedDifference = { direction: "backward" | "forward" } & Differe
  * speak of (unless its `additionalProperties` has a schema for them, or it asks for them otherwise). Where that cannot be
  * shown there is a difference. Both schemas have to be valid; a `format` is taken to be asserted.
  */
-function breaks(reader: JsonSchema, writer: JsonSchema): Difference[] {
+export function breaks(reader: JsonSchema, writer: JsonSchema): Difference[] {
   return findingsBetween(reader, writer).map(({ path, backward }) => ({ path, message: backward }));
 }
 

@@ -2,8 +2,8 @@
 import { compareApplied } from "./applicators.ts";
 import { compareArrays } from "./arrays.ts";
 import { type Comparison, maxFindings } from "./comparison.ts";
-import { createDocument } from "./document.ts";
-import { canonical, createIdentities } from "./identity.ts";
+import { createDocument, type SchemaDocument } from "./document.ts";
+import { canonical, createIdentities, type Identities } from "./identity.ts";
 import type { JsonSchema } from "./keywords.ts";
 import { compareObjects } from "./objects.ts";
 import { compareScalars } from "./scalars.ts";
@@ -11,16 +11,18 @@ import { kind, kindsOf } from "./values.ts";
 import { createSide, type Side, type Variant } from "./variants.ts";
 import { endless, type Finding, refused, tooLarge } from "./wording.ts";
 
-// Enough for 50,000 pairs of schemas, and about as much of the small steps between them.
-const maxWork = 4_000_000;
+// In small steps, of which a pair of schemas counts for many: enough for 50,000 pairs.
+const maxWork = 2_000_000;
 const workOfPair = 40;
 const maxNesting = 1_000;
 
 /** What `reader` may refuse of the data of `writer`: at most `maxFindings`, and none when it refuses nothing. */
 export function findingsBetween(reader: JsonSchema, writer: JsonSchema): Finding[] {
-  if (canonical(reader) === canonical(writer)) return [];
   const comparison = createComparison(reader, writer);
   const findings = comparison.findings();
+  if (comparison.spend(0) && findings.length === 0) return [];
+  // Equal schemas are compatible even where a reference in them cannot be followed.
+  if (canonical(reader) === canonical(writer)) return [];
   return comparison.spend(0) ? distinct(findings).slice(0, maxFindings) : [tooLarge()];
 }
 
@@ -33,7 +35,7 @@ function createComparison(readerRoot: JsonSchema, writerRoot: JsonSchema) {
   const identities = createIdentities();
   const reader = createSide(createDocument(readerRoot), identities, spend);
   const writer = createSide(createDocument(writerRoot), identities, spend);
-  const agrees = createAgreement(reader, writer, (schema) => identities.of(schema));
+  const agrees = createAgreement(reader.document, writer.document, identities);
 
   const same = (one: JsonSchema, other: JsonSchema): boolean => {
     const { id, references } = identities.of(one);
@@ -47,8 +49,9 @@ function createComparison(readerRoot: JsonSchema, writerRoot: JsonSchema) {
   const pending = new Map<string, { level: number; assumed: boolean }>();
   let level = 0;
 
-  function accepts(schema: JsonSchema, variant: Variant): readonly Finding[] {
-    if (schema === true || variant.schemas.some((given) => same(schema, given))) return [];
+  function accepts(given: JsonSchema, variant: Variant): readonly Finding[] {
+    const schema = reader.document.behind(given);
+    if (schema === true || variant.schemas.some((other) => same(schema, other))) return [];
     if (schema === false) return [refused()];
     if (pending.size >= maxNesting) spend(maxWork);
     if (!spend(workOfPair + (variant.values?.length ?? 0))) return [tooLarge()];
@@ -93,27 +96,22 @@ function createComparison(readerRoot: JsonSchema, writerRoot: JsonSchema) {
 }
 
 /** Whether a reference leads to the same on both sides, and whatever is referred to from there too. */
-function createAgreement(
-  reader: Side,
-  writer: Side,
-  identityOf: (schema: JsonSchema) => { id: number; references: readonly string[] },
-) {
+function createAgreement(reader: SchemaDocument, writer: SchemaDocument, { of }: Identities) {
   const known = new Map<string, boolean>();
   return (reference: string): boolean => {
-    const before = known.get(reference);
-    if (before !== undefined) return before;
-    const reached = new Set([reference]);
-    for (const next of reached) {
-      const [one, other] = [reader.document.resolve(next), writer.document.resolve(next)];
-      const identity = one === null ? null : identityOf(one);
-      if (identity === null || other === null || identity.id !== identityOf(other).id || known.get(next) === false) {
-        known.set(reference, false);
+    // Where each reference was met, so that all on the way to a difference are known to differ.
+    const metIn = new Map<string, string | null>([[reference, null]]);
+    for (const next of known.has(reference) ? [] : metIn.keys()) {
+      if (known.get(next) === true) continue;
+      const [one, other] = [reader.resolve(next), writer.resolve(next)];
+      if (one === null || other === null || of(one).id !== of(other).id || known.get(next) === false) {
+        for (let at: string | null = next; at !== null; at = metIn.get(at) ?? null) known.set(at, false);
         return false;
       }
-      if (known.get(next) !== true) for (const further of identity.references) reached.add(further);
+      for (const further of of(one).references) if (!metIn.has(further)) metIn.set(further, next);
     }
-    for (const all of reached) known.set(all, true);
-    return true;
+    if (!known.has(reference)) for (const met of metIn.keys()) known.set(met, true);
+    return known.get(reference) === true;
   };
 }
 

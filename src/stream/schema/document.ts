@@ -1,15 +1,14 @@
-// A schema as a document: what the references in it refer to, and the schemas that apply in one place together.
-import { isObject, isSchema, type JsonSchema, type SchemaObject, schemasAt, textAt } from "./keywords.ts";
+// A schema as a document: what the references in it refer to.
+import { assertions, isSchema, type JsonSchema, type SchemaObject, textAt } from "./keywords.ts";
 import { subschemas } from "./subschemas.ts";
 
 export type SchemaDocument = {
-  root: JsonSchema;
   /** What the schema's own `$ref` and `$dynamicRef` refer to; null for one that leads nowhere in this document. */
   targets(schema: SchemaObject): (JsonSchema | null)[];
   /** What a reference refers to; null for one that leads nowhere in this document. */
   resolve(reference: string): JsonSchema | null;
-  /** The schema with all that it applies in every case: through references and `allOf`. */
-  parts(schema: SchemaObject): SchemaObject[];
+  /** The schema behind references that stand alone; the last of them when it leads nowhere, or round in a circle. */
+  behind(schema: JsonSchema): JsonSchema;
 };
 
 type Index = { anchors: Map<string, JsonSchema>; ids: Map<string, JsonSchema>; embedded: boolean };
@@ -34,16 +33,22 @@ export function createDocument(root: JsonSchema): SchemaDocument {
     return references.filter((reference) => reference !== undefined).map(resolve);
   }
 
-  function parts(schema: SchemaObject): SchemaObject[] {
-    const found = new Set<JsonSchema>([schema]);
-    for (const part of found) {
-      if (typeof part === "boolean") continue;
-      for (const inner of [...targets(part), ...schemasAt(part, "allOf")]) if (inner !== null) found.add(inner);
+  function behind(schema: JsonSchema): JsonSchema {
+    const met = new Set<JsonSchema>();
+    let at = schema;
+    while (isLoneReference(at) && !met.has(at)) {
+      met.add(at);
+      at = targets(at)[0] ?? at;
     }
-    return [...found].filter(isObject);
+    return at;
   }
 
-  return { root, resolve, targets, parts };
+  return { resolve, targets, behind };
+}
+
+function isLoneReference(schema: JsonSchema): schema is SchemaObject {
+  if (typeof schema === "boolean" || typeof schema.$ref !== "string") return false;
+  return Object.keys(schema).every((keyword) => keyword === "$ref" || !assertions.has(keyword));
 }
 
 /** The anchors of the document, and its `$id`s as far as they can be compared as they are written. */

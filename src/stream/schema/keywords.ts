@@ -101,6 +101,13 @@ export function textAt(schema: SchemaObject, keyword: string): string | undefine
   return typeof value === "string" ? value : undefined;
 }
 
+const evaluating = ["$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "dependentSchemas", "contains"];
+
+/** Whether `unevaluatedProperties` and `unevaluatedItems` see nothing but their own schema's keywords about members. */
+export function evaluatesAlone(schema: SchemaObject): boolean {
+  return evaluating.every((keyword) => schema[keyword] === undefined);
+}
+
 /** The texts of a list such as `required`. */
 export function namesIn(value: unknown): readonly string[] {
   return Array.isArray(value) ? value.filter((name) => typeof name === "string") : [];

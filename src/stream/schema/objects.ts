@@ -1,6 +1,6 @@
 // Compares what schemas say about objects and their properties.
-import type { Comparison } from "./comparison.ts";
-import { maxFindings } from "./comparison.ts";
+import { type Comparison, maxFindings } from "./comparison.ts";
+import { evaluating } from "./evaluated.ts";
 import { entry, highest, type JsonSchema, lowest, mapAt, namesIn, type SchemaObject, schemaAt } from "./keywords.ts";
 import { type Properties, propertiesOf } from "./properties.ts";
 import { compareLeast, compareMost } from "./scalars.ts";
@@ -24,7 +24,7 @@ function compareRequired(reader: SchemaObject, writer: Properties, { schemas }: 
   const absent = namesIn(reader.required).filter((name) => !writer.required.has(name));
   const findings = absent.flatMap((name) => inside(name, [missing()]));
   for (const [name, needed] of Object.entries(mapAt(reader, "dependentRequired"))) {
-    if (!writer.mayHave(name)) continue;
+    if (writer.at(name) === null) continue;
     const given = schemas.flatMap((schema) => namesIn(mapAt(schema, "dependentRequired")[name]));
     if (namesIn(needed).some((other) => !writer.required.has(other) && !given.includes(other))) {
       findings.push(...inside(name, [unproven("dependentRequired")]));
@@ -35,7 +35,9 @@ function compareRequired(reader: SchemaObject, writer: Properties, { schemas }: 
 
 function compareCounts(reader: SchemaObject, writer: Properties, { schemas }: Variant): Finding[] {
   const isListed = writer.rest === null && writer.patterns.size === 0;
-  const listed = isListed ? [...writer.names].filter(writer.mayHave).length : Number.POSITIVE_INFINITY;
+  const listed = isListed
+    ? [...writer.names].filter((name) => writer.at(name) !== null).length
+    : Number.POSITIVE_INFINITY;
   return [
     ...compareLeast("minProperties", reader, Math.max(writer.required.size, highest(schemas, "minProperties") ?? 0)),
     ...compareMost("maxProperties", reader, Math.min(listed, lowest(schemas, "maxProperties") ?? listed)),
@@ -59,9 +61,9 @@ function compareProperties(
   };
 
   for (const name of new Set([...Object.keys(own), ...writer.names])) {
-    if (findings.length >= maxFindings || !spend(1 + patternNames.length)) return findings;
-    if (!writer.mayHave(name)) continue;
-    const list = writer.of(name);
+    if (findings.length >= maxFindings || !spend(4 + patternNames.length)) return findings;
+    const list = writer.at(name);
+    if (list === null) continue;
     // An invalid pattern may match or not: then both is compared.
     const matching = patternNames.filter((pattern) => matches(pattern, name) !== false);
     compare(name, entry(own, name), list);
@@ -79,7 +81,7 @@ function compareProperties(
 }
 
 /** What is known of properties that the writer does not name, except those that match one of the patterns. */
-function unnamed(writer: Properties, except: ReadonlySet<string>): JsonSchema[][] {
+function unnamed(writer: Properties, except: ReadonlySet<string>): (readonly JsonSchema[])[] {
   const patterns = [...writer.patterns].filter((pattern) => !except.has(pattern));
   return [...patterns.map(writer.matching), ...(writer.rest === null ? [] : [writer.rest])];
 }
@@ -87,18 +89,18 @@ function unnamed(writer: Properties, except: ReadonlySet<string>): JsonSchema[][
 function compareNames({ covers }: Comparison, names: JsonSchema, writer: Properties, { schemas, side }: Variant) {
   const given = schemas.map((schema) => schemaAt(schema, "propertyNames")).filter((schema) => schema !== undefined);
   const any: JsonSchema[] = [{ type: "string" }, ...given];
-  const listed = [...writer.names].filter(writer.mayHave).map((name) => [...any, { const: name }]);
+  const listed = [...writer.names].filter((name) => writer.at(name) !== null).map((name) => [...any, { const: name }]);
   const matched = [...writer.patterns].map((pattern) => [...any, { pattern }]);
   const unknown = writer.rest === null ? [] : [any];
   const isKept = [...listed, ...matched, ...unknown].every((list) => covers(names, list, side).length === 0);
   return isKept ? [] : [unproven("propertyNames")];
 }
 
-/** As `additionalProperties`, but beside all that applies in every case; what applies in some cases does not count. */
-function compareUnevaluated(comparison: Comparison, reader: SchemaObject, writer: Properties, { side }: Variant) {
+/** As `additionalProperties`, but beside all that certainly applies in the same place. */
+function compareUnevaluated(comparison: Comparison, reader: SchemaObject, writer: Properties, variant: Variant) {
   const others = schemaAt(reader, "unevaluatedProperties");
   if (others === undefined || others === true) return [];
-  const parts = comparison.reader.document.parts(reader);
+  const { parts, isComplete } = evaluating(comparison, reader, variant);
   const evaluatesAll = (part: SchemaObject) =>
     part.additionalProperties !== undefined || (part !== reader && part.unevaluatedProperties !== undefined);
   if (parts.some(evaluatesAll)) return [];
@@ -108,12 +110,12 @@ function compareUnevaluated(comparison: Comparison, reader: SchemaObject, writer
     patterns.some((pattern) => matches(pattern, name));
   const findings: Finding[] = [];
   for (const name of writer.names) {
-    if (findings.length >= maxFindings || !comparison.spend(1)) break;
-    if (!writer.mayHave(name) || isEvaluated(name)) continue;
-    findings.push(...inside(name, comparison.covers(others, writer.of(name), side)));
+    if (findings.length >= maxFindings || !comparison.spend(parts.length)) break;
+    const list = isEvaluated(name) ? null : writer.at(name);
+    if (list !== null) findings.push(...inside(name, comparison.covers(others, list, variant.side)));
   }
   for (const list of unnamed(writer, new Set(patterns))) {
-    findings.push(...inside(every, comparison.covers(others, list, side)));
+    findings.push(...inside(every, comparison.covers(others, list, variant.side)));
   }
-  return findings;
+  return findings.length === 0 || isComplete ? findings : [unproven("unevaluatedProperties")];
 }

@@ -14,11 +14,11 @@ import { namesOf, others, type Stated, statedBy } from "./stated.ts";
 import { matches } from "./values.ts";
 import type { Variant } from "./variants.ts";
 
-export type Properties = Stated & {
-  /** Whether there may be a property of that name. */
-  mayHave(name: string): boolean;
+export type Properties = Omit<Stated, "of" | "others"> & {
+  /** All schemas that a property of that name is valid by; null when there is none. */
+  at(name: string): readonly JsonSchema[] | null;
   /** All schemas of properties that are not spoken of; null when there are none. */
-  rest: JsonSchema[] | null;
+  rest: readonly JsonSchema[] | null;
 };
 
 const known = new WeakMap<Variant, Properties>();
@@ -43,20 +43,25 @@ function supposed(variant: Variant, stated: Stated): Properties {
   const asked = highest(variant.schemas, "minProperties") ?? 0;
   const isOpen = stated.others.length > 0 || hints.open || asked > names.size;
   const rest = isOpen && side.variants(stated.others).length > 0 ? stated.others : null;
-  const of = (name: string) => {
-    const hinted = stated.names.has(name) ? undefined : hints.names.get(name);
-    return hinted === undefined ? stated.of(name) : [...stated.of(name), { anyOf: hinted }];
+  const of = (name: string): readonly JsonSchema[] => {
+    const hinted = stated.names.has(name) ? [] : side.distinct(hints.names.get(name) ?? []);
+    if (hinted.length === 0 || hinted.includes(true)) return stated.of(name);
+    return [...stated.of(name), hinted.length === 1 ? (hinted[0] as JsonSchema) : { anyOf: hinted }];
   };
-  return {
-    ...stated,
-    names,
-    of,
-    mayHave(name) {
-      const isSpokenOf = names.has(name) || [...stated.patterns].some((pattern) => matches(pattern, name) !== false);
-      return (isSpokenOf || rest !== null) && side.variants(of(name)).length > 0;
-    },
-    rest,
+  const isSpokenOf = (name: string) =>
+    names.has(name) || [...stated.patterns].some((pattern) => matches(pattern, name) !== false);
+  const byName = new Map<string, readonly JsonSchema[] | null>();
+  const at = (name: string) => {
+    let list = byName.get(name);
+    if (list === undefined) {
+      list = isSpokenOf(name) || rest !== null ? of(name) : null;
+      if (list !== null && side.variants(list).length === 0) list = null;
+      byName.set(name, list);
+    }
+    return list;
   };
+  const { required, patterns, matching } = stated;
+  return { names, required, patterns, matching, at, rest };
 }
 
 /** Properties that something speaks of that applies to some of the data only, with what they may be then. */
@@ -81,7 +86,8 @@ function addSibling(hints: Hints, sibling: Variant): void {
   const stated = statedBy(sibling);
   for (const name of stated.names) {
     const schemas = hints.names.get(name) ?? [];
-    schemas.push({ allOf: stated.of(name) });
+    const all = sibling.side.distinct(stated.of(name));
+    schemas.push(all.length === 1 ? (all[0] as JsonSchema) : { allOf: all });
     hints.names.set(name, schemas);
   }
   const { schemas, blurred, incomplete } = sibling;

@@ -1,5 +1,14 @@
 // What the schemas of a variant state about properties: which have to be there, and what they are valid by.
-import { entry, isSchema, type JsonSchema, mapAt, namesIn, type SchemaObject, schemaAt } from "./keywords.ts";
+import {
+  entry,
+  evaluatesAlone,
+  isSchema,
+  type JsonSchema,
+  mapAt,
+  namesIn,
+  type SchemaObject,
+  schemaAt,
+} from "./keywords.ts";
 import { matches } from "./values.ts";
 import type { Variant } from "./variants.ts";
 
@@ -9,7 +18,7 @@ export type Stated = {
   required: ReadonlySet<string>;
   patterns: ReadonlySet<string>;
   /** All schemas that a property of that name is valid by, if it is there. */
-  of(name: string): JsonSchema[];
+  of(name: string): readonly JsonSchema[];
   /** All schemas that certainly apply to properties that match the pattern, and that no schema speaks of by name. */
   matching(pattern: string): JsonSchema[];
   /** All schemas of properties that no schema speaks of. */
@@ -28,11 +37,16 @@ export function statedBy(variant: Variant): Stated {
 }
 
 function gathered({ schemas }: Variant): Stated {
+  const byName = new Map<string, readonly JsonSchema[]>();
   return {
     names: new Set(schemas.flatMap(namesOf)),
     required: new Set(schemas.flatMap((schema) => namesIn(schema.required))),
     patterns: new Set(schemas.flatMap((schema) => Object.keys(mapAt(schema, "patternProperties")))),
-    of: (name) => schemas.flatMap((schema) => schemasOf(schema, name)),
+    of(name) {
+      const list = byName.get(name) ?? schemas.flatMap((schema) => schemasOf(schema, name));
+      byName.set(name, list);
+      return list;
+    },
     matching: (pattern) =>
       schemas.flatMap((schema) => {
         const patterns = mapAt(schema, "patternProperties");
@@ -43,9 +57,10 @@ function gathered({ schemas }: Variant): Stated {
   };
 }
 
-/** `additionalProperties`, where it says more than that there may be any. */
+/** The schema of properties that are not spoken of, where it says more than that there may be any. */
 export function others(schema: SchemaObject): JsonSchema | undefined {
-  const given = schemaAt(schema, "additionalProperties");
+  const keyword = schema.additionalProperties === undefined ? "unevaluatedProperties" : "additionalProperties";
+  const given = keyword === "additionalProperties" || evaluatesAlone(schema) ? schemaAt(schema, keyword) : undefined;
   return given === true ? undefined : given;
 }
 

@@ -6,7 +6,7 @@ import { namesIn, numberAt, type SchemaObject, textAt } from "./keywords.ts";
 export const kind = { null: 1, boolean: 2, object: 4, array: 8, string: 16, integer: 32, fraction: 64 } as const;
 
 export const numeric = kind.integer | kind.fraction;
-const everyKind = 127;
+export const everyKind = 127;
 
 const typeKinds: Readonly<Record<string, number>> = {
   null: kind.null,

@@ -2,7 +2,7 @@
 import type { SchemaDocument } from "./document.ts";
 import { canonical, type Identities } from "./identity.ts";
 import { type JsonSchema, numberAt, type SchemaObject, schemasAt } from "./keywords.ts";
-import { allowedValues, kind, kindOf, kindsOf, refuses, typesIn } from "./values.ts";
+import { allowedValues, everyKind, kind, kindOf, kindsOf, refuses, typesIn } from "./values.ts";
 
 /** Data that are valid by all of `schemas`. What is left out of account (`not`, `if` …) makes it more, never less. */
 export type Variant = {
@@ -12,6 +12,8 @@ export type Variant = {
   kinds: number;
   /** All values there can be, when they are few; lists and objects among them are described by `schemas` too. */
   values: readonly unknown[] | null;
+  /** The canonical texts of the values. */
+  texts: ReadonlySet<string> | null;
   /** Branches that apply somehow, but were too many to be told apart. */
   blurred: readonly JsonSchema[];
   /** Other branches of `anyOf`, which may be valid beside the one that makes the variant. */
@@ -28,6 +30,8 @@ export type Side = {
   variants(list: readonly JsonSchema[]): readonly Variant[];
   /** The variant restricted by one more schema without branches. */
   narrowed(variant: Variant, by: SchemaObject): Variant | null;
+  /** The schemas that differ, in an order of their own: equal for lists that are equal as sets. */
+  distinct(list: readonly JsonSchema[]): JsonSchema[];
   /** Notes work that was done; false when no more can be afforded. */
   spend(work: number): boolean;
 };
@@ -47,15 +51,16 @@ const maxForks = 10_000;
 const maxDepth = 200;
 
 export function createSide(document: SchemaDocument, identities: Identities, spend: Side["spend"]): Side {
-  const known = new Map<string, readonly Variant[]>();
+  const byKey = new Map<string, readonly Variant[]>();
+  const byList = new WeakMap<readonly JsonSchema[], readonly Variant[]>();
 
   function variants(list: readonly JsonSchema[]): readonly Variant[] {
+    let found = byList.get(list);
+    if (found !== undefined) return found;
     const key = list.map((schema) => identities.of(schema).id).join(",");
-    let found = known.get(key);
-    if (found === undefined) {
-      found = unfolded(list);
-      known.set(key, found);
-    }
+    found = byKey.get(key) ?? unfolded(list);
+    byKey.set(key, found);
+    byList.set(list, found);
     return found;
   }
 
@@ -67,7 +72,7 @@ export function createSide(document: SchemaDocument, identities: Identities, spe
         forks += branches.length;
         if (!spend(draft.schemas.length * branches.length)) return [];
         if (forks > maxForks) {
-          draft.blurred.push(...branches);
+          for (const branch of branches) draft.blurred.push(branch);
           return [draft];
         }
         return branches.flatMap((branch, chosen) => {
@@ -78,7 +83,8 @@ export function createSide(document: SchemaDocument, identities: Identities, spe
       });
     }
 
-    function expanded(draft: Draft, schema: JsonSchema, depth: number): Draft[] {
+    function expanded(draft: Draft, given: JsonSchema, depth: number): Draft[] {
+      const schema = document.behind(given);
       if (schema === true) return [draft];
       if (schema === false || !spend(1)) return [];
       const { id } = identities.of(schema);
@@ -92,7 +98,8 @@ export function createSide(document: SchemaDocument, identities: Identities, spe
       for (const part of [...targets.filter((target) => target !== null), ...schemasAt(schema, "allOf")]) {
         drafts = drafts.flatMap((one) => expanded(one, part, depth + 1));
       }
-      const [anyOf, oneOf, structures] = [schemasAt(schema, "anyOf"), schemasAt(schema, "oneOf"), structuresOf(schema)];
+      const [anyOf, oneOf] = [distinct(schemasAt(schema, "anyOf")), schemasAt(schema, "oneOf")];
+      const structures = structuresOf(schema);
       if (anyOf.length > 0) drafts = branched(drafts, anyOf, depth + 1, id);
       if (oneOf.length > 0) drafts = branched(drafts, oneOf, depth + 1, null);
       return structures === null ? drafts : branched(drafts, structures, depth + 1, null);
@@ -110,11 +117,13 @@ export function createSide(document: SchemaDocument, identities: Identities, spe
       ...siblings.map(({ owner, chosen }) => `${owner}.${chosen}`),
     ];
     const key = `${[...seen].sort().join(",")}|${marks.sort().join(",")}`;
-    let kinds = schemas.reduce((common, schema) => common & kindsOf(schema), ~0);
+    let kinds = schemas.reduce((common, schema) => common & kindsOf(schema), everyKind);
     if (schemas.some((schema) => Number.isInteger(numberAt(schema, "multipleOf")))) kinds &= ~kind.fraction;
     const values = valuesOf(schemas, kinds);
+    spend(schemas.length + (values?.length ?? 0));
     if (values !== null) kinds &= values.reduce<number>((all, value) => all | kindOf(value), 0);
-    return kinds === 0 ? null : { ...draft, key, kinds, values, side };
+    const texts = values && new Set(values.map(canonical));
+    return kinds === 0 ? null : { ...draft, key, kinds, values, texts, side };
   }
 
   function narrowed({ blurred, siblings, incomplete, ...variant }: Variant, by: SchemaObject): Variant | null {
@@ -123,7 +132,12 @@ export function createSide(document: SchemaDocument, identities: Identities, spe
     return finished({ seen, schemas, blurred: [...blurred], siblings: [...siblings], incomplete });
   }
 
-  const side: Side = { document, variants, narrowed, spend };
+  function distinct(list: readonly JsonSchema[]): JsonSchema[] {
+    const byId = new Map(list.map((schema) => [identities.of(schema).id, schema]));
+    return [...byId.keys()].sort((a, b) => a - b).map((id) => byId.get(id) as JsonSchema);
+  }
+
+  const side: Side = { document, variants, narrowed, distinct, spend };
   return side;
 }
 

@@ -77,11 +77,10 @@ export function otherKeyword(
 
 /** A bound of numbers, told in words such as "at least 5"; null without a bound. */
 export function otherBound(writer: string | null, reader: string): Finding {
-  return change<string | null>(
-    writer,
-    reader,
-    (before, after) => `was ${before ?? "without such a bound"}, is ${after ?? "without such a bound"} now`,
-  );
+  return change<string | null>(writer, reader, (before, after) => {
+    if (before === null) return `is ${after} now, and had no such bound`;
+    return after === null ? `was ${before}, and has no such bound any more` : `was ${before}, is ${after} now`;
+  });
 }
 
 export function notUnique(): Finding {

@@ -1,0 +1,60 @@
+// Random pairs of schemas and random documents: what is said to be compatible is held against a validator.
+import { expect, test } from "bun:test";
+import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
+import fc from "fast-check";
+import { breaks } from "../../../src/stream/schema/compatibility.ts";
+import type { JsonSchema } from "../../../src/stream/schema/keywords.ts";
+import { randomDocument, withoutOthers } from "./random-documents.ts";
+import { changed, createDice, randomRoot } from "./random-schemas.ts";
+
+const ajv = new Ajv2020({ strict: false });
+ajv.addFormat("short", (text) => text.length <= 2);
+ajv.addFormat("lower", (text) => text === text.toLowerCase() && text !== "b");
+
+/** Null for references that lead to each other, which no validator can follow. */
+function compiled(schema: JsonSchema): ValidateFunction | null {
+  const own = structuredClone(schema) as object;
+  const validate = unlessEndless(() => ajv.compile(own));
+  ajv.removeSchema(own);
+  return validate;
+}
+
+function unlessEndless<T>(work: () => T): T | null {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof RangeError) return null;
+    throw error;
+  }
+}
+
+test("data of a writer that breaks nothing are valid by the reader", () => {
+  const found = { compatible: 0, incompatible: 0, refuted: 0, documents: 0 };
+  fc.assert(
+    fc.property(fc.noShrink(fc.integer({ min: 0, max: 0x7fffffff })), (seed) => {
+      const dice = createDice(seed);
+      const root = randomRoot(dice);
+      const [reader, writer] = dice.once(2) ? [root, changed(dice, root)] : [changed(dice, root), root];
+      const isCompatible = breaks(reader, writer).length === 0;
+      const [reads, writes, speaksOf] = [compiled(reader), compiled(writer), compiled(withoutOthers(writer))];
+      if (reads === null || writes === null || speaksOf === null) return;
+      found[isCompatible ? "compatible" : "incompatible"]++;
+      let isRefuted = false;
+      for (let i = 0; i < 12 && !isRefuted; i++) {
+        const document = randomDocument(dice, writer);
+        const isWritten = unlessEndless(() => writes(document) && speaksOf(document));
+        if (!isWritten) continue;
+        if (isCompatible) found.documents++;
+        isRefuted = unlessEndless(() => reads(document)) === false;
+        if (isCompatible && isRefuted) throw new Error(JSON.stringify({ seed, reader, writer, document }));
+      }
+      if (isRefuted) found.refuted++;
+    }),
+    { numRuns: 300 },
+  );
+  // Neither does everything break, nor nothing; and what is said to break often does.
+  expect(found.compatible).toBeGreaterThan(100);
+  expect(found.documents).toBeGreaterThan(500);
+  expect(found.incompatible).toBeGreaterThan(50);
+  expect(found.refuted).toBeGreaterThan(found.incompatible / 4);
+});
