@@ -83,7 +83,13 @@ export function createUpcasting(registry: Registry, sandbox: Pick<Sandbox, "run"
       if ("programs" in segment) return { data, rest: segments.slice(n) };
       try {
         let value: unknown = JSON.parse(data);
-        for (const code of segment.code) value = code(value);
+        for (const code of segment.code) {
+          value = code(value);
+          if (!(value instanceof Promise)) continue;
+          // Nobody waits for it: it must not end the process either.
+          value.catch(() => {});
+          return { result: failureOf("The upcaster gives a promise", false) };
+        }
         const text = JSON.stringify(value);
         if (text === undefined) return { result: failureOf("The upcaster gives nothing", false) };
         data = text;
