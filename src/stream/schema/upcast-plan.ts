@@ -84,7 +84,13 @@ export function runCode(
     if ("programs" in segment) return { data: text, rest: segments.slice(n) };
     try {
       let value: unknown = JSON.parse(text);
-      for (const code of segment.code) value = code(value);
+      for (const code of segment.code) {
+        value = code(value);
+        if (!(value instanceof Promise)) continue;
+        // Nobody waits for it: it must not end the process either.
+        value.catch(() => {});
+        return { result: failureOf("The upcaster gives a promise", false) };
+      }
       const made = JSON.stringify(value);
       if (made === undefined) return { result: failureOf("The upcaster gives nothing", false) };
       text = made;
