@@ -1,10 +1,10 @@
 // Claims, follows and settles events of subscriptions over HTTP, and notes every request with what became of it.
 import type { Delivered, SettlingAction, SettlingAnswered, SubscriptionDeclared } from "./consumer-history.ts";
 import { type History, hashOf } from "./history.ts";
-import { asStoredEvent } from "./versioned.ts";
 import { createHttpConnection } from "./http-connection.ts";
 import type { Random } from "./random.ts";
 import { createRequests, problemOf } from "./requests.ts";
+import { asStoredEvent } from "./versioned.ts";
 
 export type SettleOptions = {
   tokens: string[];
@@ -53,7 +53,15 @@ const silenceMs = 8_000;
 /** Several heartbeats. */
 const feedSilenceMs = 5_000;
 
-type Envelope = { id: string; stream: string; offset: string; position: string; partitionkey?: string; schemaversion?: string; data?: unknown };
+type Envelope = {
+  id: string;
+  stream: string;
+  offset: string;
+  position: string;
+  partitionkey?: string;
+  schemaversion?: string;
+  data?: unknown;
+};
 
 export function createDeliveryClient(options: DeliveryClientOptions): DeliveryClient {
   const { history, random, ports, nextOp } = options;

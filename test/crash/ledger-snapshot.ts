@@ -2,10 +2,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type postgres from "postgres";
 import { envelope, type StoredEvent } from "../../src/stream/event.ts";
-import { runSchemas } from "./versioned.ts";
 import type { Cluster } from "./cluster.ts";
 import type { CursorSampled, LedgerSampled } from "./consumer-history.ts";
 import { type History, hashOf } from "./history.ts";
+import { runSchemas } from "./versioned.ts";
 
 /** An event that was ever stored in a stream of the run. */
 export type JobEvent = {

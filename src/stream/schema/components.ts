@@ -1,8 +1,8 @@
 // The registered schemas as components of an API's document, in which references lead elsewhere than in a schema alone.
 import type { Pool } from "../../storage/pool.ts";
-import { mapSubschemas } from "./map-subschemas.ts";
-import type { JsonSchema } from "./sandbox/json-schemas.ts";
-import { subschemas } from "./subschemas.ts";
+import type { JsonSchema } from "./json-schema/keywords.ts";
+import { mapSubschemas } from "./json-schema/map-subschemas.ts";
+import { subschemas } from "./json-schema/subschemas.ts";
 
 /** A version of a type whose data a component describes. */
 export type SchemaComponent = {

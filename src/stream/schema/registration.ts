@@ -11,8 +11,9 @@ import {
 } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { Pool } from "../../storage/pool.ts";
-import type { DirectedDifference } from "./compatibility.ts";
+import type { DirectedDifference } from "./compatibility/compatibility.ts";
 import { isVersionInUse } from "./in-use.ts";
+import type { JsonSchema } from "./json-schema/keywords.ts";
 import type { Registry } from "./registry.ts";
 import {
   callSchemaConfigure,
@@ -22,7 +23,6 @@ import {
   readVersion,
   type VersionChange,
 } from "./registry-tables.ts";
-import type { JsonSchema } from "./sandbox/json-schemas.ts";
 import type { Sandbox } from "./sandbox/sandbox.ts";
 import type { SchemaInspection, SchemaReport } from "./sandbox/schema-report.ts";
 import { schemaChanges } from "./schema-changes.ts";

@@ -2,9 +2,8 @@
 import Ajv2020, { type ErrorObject, type ValidateFunction } from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
 import type { Violation } from "../../../base/errors.ts";
-import { subschemas } from "../subschemas.ts";
-
-export type JsonSchema = boolean | { readonly [keyword: string]: unknown };
+import type { JsonSchema } from "../json-schema/keywords.ts";
+import { subschemas } from "../json-schema/subschemas.ts";
 
 const dialect = "https://json-schema.org/draft/2020-12/schema";
 const maxViolations = 20;

@@ -1,7 +1,7 @@
 // What the sandbox can do, and the programs that it has compiled.
 import type { ValidateFunction } from "ajv";
+import type { JsonSchema } from "../json-schema/keywords.ts";
 import { compileExpression, type Expression, resultText } from "./expressions.ts";
-import type { JsonSchema } from "./json-schemas.ts";
 import type { Header, Operation } from "./protocol.ts";
 import type { SchemaInspection } from "./schema-report.ts";
 

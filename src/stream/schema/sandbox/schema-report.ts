@@ -1,9 +1,10 @@
 // What is to be known of a schema before it is kept: whether it can be, and how it differs from the version before.
 import type { Violation } from "../../../base/errors.ts";
 import { contentHash } from "../../../base/ids.ts";
-import { compare, type DirectedDifference } from "../compatibility.ts";
-import { canonical } from "../identity.ts";
-import { inspectSchema, type JsonSchema } from "./json-schemas.ts";
+import { compare, type DirectedDifference } from "../compatibility/compatibility.ts";
+import { canonical } from "../json-schema/identity.ts";
+import type { JsonSchema } from "../json-schema/keywords.ts";
+import { inspectSchema } from "./json-schemas.ts";
 
 export type SchemaInspection = {
   schema: unknown;

@@ -1,7 +1,7 @@
 // TypeScript of a schema, for those who consume its events.
 import { compile } from "json-schema-to-typescript";
-import { mapSubschemas } from "../map-subschemas.ts";
-import type { JsonSchema } from "./json-schemas.ts";
+import type { JsonSchema } from "../json-schema/keywords.ts";
+import { mapSubschemas } from "../json-schema/map-subschemas.ts";
 
 type DraftSeven = Parameters<typeof compile>[0];
 

@@ -1,5 +1,10 @@
 // Random documents that are likely to be valid by a schema, and the schema that allows no properties it does not speak of.
-import { isSchema, type JsonSchema, places, type SchemaObject } from "../../../src/stream/schema/keywords.ts";
+import {
+  isSchema,
+  type JsonSchema,
+  places,
+  type SchemaObject,
+} from "../../../../src/stream/schema/json-schema/keywords.ts";
 import { type Dice, type Draft, names, numbers, subset, texts, types } from "./random-schemas.ts";
 
 const pointers: Record<string, (root: SchemaObject) => unknown> = {

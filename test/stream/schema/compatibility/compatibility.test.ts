@@ -1,6 +1,6 @@
 // Compatibility as people meet it: events get properties, lose them, and change what they may be.
 import { describe, expect, test } from "bun:test";
-import { breaks, compare } from "../../../src/stream/schema/compatibility.ts";
+import { breaks, compare } from "../../../../src/stream/schema/compatibility/compatibility.ts";
 import { closed, differences, holds, object } from "./cases.ts";
 
 const string = { type: "string" };

@@ -2,8 +2,8 @@
 import { expect, test } from "bun:test";
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import fc from "fast-check";
-import { breaks } from "../../../src/stream/schema/compatibility.ts";
-import type { JsonSchema } from "../../../src/stream/schema/keywords.ts";
+import { breaks } from "../../../../src/stream/schema/compatibility/compatibility.ts";
+import type { JsonSchema } from "../../../../src/stream/schema/json-schema/keywords.ts";
 import { randomDocument, withoutOthers } from "./random-documents.ts";
 import { changed, createDice, randomRoot } from "./random-schemas.ts";
 

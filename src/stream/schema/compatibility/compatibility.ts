@@ -1,13 +1,9 @@
 // Compatibility of two versions of a JSON Schema, draft 2020-12: may the data of the one be refused by the other?
+
+import type { JsonSchema } from "../json-schema/keywords.ts";
+import type { Compatibility } from "../schema-version.ts";
 import { maxFindings } from "./comparison.ts";
 import { findingsBetween } from "./differences.ts";
-import type { JsonSchema } from "./keywords.ts";
-
-/**
- * What a new version has to be: `backward` reads what the previous one wrote, `forward` writes what the previous one
- * reads, `full` both.
- */
-export type Compatibility = "backward" | "forward" | "full";
 
 /** One reason why data that are valid by one schema may be refused by another. */
 export type Difference = {

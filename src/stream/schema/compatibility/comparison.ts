@@ -1,5 +1,5 @@
 // What the comparison of one keyword may ask: how parts of the reader's schema stand to the data of the writer.
-import type { JsonSchema } from "./keywords.ts";
+import type { JsonSchema } from "../json-schema/keywords.ts";
 import type { Side, Variant } from "./variants.ts";
 import type { Finding } from "./wording.ts";
 

@@ -1,6 +1,6 @@
 // Compatibility of schemas that are made of others: references, alternatives, conditions.
 import { describe } from "bun:test";
-import type { JsonSchema } from "../../../src/stream/schema/keywords.ts";
+import type { JsonSchema } from "../../../../src/stream/schema/json-schema/keywords.ts";
 import { closed, holds, object } from "./cases.ts";
 
 const string = { type: "string" };

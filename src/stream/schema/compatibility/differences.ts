@@ -1,10 +1,11 @@
 // Compares two schemas: what the reader may refuse of the writer's data, place by place and each pair only once.
+
+import { canonical, createIdentities, type Identities } from "../json-schema/identity.ts";
+import type { JsonSchema } from "../json-schema/keywords.ts";
 import { compareApplied } from "./applicators.ts";
 import { compareArrays } from "./arrays.ts";
 import { type Comparison, maxFindings } from "./comparison.ts";
 import { createDocument, type SchemaDocument } from "./document.ts";
-import { canonical, createIdentities, type Identities } from "./identity.ts";
-import type { JsonSchema } from "./keywords.ts";
 import { compareObjects } from "./objects.ts";
 import { compareScalars } from "./scalars.ts";
 import { kind, kindsOf } from "./values.ts";

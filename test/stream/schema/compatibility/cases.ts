@@ -1,7 +1,7 @@
 // Cases of compatibility, told in one row each: what is promised, the schema before and after, and what breaks.
 import { expect, test } from "bun:test";
-import { compare } from "../../../src/stream/schema/compatibility.ts";
-import type { JsonSchema } from "../../../src/stream/schema/keywords.ts";
+import { compare } from "../../../../src/stream/schema/compatibility/compatibility.ts";
+import type { JsonSchema } from "../../../../src/stream/schema/json-schema/keywords.ts";
 
 /** Differences as "<path> <message>", for readers that come after the writer and for readers that were there before. */
 export type Case = {

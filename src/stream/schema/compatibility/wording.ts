@@ -1,6 +1,6 @@
 // What is said of a difference, once for readers that came after the writer and once for readers that were there before.
-import { canonical } from "./identity.ts";
-import { token } from "./subschemas.ts";
+import { canonical } from "../json-schema/identity.ts";
+import { token } from "../json-schema/subschemas.ts";
 import { typesIn } from "./values.ts";
 
 /** `path` leads from the compared value to the place of the difference; the rest is what to say in either direction. */

@@ -1,5 +1,5 @@
 // Which properties the data of a variant may have, beyond what is stated: here the comparison is lenient, for once.
-import { areApart } from "./apart.ts";
+
 import {
   entry,
   highest,
@@ -9,7 +9,8 @@ import {
   type SchemaObject,
   schemaAt,
   schemasAt,
-} from "./keywords.ts";
+} from "../json-schema/keywords.ts";
+import { areApart } from "./apart.ts";
 import { namesOf, others, type Stated, statedBy } from "./stated.ts";
 import { matches } from "./values.ts";
 import type { Variant } from "./variants.ts";

@@ -1,6 +1,6 @@
 // A schema as a document: what the references in it refer to.
-import { assertions, isSchema, type JsonSchema, type SchemaObject, textAt } from "./keywords.ts";
-import { subschemas } from "./subschemas.ts";
+import { assertions, isSchema, type JsonSchema, type SchemaObject, textAt } from "../json-schema/keywords.ts";
+import { subschemas } from "../json-schema/subschemas.ts";
 
 export type SchemaDocument = {
   /** What the schema's own `$ref` and `$dynamicRef` refer to; null for one that leads nowhere in this document. */

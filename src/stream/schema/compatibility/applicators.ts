@@ -1,10 +1,11 @@
 // Compares the keywords that apply schemas in the same place: references, `allOf`, alternatives, `not` and conditions.
+
+import { entry, type JsonSchema, mapAt, type SchemaObject, schemaAt, schemasAt } from "../json-schema/keywords.ts";
+import { token } from "../json-schema/subschemas.ts";
 import { areApart } from "./apart.ts";
 import type { Comparison } from "./comparison.ts";
-import { entry, type JsonSchema, mapAt, type SchemaObject, schemaAt, schemasAt } from "./keywords.ts";
 import { propertiesOf } from "./properties.ts";
 import { statedBy } from "./stated.ts";
-import { token } from "./subschemas.ts";
 import { kind } from "./values.ts";
 import { pieces, type Variant } from "./variants.ts";
 import { dangling, type Finding, inside, otherKinds, refusedValues, uncovered, unproven } from "./wording.ts";

@@ -1,6 +1,7 @@
 // What the keywords `unevaluatedProperties` and `unevaluatedItems` leave alone, because something beside them evaluates it.
+
+import { isObject, type JsonSchema, type SchemaObject, schemasAt } from "../json-schema/keywords.ts";
 import type { Comparison } from "./comparison.ts";
-import { isObject, type JsonSchema, type SchemaObject, schemasAt } from "./keywords.ts";
 import type { Variant } from "./variants.ts";
 
 export type Evaluating = {

@@ -1,6 +1,5 @@
 // Compares what schemas say about arrays and their items.
-import { type Comparison, maxFindings } from "./comparison.ts";
-import { evaluating } from "./evaluated.ts";
+
 import {
   evaluatesAlone,
   highest,
@@ -10,7 +9,9 @@ import {
   type SchemaObject,
   schemaAt,
   schemasAt,
-} from "./keywords.ts";
+} from "../json-schema/keywords.ts";
+import { type Comparison, maxFindings } from "./comparison.ts";
+import { evaluating } from "./evaluated.ts";
 import { compareLeast, compareMost } from "./scalars.ts";
 import type { Variant } from "./variants.ts";
 import { every, type Finding, inside, notUnique, unproven } from "./wording.ts";

@@ -1,7 +1,17 @@
 // Compares what schemas say about objects and their properties.
+
+import {
+  entry,
+  highest,
+  type JsonSchema,
+  lowest,
+  mapAt,
+  namesIn,
+  type SchemaObject,
+  schemaAt,
+} from "../json-schema/keywords.ts";
 import { type Comparison, maxFindings } from "./comparison.ts";
 import { evaluating } from "./evaluated.ts";
-import { entry, highest, type JsonSchema, lowest, mapAt, namesIn, type SchemaObject, schemaAt } from "./keywords.ts";
 import { type Properties, propertiesOf } from "./properties.ts";
 import { compareLeast, compareMost } from "./scalars.ts";
 import { matches } from "./values.ts";

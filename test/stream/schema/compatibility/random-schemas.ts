@@ -1,6 +1,6 @@
 // Random schemas, and changed versions of them.
-import type { JsonSchema, SchemaObject } from "../../../src/stream/schema/keywords.ts";
-import { subschemas } from "../../../src/stream/schema/subschemas.ts";
+import type { JsonSchema, SchemaObject } from "../../../../src/stream/schema/json-schema/keywords.ts";
+import { subschemas } from "../../../../src/stream/schema/json-schema/subschemas.ts";
 
 /** A source of random choices that is repeated by its seed. */
 export type Dice = {

@@ -8,7 +8,7 @@ import {
   namesIn,
   type SchemaObject,
   schemaAt,
-} from "./keywords.ts";
+} from "../json-schema/keywords.ts";
 import { matches } from "./values.ts";
 import type { Variant } from "./variants.ts";
 

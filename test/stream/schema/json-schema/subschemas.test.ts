@@ -1,9 +1,9 @@
 // The walk over a schema, and when two schemas are equal.
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { canonical } from "../../../src/stream/schema/identity.ts";
-import type { JsonSchema } from "../../../src/stream/schema/keywords.ts";
-import { subschemas } from "../../../src/stream/schema/subschemas.ts";
+import { canonical } from "../../../../src/stream/schema/json-schema/identity.ts";
+import type { JsonSchema } from "../../../../src/stream/schema/json-schema/keywords.ts";
+import { subschemas } from "../../../../src/stream/schema/json-schema/subschemas.ts";
 
 const pointers = (schema: JsonSchema) => [...subschemas(schema)].map(({ pointer }) => pointer);
 

@@ -1,6 +1,6 @@
 // JSON values and the kinds they are of, and whether a schema's simple keywords refuse a value.
-import { canonical } from "./identity.ts";
-import { namesIn, numberAt, type SchemaObject, textAt } from "./keywords.ts";
+import { canonical } from "../json-schema/identity.ts";
+import { namesIn, numberAt, type SchemaObject, textAt } from "../json-schema/keywords.ts";
 
 /** Kinds of values as bits; numbers are integers or fractions, so that integers are numbers. */
 export const kind = { null: 1, boolean: 2, object: 4, array: 8, string: 16, integer: 32, fraction: 64 } as const;

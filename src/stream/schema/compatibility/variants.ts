@@ -1,7 +1,8 @@
 // The variants that a schema's data come in: the branches of `anyOf` and `oneOf`, each with all that applies beside it.
+
+import { canonical, type Identities } from "../json-schema/identity.ts";
+import { type JsonSchema, numberAt, type SchemaObject, schemasAt } from "../json-schema/keywords.ts";
 import type { SchemaDocument } from "./document.ts";
-import { canonical, type Identities } from "./identity.ts";
-import { type JsonSchema, numberAt, type SchemaObject, schemasAt } from "./keywords.ts";
 import { allowedValues, everyKind, kind, kindOf, kindsOf, refuses, typesIn } from "./values.ts";
 
 /** Data that are valid by all of `schemas`. What is left out of account (`not`, `if` …) makes it more, never less. */

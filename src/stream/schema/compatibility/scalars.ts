@@ -1,5 +1,5 @@
 // Compares types, listed values, numbers and strings.
-import { highest, lowest, numberAt, type SchemaObject, textAt } from "./keywords.ts";
+import { highest, lowest, numberAt, type SchemaObject, textAt } from "../json-schema/keywords.ts";
 import { allowedValues, divides, formatKind, kind, kindOf, kindsOf, numeric, refuses } from "./values.ts";
 import type { Variant } from "./variants.ts";
 import { type Finding, onlyValues, otherBound, otherKeyword, otherKinds, refusedValues } from "./wording.ts";
