@@ -123,7 +123,8 @@ export function readSelection(query: URLSearchParams, stream: string | null): Se
   };
 }
 
-function readText(query: URLSearchParams, parameter: string): string | null {
+/** A text that is not empty. Throws `invalid-parameter`. */
+export function readText(query: URLSearchParams, parameter: string): string | null {
   const text = query.get(parameter);
   if (text === null) return null;
   if (text === "" || text.length > maxFilterLength || hasControl(text)) {

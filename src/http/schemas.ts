@@ -31,7 +31,7 @@ import { negotiate } from "./accept.ts";
 import type { BodyReader } from "./body.ts";
 import { type Handler, json } from "./context.ts";
 import { createJsonReader } from "./json-body.ts";
-import { readBoolean, readNumber, readQuery } from "./parameters.ts";
+import { readBoolean, readNumber, readQuery, readText } from "./parameters.ts";
 
 export type SchemasDependencies = {
   registration: Registration;
@@ -143,10 +143,9 @@ export function schemasHandlers(dependencies: SchemasDependencies): SchemasHandl
     async list({ request }) {
       const query = readQuery(request, ["prefix", "after", "limit"]);
       const limit = readNumber(query, "limit", 100, 1_000);
-      const prefix = query.get("prefix") ?? "";
-      const found = await reads.run((sql) =>
-        listTypes(sql, { prefix, after: query.get("after") ?? "", limit: limit + 1 }),
-      );
+      const prefix = readName(query, "prefix");
+      const after = readName(query, "after");
+      const found = await reads.run((sql) => listTypes(sql, { prefix, after, limit: limit + 1 }));
       const shown = found.slice(0, limit);
       const following = new URLSearchParams(query);
       following.set("after", shown.at(-1)?.type ?? "");
@@ -174,8 +173,9 @@ export function schemasHandlers(dependencies: SchemasDependencies): SchemasHandl
       const query = readQuery(request, ["after", "limit"]);
       const type = readTypeName(params.type);
       const limit = readNumber(query, "limit", 100, 1_000);
-      const after = Number(query.get("after") ?? 0);
-      if (!Number.isSafeInteger(after) || after < 0) throw invalidParameter("after", "after is the id of a change");
+      const given = query.get("after") ?? "0";
+      if (!/^\d{1,15}$/.test(given)) throw invalidParameter("after", "after is the id of a change");
+      const after = Number(given);
       const found = await reads.run((sql) => readHistory(sql, type, after, limit + 1));
       if (found.length === 0 && after === 0) throw schemaNotFound(type, null);
       const changes = found.slice(0, limit);
@@ -276,6 +276,11 @@ function refuseInfinite(_: string, value: unknown): unknown {
   if (typeof value === "number" && !Number.isFinite(value))
     throw malformedBody("The body has a number that is too large");
   return value;
+}
+
+/** A name, or the beginning of one; an empty one is none. */
+function readName(query: URLSearchParams, parameter: string): string {
+  return query.get(parameter) === "" ? "" : (readText(query, parameter) ?? "");
 }
 
 function readTypeName(text: string | undefined): string {

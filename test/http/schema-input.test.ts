@@ -84,6 +84,11 @@ test("what is not there is not found, and what is no version or no parameter is 
     expectProblem(await get(`${typeUrl(url, type)}/versions/${version}`), 400, "invalid-parameter");
   for (const query of ["?as=java", "?as=typescript&as=typescript", "?full=true"])
     expectProblem(await get(versionUrl(url, type, 1) + query), 400, "invalid-parameter");
+  for (const query of ["prefix=%00", "after=a%00", "limit=0", "limit=1001", "type=x"])
+    expectProblem(await get(`${url}/api/schemas?${query}`), 400, "invalid-parameter");
+  expect((await get(`${url}/api/schemas?prefix=&after=`)).status).toBe(200);
+  for (const query of ["after=-1", "after=1e1", "after=x", "limit=0"])
+    expectProblem(await get(`${typeUrl(url, type)}/history?${query}`), 400, "invalid-parameter");
   expectProblem(await proposeVersion(url, type, 2, { schema: {} }, "?dryRun=yes"), 400, "invalid-parameter");
   expectProblem(await post(versionUrl(url, type, 1)), 405, "method-not-allowed");
   expectProblem(await send(typeUrl(url, type), { method: "DELETE" }), 405, "method-not-allowed");
@@ -169,6 +174,17 @@ test("a base of its own in a part of a schema leads nowhere outside, and disturb
     expectProblem(await append(url, stream, { type, data: { a: 0 } }), 422, "schema-mismatch");
     expect((await append(url, stream, { type, data: { a: 3 } })).status).toBe(n === 0 ? 201 : 422);
   }
+});
+
+test("keywords that only the validator or the generator knows mean nothing", async () => {
+  const schema = { $async: true, properties: { a: { type: "string", nullable: true } }, tsType: "any; evil()" };
+  const { type, stream } = (await enforced({ ...schema, "x-b": { tsType: "evil()" } })) as {
+    type: string;
+    stream: string;
+  };
+  expect((await append(url, stream, { type, data: { a: "x" } })).status).toBe(201);
+  for (const a of [1, null]) expectProblem(await append(url, stream, { type, data: { a } }), 422, "schema-mismatch");
+  expect((await get(`${versionUrl(url, type, 1)}?as=typescript`)).text).not.toContain("evil");
 });
 
 test("a schema of almost a mebibyte is registered, served and enforced; a larger one is too large", async () => {

@@ -218,6 +218,24 @@ test("a version is served as TypeScript, which says what its data are", async ()
   expect(() => new Bun.Transpiler({ loader: "ts" }).transformSync(answer.text)).not.toThrow();
 });
 
+test("TypeScript is named by the type, whatever that or the schema's title is", async () => {
+  for (const [type, name] of [
+    ["订单", "Event1"],
+    ["2nd/try", "Event2NdTry1"],
+    ["*/ alert(1) /*", "Alert11"],
+  ]) {
+    const schema = {
+      title: "订单",
+      description: "*/ alert(1) /*",
+      ...object({ a: { ...object({ b: text }), title: "*" } }),
+    };
+    await registerVersions(url, type as string, [schema]);
+    const { text: code } = await get(`${versionUrl(url, type as string, 1)}?as=typescript`);
+    expect(code).toContain(`export interface ${name} {`);
+    expect(new Bun.Transpiler({ loader: "ts" }).transformSync(code).trim()).toBe("");
+  }
+});
+
 test("only the newest version is deleted, and only while no event has it", async () => {
   const type = newType();
   await registerVersions(url, type, people);

@@ -3,6 +3,7 @@ import Ajv2020, { type ErrorObject, type ValidateFunction } from "ajv/dist/2020.
 import addFormats from "ajv-formats";
 import type { Violation } from "../../../base/errors.ts";
 import type { JsonSchema } from "../json-schema/keywords.ts";
+import { mapSubschemas, type SchemaObject } from "../json-schema/map-subschemas.ts";
 import { subschemas } from "../json-schema/subschemas.ts";
 
 const dialect = "https://json-schema.org/draft/2020-12/schema";
@@ -54,9 +55,14 @@ export function compileSchema(schema: JsonSchema): ValidateFunction {
   // Each has an instance of its own, since schemas name themselves as they like.
   const ajv = new Ajv2020({ ...options, meta: false, validateSchema: false });
   addFormats.default(ajv);
-  if (typeof schema === "boolean") return ajv.compile(schema);
-  const { $schema: _, ...rest } = schema;
-  return ajv.compile(rest);
+  return ajv.compile(mapSubschemas(schema, withoutExtensions) as JsonSchema) as ValidateFunction;
+}
+
+/** Keywords of the validator's own, which mean nothing in JSON Schema: an asynchronous schema would find everything valid. */
+function withoutExtensions(schema: boolean | SchemaObject): unknown {
+  if (typeof schema === "boolean") return schema;
+  const { $schema, $async, nullable, ...rest } = schema;
+  return rest;
 }
 
 /** What of the data violates the schema; none when it is valid. */

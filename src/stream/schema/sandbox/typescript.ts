@@ -7,10 +7,25 @@ type DraftSeven = Parameters<typeof compile>[0];
 
 /** The type of data of this schema, as a module that exports it under a name. */
 export async function typescriptOf(schema: JsonSchema, name: string): Promise<string> {
-  return compile(asDraftSeven(schema), name, {
+  // A title of the schema would be the name, and a name without letters of ASCII none at all.
+  const named = typeof schema === "boolean" ? schema : { ...schema, title: undefined };
+  const plain = JSON.parse(JSON.stringify(named, withoutCode)) as JsonSchema;
+  return compile(asDraftSeven(plain), nameOf(name), {
     bannerComment: "",
     $refOptions: { resolve: { external: false } },
   });
+}
+
+/** The generator's own keywords, of which it prints the values as they are; a schema of a property that is named so is none. */
+function withoutCode(keyword: string, value: unknown): unknown {
+  const isCode =
+    (keyword === "tsType" && typeof value === "string") || (keyword === "tsEnumNames" && Array.isArray(value));
+  return isCode ? undefined : value;
+}
+
+function nameOf(name: string): string {
+  const words = name.replace(/[^A-Za-z0-9]+/g, " ").trim();
+  return /^[A-Za-z]/.test(words) ? words : `Event ${words}`;
 }
 
 /** The generator knows an older draft: tuples are written otherwise there, and it trips over booleans for schemas. */
