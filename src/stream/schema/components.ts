@@ -1,8 +1,7 @@
 // The registered schemas as components of an API's document, in which references lead elsewhere than in a schema alone.
 import type { Pool } from "../../storage/pool.ts";
 import type { JsonSchema } from "./json-schema/keywords.ts";
-import { mapSubschemas } from "./json-schema/map-subschemas.ts";
-import { subschemas } from "./json-schema/subschemas.ts";
+import { relocate } from "./json-schema/relocate.ts";
 
 /** A version of a type whose data a component describes. */
 export type SchemaComponent = {
@@ -37,7 +36,13 @@ export async function readComponents(pool: Pool): Promise<SchemaComponent[]> {
     .sort((a, b) => (a.type === b.type ? a.version - b.version : a.type < b.type ? -1 : 1))
     .map(({ type, version, description, schema }) => {
       const name = unusedName(`${type}.v${version}`, names);
-      return { name, type, version, description, schema: relocated(JSON.parse(schema) as JsonSchema, name) };
+      return {
+        name,
+        type,
+        version,
+        description,
+        schema: relocate(JSON.parse(schema) as JsonSchema, `#/components/schemas/${name}`),
+      };
     });
 }
 
@@ -48,21 +53,4 @@ function unusedName(wanted: string, names: Set<string>): string {
   for (let n = 2; names.has(name); n++) name = `${base}_${n}`;
   names.add(name);
   return name;
-}
-
-/** The schema with references that lead from the document, as a component of this name, to where they led. */
-function relocated(schema: JsonSchema, name: string): unknown {
-  const root = `#/components/schemas/${name}`;
-  const anchors = new Map<string, string>();
-  for (const { pointer, schema: part } of subschemas(schema))
-    if (typeof part !== "boolean" && typeof part.$anchor === "string") anchors.set(part.$anchor, pointer);
-  return mapSubschemas(schema, (part) => {
-    if (typeof part === "boolean") return part;
-    // What names a base of its own, or a dialect, would change the meaning of what is around it.
-    const { $id, $schema, $anchor, ...rest } = part;
-    if (typeof rest.$ref !== "string") return rest;
-    const fragment = rest.$ref.slice(1);
-    const pointer = fragment === "" || fragment.startsWith("/") ? fragment : anchors.get(fragment);
-    return { ...rest, $ref: root + (pointer ?? "") };
-  });
 }

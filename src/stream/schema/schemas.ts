@@ -30,9 +30,8 @@ export type SchemasOptions = {
   log: Log;
 };
 
-/** Processor time that a line may take in the sandboxes, in milliseconds: large schemas take seconds to be compiled. */
-const upcastLimitMs = 2_000;
-const schemaLimitMs = 10_000;
+/** Processor time that one evaluation may take, in milliseconds. */
+const limitMs = 1_000;
 
 export async function startSchemas({
   reads,
@@ -45,9 +44,9 @@ export async function startSchemas({
   const registry = createRegistry({ pool: reads, publicUrl, log });
   await registry.start();
   // Each has its own, so that an append never waits behind an upcaster, nor either of them behind a large schema.
-  const upcasts = createSandbox({ name: "upcasts", limitMs: upcastLimitMs, log });
-  const validations = createSandbox({ name: "validations", limitMs: schemaLimitMs, log });
-  const inspections = createSandbox({ name: "inspections", limitMs: schemaLimitMs, log });
+  const upcasts = createSandbox({ name: "upcasts", limitMs, log });
+  const validations = createSandbox({ name: "validations", limitMs, log });
+  const inspections = createSandbox({ name: "inspections", limitMs, log });
   return {
     registry,
     upcasting: createUpcasting(registry, upcasts),

@@ -132,10 +132,23 @@ test("what is nothing that an event can hold is no result", async () => {
   expect(await outcome("$sum")).toBe("failed: It gives a function");
   expect(await outcome('{"text": text}', { text: 'a "_jsonata_lambda" in a text' })).toContain("in a text");
   expect(await outcome('{"f": $sum, "g": function($x) { $x }}')).toBe("failed: It gives a function");
-  expect(await outcome('$pad("x", 1100000)')).toMatch(/^failed: It gives 1100002 characters, more than 1048576$/);
+  expect(await outcome('$pad("x", 1100000)')).toMatch(/^failed: It gives 1100002 characters, more than 16392$/);
+  expect(await outcome("$pad(a, 20000)", { a: "x".repeat(5_000) })).toContain("xxx");
   expect(await outcome('$error("not this one")')).toBe("failed: not this one");
   expect(await outcome("$number(a)", { a: "x" })).toMatch(/^failed: .*number/);
   expect(await outcome("null")).toBe("null");
+});
+
+test("of many lines only the one that cannot be interrupted fails, at once and wherever it stands", async () => {
+  const sandbox = newSandbox();
+  const data = Array.from({ length: 600 }, (_, n) => ({ n, size: n === 401 ? 2_000_000_000 : 3 }));
+  const outcomes = brief(await upcast(sandbox, '{"n": n, "x": $length($pad("x", size))}', data));
+  expect(outcomes.filter((outcome) => outcome.startsWith("failed"))).toEqual([
+    "failed: It takes too much time or memory",
+  ]);
+  expect(outcomes[401]).toStartWith("failed");
+  expect(outcomes[402]).toBe('{"n":402,"x":3}');
+  expect(sandbox.counters()).toMatchObject({ killed: 1, failed: 1 });
 });
 
 test("data are never taken for a part of the program that evaluates them", async () => {

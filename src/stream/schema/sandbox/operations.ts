@@ -7,40 +7,50 @@ import type { SchemaInspection } from "./schema-report.ts";
 
 export type Operations = {
   /** Makes programs known; false when the text of one is missing. Their compilation waits for the first use. */
-  define: (operation: Operation, programs: Header["programs"]) => boolean;
-  /** The output for one line of input. Throws a plain sentence. */
-  run: (operation: Operation, programs: Header["programs"], line: string) => Promise<string>;
+  define: (programs: Header["programs"]) => boolean;
+  /** The output for one line of input; `step` is called as a compilation begins, and as it is over. Throws a plain sentence. */
+  run: (operation: Operation, programs: Header["programs"], line: string, step: Step) => Promise<string>;
 };
+
+export type Step = (isCompilation: boolean) => void;
 
 type Compiled = { text: string; expression: Expression | null; validate: ValidateFunction | null };
 
 const maxPrograms = 500;
-const maxResultLength = 1_048_576;
+/** An upcaster's result has so many characters more at most than so many times its data: a page of events stays one. */
+const moreCharacters = 16_384;
+const timesData = 4;
 
 export function createOperations(): Operations {
   const known = new Map<string, Compiled>();
 
-  async function upcast(programs: Header["programs"], line: string): Promise<string> {
+  async function upcast(programs: Header["programs"], line: string, step: Step): Promise<string> {
     let data: unknown = JSON.parse(line);
     for (const { key } of programs) {
       const compiled = known.get(key) as Compiled;
-      compiled.expression ??= compileExpression(compiled.text);
+      if (compiled.expression === null) {
+        step(true);
+        compiled.expression = compileExpression(compiled.text);
+        step(false);
+      }
       data = await compiled.expression.evaluate(data);
       if (data === undefined) break;
     }
-    return resultText(data, maxResultLength);
+    return resultText(data, moreCharacters + timesData * line.length);
   }
 
-  async function validate([program]: Header["programs"], line: string): Promise<string> {
+  async function validate([program]: Header["programs"], line: string, step: Step): Promise<string> {
     const compiled = known.get(program?.key ?? "") as Compiled;
+    step(true);
     const { compileSchema, violationsOf } = await import("./json-schemas.ts");
     compiled.validate ??= compileSchema(JSON.parse(compiled.text) as JsonSchema);
+    step(false);
     if (compiled.validate(JSON.parse(line))) return "";
     return JSON.stringify(violationsOf(compiled.validate.errors));
   }
 
   return {
-    define(_, programs) {
+    define(programs) {
       for (const { key, text } of programs) {
         const compiled = known.get(key);
         if (compiled !== undefined) {
@@ -56,20 +66,23 @@ export function createOperations(): Operations {
       }
       return true;
     },
-    async run(operation, programs, line) {
+    async run(operation, programs, line, step) {
       switch (operation) {
         case "upcast":
-          return upcast(programs, line);
+          return upcast(programs, line, step);
         case "inspect-expression":
+          step(true);
           compileExpression(JSON.parse(line) as string);
           return "null";
         case "validate":
-          return validate(programs, line);
+          return validate(programs, line, step);
         case "inspect-schema": {
+          step(true);
           const { reportOf } = await import("./schema-report.ts");
           return JSON.stringify(reportOf(JSON.parse(line) as SchemaInspection));
         }
         case "typescript": {
+          step(true);
           const { typescriptOf } = await import("./typescript.ts");
           const { schema, name } = JSON.parse(line) as { schema: JsonSchema; name: string };
           return JSON.stringify(await typescriptOf(schema, name));

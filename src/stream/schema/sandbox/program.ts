@@ -25,17 +25,15 @@ function write(text: string): Promise<void> {
   return new Promise((resolve) => process.stdout.write(text, () => resolve()));
 }
 
-async function work({ operation, programs, careful, limitMs }: Header, input: readonly string[]): Promise<void> {
-  progress.begin(limitMs);
-  if (!operations.define(operation, programs)) {
-    progress.rest();
-    return write(`${unknownProgram}\n`);
-  }
+async function work(call: Header, input: readonly string[]): Promise<void> {
+  const { operation, programs, careful, limitMs } = call;
+  if (!operations.define(programs)) return write(`${unknownProgram}\n`);
   let output = "";
   let unwritten = 0;
-  for (const line of input) {
-    progress.begin(limitMs);
-    output += `${await outcome(operation, programs, line)}\n`;
+  for (const [n, line] of input.entries()) {
+    const step = (isCompilation: boolean) => progress.begin(n, isCompilation ? call.compileMs : limitMs);
+    step(false);
+    output += `${await outcome(operation, programs, line, step)}\n`;
     unwritten++;
     if (!careful && unwritten < linesTogether) continue;
     progress.rest();
@@ -47,9 +45,14 @@ async function work({ operation, programs, careful, limitMs }: Header, input: re
   if (output !== "") await write(output);
 }
 
-async function outcome(operation: Header["operation"], programs: Header["programs"], line: string): Promise<string> {
+async function outcome(
+  operation: Header["operation"],
+  programs: Header["programs"],
+  line: string,
+  step: (isCompilation: boolean) => void,
+): Promise<string> {
   try {
-    return succeeded + (await operations.run(operation, programs, line));
+    return succeeded + (await operations.run(operation, programs, line, step));
   } catch (error) {
     return failed + JSON.stringify(error instanceof Error ? error.message : String(error));
   }

@@ -21,6 +21,8 @@ export type Header = {
   careful: boolean;
   /** Processor time that one line may take, in milliseconds; then the process ends itself. */
   limitMs: number;
+  /** The same of the compilation of a program. */
+  compileMs: number;
 };
 
 /** Lines of output begin with one of these. */
@@ -30,5 +32,7 @@ export const failed = "!";
 export const unknownProgram = "?";
 /** What is said of a line that is too expensive, whoever finds that out. */
 export const tooMuch = "It takes too much time or memory";
+/** Stands in the errors of a process before the number of the line of its call, from 0, on which it was stuck. */
+export const stuckAt = "stuck at line ";
 /** The first line of a process: it can work. */
 export const ready = "ready";

@@ -4,7 +4,16 @@ import { fileURLToPath } from "node:url";
 import { overloaded, type Problem, schemasUnavailable, shuttingDown } from "../../../base/errors.ts";
 import type { Log } from "../../../base/log.ts";
 import { onLines } from "./lines.ts";
-import { failed, type Header, type Operation, type Program, ready, tooMuch, unknownProgram } from "./protocol.ts";
+import {
+  failed,
+  type Header,
+  type Operation,
+  type Program,
+  ready,
+  stuckAt,
+  tooMuch,
+  unknownProgram,
+} from "./protocol.ts";
 import { createStrikes } from "./strikes.ts";
 
 /** What became of one line of input: its text, or in a plain sentence why there is none. */
@@ -36,8 +45,13 @@ type Call = {
   programs: readonly Program[];
   lines: readonly string[];
   bytes: number;
-  outcomes: Outcome[];
-  /** The process ended in the middle of it. */
+  /** By the places of the lines; undefined where there is none yet. */
+  outcomes: (Outcome | undefined)[];
+  /** Places of the lines that have to be answered, in order; handed over, as they were handed over. */
+  open: number[];
+  /** How many of them were handed over. */
+  sent: number;
+  /** The process ended in the middle of it, and nobody said at which line. */
   careful: boolean;
   /** Programs travel with their texts. */
   spelledOut: boolean;
@@ -55,6 +69,8 @@ const lookMs = 1_000;
 const idleMs = 300_000;
 /** After a start that failed, none is tried for so long, in milliseconds. */
 const restartMs = 500;
+/** Processor time of a compilation, in milliseconds: large schemas take seconds. */
+const compileMs = 10_000;
 const maxErrorText = 2_000;
 const maxMessage = 300;
 const program = fileURLToPath(new URL("./program.ts", import.meta.url));
@@ -97,7 +113,8 @@ export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
       log.error({ err: error, sandbox: name }, "the sandbox cannot be started or reached");
       if (started.pid === undefined && child === started) ended(null, null);
     });
-    started.on("exit", (code, signal) => {
+    // Not `exit`: what it has written last is read by now.
+    started.on("close", (code, signal) => {
       if (child === started) ended(code, signal);
     });
     return started;
@@ -124,12 +141,14 @@ export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
     const header: Header = {
       operation: call.operation,
       programs: call.programs.map(({ key, text }) => ({ key, text: call.spelledOut || !known.has(key) ? text : null })),
-      lines: call.lines.length - call.outcomes.length,
+      lines: call.open.length,
       careful: call.careful,
       limitMs,
+      compileMs: Math.max(limitMs, compileMs),
     };
     for (const { key } of call.programs) known.add(key);
-    return `${JSON.stringify(header)}\n${call.lines.slice(call.outcomes.length).join("\n")}\n`;
+    call.sent = call.open.length;
+    return `${JSON.stringify(header)}\n${call.open.map((at) => call.lines[at]).join("\n")}\n`;
   }
 
   function take(line: string): void {
@@ -152,8 +171,8 @@ export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
       if (isFailed) counters.failed++;
       const outcome: Outcome = isFailed ? { text: null, error: messageOf(text) } : { text, error: null };
       if (outcome.error === tooMuch) for (const { key } of call.programs) strike(key);
-      call.outcomes.push(outcome);
-      if (call.outcomes.length < call.lines.length) return;
+      call.outcomes[call.open.shift() as number] = outcome;
+      if (call.open.length > 0) return;
       handed.shift();
       settle(call);
     }
@@ -162,12 +181,12 @@ export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
 
   function settle(call: Call): void {
     waitingBytes -= call.bytes;
-    call.resolve(call.outcomes);
+    call.resolve(call.outcomes as Outcome[]);
   }
 
   function fail(call: Call, error: string): void {
-    counters.failed += call.lines.length - call.outcomes.length;
-    while (call.outcomes.length < call.lines.length) call.outcomes.push({ text: null, error });
+    counters.failed += call.open.length;
+    for (const at of call.open.splice(0)) call.outcomes[at] = { text: null, error };
     settle(call);
   }
 
@@ -189,17 +208,25 @@ export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
     log.warn(why, "the sandbox has ended; another takes its place");
     waiting.unshift(...others);
     if (first !== undefined) {
-      if (first.careful) {
-        counters.killed++;
-        counters.failed++;
-        first.outcomes.push({ text: null, error: tooMuch });
-        for (const { key } of first.programs) strike(key);
-      }
-      first.careful = true;
-      if (first.outcomes.length === first.lines.length) settle(first);
+      const stuck = stuckLine(errors);
+      // Tried line by line, the first without an answer was its end.
+      const answered = first.sent - first.open.length;
+      if (stuck !== null || first.careful) blame(first, stuck === null ? 0 : stuck - answered);
+      else first.careful = true;
+      if (first.open.length === 0) settle(first);
       else waiting.unshift(first);
     }
     handOver();
+  }
+
+  /** A line, by its place among those that are open, was the end of the process. */
+  function blame(call: Call, line: number): void {
+    const [at] = call.open.splice(line, 1);
+    if (at === undefined) return;
+    counters.killed++;
+    counters.failed++;
+    call.outcomes[at] = { text: null, error: tooMuch };
+    for (const { key } of call.programs) strike(key);
   }
 
   function refuseAll(problem: Problem): void {
@@ -237,7 +264,9 @@ export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
           programs,
           lines,
           bytes,
-          outcomes: [],
+          outcomes: new Array(lines.length),
+          open: [...lines.keys()],
+          sent: 0,
           careful: false,
           spelledOut: false,
           resolve,
@@ -266,4 +295,10 @@ export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
 
 function messageOf(text: string): string {
   return (JSON.parse(text) as string).replace(/\s+/g, " ").slice(0, maxMessage);
+}
+
+/** The line of its call at which a process was stuck, as its watchdog says; null when that is not how it ended. */
+function stuckLine(errors: string): number | null {
+  const at = errors.lastIndexOf(stuckAt);
+  return at === -1 ? null : Number.parseInt(errors.slice(at + stuckAt.length), 10);
 }

@@ -2,6 +2,7 @@
 import { compile } from "json-schema-to-typescript";
 import type { JsonSchema } from "../json-schema/keywords.ts";
 import { mapSubschemas } from "../json-schema/map-subschemas.ts";
+import { relocate } from "../json-schema/relocate.ts";
 
 type DraftSeven = Parameters<typeof compile>[0];
 
@@ -10,7 +11,7 @@ export async function typescriptOf(schema: JsonSchema, name: string): Promise<st
   // A title of the schema would be the name, and a name without letters of ASCII none at all.
   const named = typeof schema === "boolean" ? schema : { ...schema, title: undefined };
   const plain = JSON.parse(JSON.stringify(named, withoutCode)) as JsonSchema;
-  return compile(asDraftSeven(plain), nameOf(name), {
+  return compile(asDraftSeven(relocate(plain, "#") as JsonSchema), nameOf(name), {
     bannerComment: "",
     $refOptions: { resolve: { external: false } },
   });
@@ -32,7 +33,7 @@ function nameOf(name: string): string {
 function asDraftSeven(schema: JsonSchema): DraftSeven {
   return mapSubschemas(schema, (part) => {
     if (typeof part === "boolean") return part ? {} : { not: {} };
-    const { prefixItems, items, $id, $schema, ...rest } = part;
+    const { prefixItems, items, ...rest } = part;
     if (prefixItems === undefined) return items === undefined ? rest : { ...rest, items };
     return { ...rest, items: prefixItems, additionalItems: items ?? true };
   }) as DraftSeven;

@@ -1,6 +1,8 @@
 // Ends its process when the process makes no progress or takes too much memory: a thread beside the one that works.
+import { writeSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { type Progress, progressOf } from "./progress.ts";
+import { stuckAt } from "./protocol.ts";
 
 const { shared, maxBytes } = workerData as { shared: SharedArrayBuffer; maxBytes: number };
 const progress: Progress = progressOf(shared);
@@ -25,6 +27,9 @@ setInterval(() => {
   }
   const isStuck = limitMs > 0 && used - usedBefore > limitMs;
   // What looks at memory must not wait for the thread that fills it.
-  if (isStuck || process.memoryUsage.rss() > maxBytes) process.kill(process.pid, "SIGKILL");
+  if (!isStuck && (limitMs === 0 || process.memoryUsage.rss() <= maxBytes)) return;
+  // Who is replaced says which line it was, so that the others need not be tried one by one.
+  if (isStuck) writeSync(2, `${stuckAt}${progress.line()}\n`);
+  process.kill(process.pid, "SIGKILL");
 }, lookMs);
 parentPort?.postMessage("watching");
