@@ -164,6 +164,7 @@ test("a stream that was deleted forgets its validation", async () => {
 
 test("what is appended while the stream changes its mind is judged by one mind or the other", async () => {
   const { type, invalid, valid } = await validating(null);
+  await configure(url, type, "off");
   const writers = [url, other.url].flatMap((base) =>
     Array.from({ length: 4 }, async () => {
       const seen: number[] = [];
