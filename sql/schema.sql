@@ -415,7 +415,6 @@ create table streams (
 ) with (fillfactor=70);
 CREATE INDEX streams_forgetting ON streams USING btree (id) WHERE ephemeral OR max_age_ms IS NOT NULL OR max_bytes IS NOT NULL OR max_events IS NOT NULL;
 CREATE INDEX streams_unborn ON streams USING btree (id) WHERE created_at IS NULL AND born_offset = 0 AND NOT internal;
-CREATE INDEX streams_validation ON streams USING btree (name) WHERE validation > 0;
 
 create table subscription_cursors (
   id              bigint not null generated always as identity,
@@ -3328,8 +3327,8 @@ declare
   current_revision bigint := schema_registry_lock();
 begin
   if (select t.compatibility from schema_types t where t.type = p_type) = p_compatibility then return; end if;
-  insert into schema_types (type, compatibility, revision) values (p_type, p_compatibility, current_revision)
-    on conflict (type) do update set compatibility = excluded.compatibility, revision = excluded.revision;
+  perform schema_touch(p_type, current_revision);
+  update schema_types t set compatibility = p_compatibility where t.type = p_type;
   insert into schema_changes (type, version, change, detail, changed_by, changed_at)
     values (p_type, null, 'compatibility', to_json(p_compatibility), p_by, date_trunc('milliseconds', clock_timestamp()));
 end $function$;
@@ -3347,7 +3346,7 @@ begin
     return 'received';
   end if;
   delete from schema_versions v where v.type = p_type and v.version = p_version;
-  update schema_types t set revision = current_revision where t.type = p_type;
+  perform schema_touch(p_type, current_revision);
   insert into schema_changes (type, version, change, changed_by, changed_at)
     values (p_type, p_version, 'deleted', p_by, date_trunc('milliseconds', clock_timestamp()));
   return 'deleted';
@@ -3375,11 +3374,10 @@ begin
       outcome := 'gap';
       return;
     end if;
-    if language = 'keep' then language := null; end if;
+    if language in ('keep', 'keep-expression') then language := null; end if;
     outcome := 'created';
     latest := p_version;
-    insert into schema_types (type, revision) values (p_type, current_revision)
-      on conflict (type) do update set revision = excluded.revision;
+    perform schema_touch(p_type, current_revision);
     insert into schema_versions (type, version, schema, content_hash, description, upcast_language, upcast_expression, reads_previous,
                                  registered_at, registered_by)
       values (p_type, p_version, p_schema::json, p_content_hash, p_description, language, p_upcast_expression, p_reads_previous, now_at, p_by);
@@ -3392,13 +3390,11 @@ begin
     outcome := 'conflict';
     return;
   end if;
-  if language = 'keep' then
+  if language = 'keep' or (language = 'keep-expression' and before.upcast_language = 'jsonata') then
     language := before.upcast_language;
     p_upcast_expression := before.upcast_expression;
-  elsif before.upcast_language = 'code' and p_by = 'api' then
-    outcome := 'in-code';
-    return;
   end if;
+  language := nullif(language, 'keep-expression');
   outcome := 'unchanged';
   if (before.upcast_language, before.upcast_expression) is distinct from (language, p_upcast_expression) then
     outcome := 'changed';
@@ -3411,7 +3407,7 @@ begin
       values (p_type, p_version, 'description', to_json(p_description), p_by, now_at);
   end if;
   if outcome = 'changed' then
-    update schema_types t set revision = current_revision where t.type = p_type;
+    perform schema_touch(p_type, current_revision);
     update schema_versions v set description = p_description, upcast_language = language, upcast_expression = p_upcast_expression
       where v.type = p_type and v.version = p_version;
   end if;
@@ -3421,8 +3417,18 @@ CREATE OR REPLACE FUNCTION schema_registry_lock()
  RETURNS bigint
  LANGUAGE sql
 AS $function$
-  update schema_registry r set revision = r.revision + 1 returning r.revision
+  select r.revision + 1 from schema_registry r for update
 $function$;
+
+CREATE OR REPLACE FUNCTION schema_touch(p_type text, p_revision bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  update schema_registry r set revision = p_revision;
+  insert into schema_types (type, revision) values (p_type, p_revision)
+    on conflict (type) do update set revision = excluded.revision;
+end $function$;
 
 CREATE OR REPLACE FUNCTION schema_upcast(p_language text, p_expression text)
  RETURNS json

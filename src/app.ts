@@ -381,7 +381,7 @@ async function startParts(
     receipts: { receipts, catalog, registry, upcasting, body },
     processed: { processed, catalog, reads, body },
     locks: { locks, body },
-    schemas: { ...schemas, reads, body, log },
+    schemas: { ...schemas, reads, body },
     operations: {
       checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),
       metrics: async () => renderMetrics(place === null ? [await metrics.measure()] : await place.collect()),
@@ -409,7 +409,8 @@ async function startParts(
     clearTimeout(late);
   });
   const { url, port } = listening;
-  servedAt = url;
+  // What listens on every address has none that a reader could use.
+  servedAt = url.replace(/\/\/(0\.0\.0\.0|\[::\])(?=:)/, "//localhost");
   return { url, port, head: tail.head(), measure: metrics.measure, consume: local.consume };
 }
 

@@ -5,8 +5,8 @@ declare
   current_revision bigint := schema_registry_lock();
 begin
   if (select t.compatibility from schema_types t where t.type = p_type) = p_compatibility then return; end if;
-  insert into schema_types (type, compatibility, revision) values (p_type, p_compatibility, current_revision)
-    on conflict (type) do update set compatibility = excluded.compatibility, revision = excluded.revision;
+  perform schema_touch(p_type, current_revision);
+  update schema_types t set compatibility = p_compatibility where t.type = p_type;
   insert into schema_changes (type, version, change, detail, changed_by, changed_at)
     values (p_type, null, 'compatibility', to_json(p_compatibility), p_by, date_trunc('milliseconds', clock_timestamp()));
 end $$;

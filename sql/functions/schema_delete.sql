@@ -11,7 +11,7 @@ begin
     return 'received';
   end if;
   delete from schema_versions v where v.type = p_type and v.version = p_version;
-  update schema_types t set revision = current_revision where t.type = p_type;
+  perform schema_touch(p_type, current_revision);
   insert into schema_changes (type, version, change, changed_by, changed_at)
     values (p_type, p_version, 'deleted', p_by, date_trunc('milliseconds', clock_timestamp()));
   return 'deleted';

@@ -1,7 +1,7 @@
 -- Registers a version of a type, or changes the upcaster and the description of one that is there.
--- outcome: created, changed, unchanged; conflict (the version has another schema), gap (it is not the next one), in-code (the
--- upcaster is a module's), stale (the version before, or the compatibility, is not what the caller judged by: judge anew).
--- p_upcast_language: jsonata, code, none, or keep: whatever is there.
+-- outcome: created, changed, unchanged; conflict (the version has another schema), gap (it is not the next one), stale (the
+-- version before, or the compatibility, is not what the caller judged by: judge anew).
+-- p_upcast_language: jsonata, code, none, keep (whatever is there), or keep-expression (if it is one).
 create or replace function schema_register(
   p_type text, p_version int, p_schema text, p_content_hash uuid, p_description text,
   p_upcast_language text, p_upcast_expression text, p_reads_previous boolean, p_by text,
@@ -27,11 +27,10 @@ begin
       outcome := 'gap';
       return;
     end if;
-    if language = 'keep' then language := null; end if;
+    if language in ('keep', 'keep-expression') then language := null; end if;
     outcome := 'created';
     latest := p_version;
-    insert into schema_types (type, revision) values (p_type, current_revision)
-      on conflict (type) do update set revision = excluded.revision;
+    perform schema_touch(p_type, current_revision);
     insert into schema_versions (type, version, schema, content_hash, description, upcast_language, upcast_expression, reads_previous,
                                  registered_at, registered_by)
       values (p_type, p_version, p_schema::json, p_content_hash, p_description, language, p_upcast_expression, p_reads_previous, now_at, p_by);
@@ -44,13 +43,11 @@ begin
     outcome := 'conflict';
     return;
   end if;
-  if language = 'keep' then
+  if language = 'keep' or (language = 'keep-expression' and before.upcast_language = 'jsonata') then
     language := before.upcast_language;
     p_upcast_expression := before.upcast_expression;
-  elsif before.upcast_language = 'code' and p_by = 'api' then
-    outcome := 'in-code';
-    return;
   end if;
+  language := nullif(language, 'keep-expression');
   outcome := 'unchanged';
   if (before.upcast_language, before.upcast_expression) is distinct from (language, p_upcast_expression) then
     outcome := 'changed';
@@ -63,7 +60,7 @@ begin
       values (p_type, p_version, 'description', to_json(p_description), p_by, now_at);
   end if;
   if outcome = 'changed' then
-    update schema_types t set revision = current_revision where t.type = p_type;
+    perform schema_touch(p_type, current_revision);
     update schema_versions v set description = p_description, upcast_language = language, upcast_expression = p_upcast_expression
       where v.type = p_type and v.version = p_version;
   end if;

@@ -1,5 +1,5 @@
--- Begins a change of the registry, behind all others, and returns its revision.
+-- Begins a change of the registry, behind all others, and returns the revision that it will have.
 create or replace function schema_registry_lock() returns bigint
 language sql as $$
-  update schema_registry r set revision = r.revision + 1 returning r.revision
+  select r.revision + 1 from schema_registry r for update
 $$;

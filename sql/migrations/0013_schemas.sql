@@ -19,7 +19,7 @@ create index schema_types_revision on schema_types (revision);
 create table schema_versions (
   type text collate "C" not null references schema_types,
   version int not null check (version >= 1),
-  -- As it was given.
+  -- As it was given, but for white space and numbers beyond those of JavaScript.
   schema json not null,
   -- Equal for schemas that differ in nothing but the order of their members.
   content_hash uuid not null,
@@ -50,7 +50,6 @@ create index schema_changes_type on schema_changes (type, id);
 
 -- 0 off, 1 warn, 2 enforce. A number, because each append compares it with the one that it was checked by.
 alter table streams add column validation smallint not null default 0 check (validation between 0 and 2);
-create index streams_validation on streams (name) where validation > 0;
 
 -- As which versions events are handed out: {"others": "stored" | "latest" | n, "versions": {type: n}}. Null: as they are stored.
 alter table subscriptions add column receive_as json;

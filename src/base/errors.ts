@@ -39,7 +39,6 @@ export const catalogue = {
   "schema-version-gap": { status: 409, title: "The version is not the next one", retryable: false },
   "incompatible-schema": { status: 409, title: "The schema is not compatible", retryable: false },
   "schema-in-use": { status: 409, title: "The schema is in use", retryable: false },
-  "upcaster-in-code": { status: 409, title: "The upcaster is code of a module", retryable: false },
   "event-removed": { status: 410, title: "The event has been removed", retryable: false },
   "wrong-expected-version": { status: 412, title: "Wrong expected version", retryable: false },
   "body-too-large": { status: 413, title: "The body is too large", retryable: false },
@@ -171,12 +170,6 @@ export const schemaInUse = (eventType: string, version: number, why: string) =>
     eventType,
     version: String(version),
   });
-export const upcasterInCode = (eventType: string, version: number) =>
-  new Problem(
-    "upcaster-in-code",
-    `The upcaster to version ${version} of ${eventType} is code of a module, and is changed there`,
-    { eventType, version: String(version) },
-  );
 export const upcastFailed = (eventType: string, from: number, to: number, why: string) =>
   new Problem("upcast-failed", `Data of ${eventType} version ${from} cannot be brought to version ${to}: ${why}`, {
     eventType,

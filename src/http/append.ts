@@ -54,9 +54,9 @@ export function appendHandler({ appender, body, service, log, observeLatency }: 
       service,
       idempotencyKey: idempotency === null ? null : `${idempotency.key}\n${idempotency.requestHash}`,
     };
-    const events = readEvents(headers, contentType, bytes, context);
+    const { events, isList } = readEvents(headers, contentType, bytes, context);
     refuseContradictions(stream, events);
-    const appended = await appender.append({ stream, events, expected, idempotency, isList: isList(bytes) });
+    const appended = await appender.append({ stream, events, expected, idempotency, isList });
     observeLatency((performance.now() - started) / 1_000);
     if (verbose) {
       const correlationIds = [...new Set(events.map((event) => event.correlationId))].filter((id) => id !== null);
@@ -69,38 +69,37 @@ export function appendHandler({ appender, body, service, log, observeLatency }: 
   };
 }
 
+const beginsAsArray = /^\s*\[/;
+
 function readEvents(
   headers: Headers,
   contentType: string | null,
   bytes: Uint8Array,
   context: ParseContext,
-): NewEvent[] {
+): { events: NewEvent[]; isList: boolean } {
   const mediaType = contentType === null ? "" : (contentType.split(";", 1)[0] as string).trim().toLowerCase();
   if (mediaType === "application/cloudevents-batch+json" || mediaType === "application/cloudevents+json") {
     const text = decodeUtf8(bytes);
-    const isArray = /^\s*\[/.test(text);
+    const isArray = beginsAsArray.test(text);
     if (isArray !== mediaType.includes("batch")) {
       throw invalidParameter(
         "Content-Type",
         "application/cloudevents+json is one event, application/cloudevents-batch+json an array",
       );
     }
-    return parseJsonBody(text, true, context);
+    return { events: parseJsonBody(text, true, context), isList: isArray };
   }
   if (headers.has("ce-specversion") || headers.has("ce-type") || headers.has("ce-id")) {
-    return parseBinaryMode(headers, contentType, bytes, decodeUtf8, context);
+    return { events: parseBinaryMode(headers, contentType, bytes, decodeUtf8, context), isList: false };
   }
-  if (mediaType === "application/json") return parseJsonBody(decodeUtf8(bytes), false, context);
+  if (mediaType === "application/json") {
+    const text = decodeUtf8(bytes);
+    return { events: parseJsonBody(text, false, context), isList: beginsAsArray.test(text) };
+  }
   throw new Problem(
     "unsupported-media-type",
     "Events are appended as application/json, application/cloudevents+json, application/cloudevents-batch+json, or with ce-* headers and any content",
   );
-}
-
-/** Whether a body that was read as JSON is an array. */
-function isList(bytes: Uint8Array): boolean {
-  for (const byte of bytes) if (byte !== 32 && byte !== 9 && byte !== 10 && byte !== 13) return byte === 91;
-  return false;
 }
 
 function ceHeaders(headers: Headers): string {

@@ -93,15 +93,20 @@ export function docsHandlers(
   revision: () => number,
   development: boolean,
 ): DocsHandlers {
-  let described: { content: Content; revision: number } | null = null;
+  let described: { content: Promise<Content>; revision: number } | null = null;
   const html = createContent(page, "text/html; charset=utf-8", "no-cache");
   const loaded = new Map<string, Promise<Content>>();
   return {
     async document({ request }) {
       const now = revision();
-      if (described?.revision !== now)
-        described = { content: createContent(await document(), "application/json", "no-cache"), revision: now };
-      return answerContent(described.content, request);
+      if (described?.revision !== now) {
+        const content = document().then((text) => createContent(text, "application/json", "no-cache"));
+        described = { content, revision: now };
+        content.catch(() => {
+          described = null;
+        });
+      }
+      return answerContent(await described.content, request);
     },
     page: ({ request }) => answerContent(html, request),
     async asset({ request, params }) {

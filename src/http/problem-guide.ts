@@ -78,10 +78,6 @@ export const guide: Record<ProblemCode, Guidance> = {
       "The version cannot be deleted: events are of it, a later version builds on it, or a subscription asks for it.",
     remedy: "Register a later version instead. Only a newest version that was never used can go.",
   },
-  "upcaster-in-code": {
-    meaning: "The upcaster to this version is code of a module, which a request cannot replace.",
-    remedy: "Change it in the module, or leave upcast out.",
-  },
   "invalid-schema": {
     meaning:
       "This is no JSON Schema (2020-12) that can be kept, refers to something outside itself, or its upcaster is no expression.",

@@ -22,6 +22,7 @@ import { type OperationsDependencies, operationsHandlers } from "./operations.ts
 import { problemPageHandlers } from "./problem-pages.ts";
 import { type ProcessedDependencies, processedHandlers } from "./processed.ts";
 import { type ReceiptsDependencies, receiptsHandlers } from "./receipts.ts";
+import { schemaVersionsHandlers } from "./schema-versions.ts";
 import { type SchemasDependencies, schemasHandlers } from "./schemas.ts";
 import { type StreamsDependencies, streamsHandlers } from "./streams.ts";
 import { type SubscriptionsDependencies, subscriptionsHandlers } from "./subscriptions.ts";
@@ -62,6 +63,7 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
   const deadLetters = deadLettersHandlers(dependencies.deadLetters, "subscription");
   const queueLetters = deadLettersHandlers(dependencies.deadLetters, "queue");
   const schemas = schemasHandlers(dependencies.schemas);
+  const schemaVersions = schemaVersionsHandlers(dependencies.schemas);
   const operations = operationsHandlers(dependencies.operations);
   const docs = docsHandlers(document, dependencies.schemas.registry.revision, dependencies.development);
   const problems = problemPageHandlers();
@@ -127,10 +129,10 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
     "GET /api/schemas/:type": schemas.get,
     "PUT /api/schemas/:type": schemas.put,
     "GET /api/schemas/:type/history": schemas.history,
-    "POST /api/schemas/:type/upcast": schemas.upcast,
-    "GET /api/schemas/:type/versions/:version": schemas.getVersion,
-    "PUT /api/schemas/:type/versions/:version": schemas.putVersion,
-    "DELETE /api/schemas/:type/versions/:version": schemas.removeVersion,
+    "POST /api/schemas/:type/upcast": schemaVersions.upcast,
+    "GET /api/schemas/:type/versions/:version": schemaVersions.get,
+    "PUT /api/schemas/:type/versions/:version": schemaVersions.put,
+    "DELETE /api/schemas/:type/versions/:version": schemaVersions.remove,
     "GET /livez": operations.live,
     "GET /readyz": operations.ready,
     "GET /metrics": operations.metrics,

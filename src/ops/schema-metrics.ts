@@ -32,7 +32,7 @@ export function addSchemaMetrics(registry: Registry, sources: SchemaSources): vo
   };
   counter(
     "sluice_events_validated_total",
-    "Events checked against their schemas on streams that validate, by what was found: valid, warned or refused.",
+    "Events checked against their schemas on streams that validate, by what was found: valid, warned or refused; beyond 200 streams without a name.",
     ["stream", "result"],
     () =>
       sources

@@ -54,12 +54,12 @@ export function createWake({ connect, channel, onWake, onCursors, onLive, onSche
 
   function onNotification(payload: string): void {
     heardAt = Date.now();
-    const [sender, position, cursorList = "-", liveList = "-", schemas = "-"] = payload.split(" ");
+    const [sender, position, cursorList = "-", liveList = "-", changed = "-"] = payload.split(" ");
     if (sender === self) return;
     if (position !== undefined && position !== "-1") onWake(Number(position));
     if (cursorList !== "-") onCursors(cursorList === "*" ? null : cursorList.split(",").map(Number));
     if (liveList !== "-") onLive(liveList === "*" ? null : liveList.split(","));
-    if (schemas !== "-") onSchemas();
+    if (changed !== "-") onSchemas();
   }
 
   async function listen(): Promise<void> {

@@ -30,6 +30,11 @@ export function problemOf(kind: FailureKind, error: unknown): Problem {
   }
 }
 
+/** What a request is told that could not be checked against schemas: it has not reached the log. */
+export function notChecked(error: unknown): Problem {
+  return storageUnavailable("The schemas of the events cannot be read now; nothing was stored", error);
+}
+
 /** What a request of a status other than success is told; `guilty`: ids of events at fault. */
 export function refusal(request: AppendRequest, code: number, actual: number, guilty: string[]): Problem {
   if (code === 2) return wrongExpectedVersion(request.stream, describe(request.expected), String(actual));

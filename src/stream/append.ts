@@ -5,7 +5,7 @@ import type { Log } from "../base/log.ts";
 import { readBooleans, readNumbers } from "../storage/lists.ts";
 import { classify } from "../storage/pg-errors.ts";
 import type { Pool } from "../storage/pool.ts";
-import { problemOf, refusal, storedEvent } from "./append-outcome.ts";
+import { notChecked, problemOf, refusal, storedEvent } from "./append-outcome.ts";
 import { type AppendRequest, clientKey } from "./append-request.ts";
 import type { StoredEvent } from "./event.ts";
 import { type CheckedRequest, callLogAppend, type LogAppendRow as Row } from "./log-append.ts";
@@ -188,7 +188,7 @@ export function createAppender(options: AppenderOptions): Appender {
         pending.checked = result;
         batcher.push(pending);
       },
-      (error: unknown) => pending.reject(error instanceof Problem ? error : problemOf(classify(error).kind, error)),
+      (error: unknown) => pending.reject(error instanceof Problem ? error : notChecked(error)),
     );
     checking.add(checked);
     void checked.then(() => checking.delete(checked));

@@ -3,6 +3,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { Violation } from "../base/errors.ts";
 import { contentHash, uuidv7 } from "../base/ids.ts";
+import { pointerToken } from "../base/json-pointer.ts";
 import { isDateTime } from "../base/rfc3339.ts";
 import type { NewEvent } from "./event.ts";
 
@@ -115,7 +116,7 @@ export function toEvent(
     if (serverAttributes.has(name)) violations.push({ path: `${path}/${name}`, message: "is set by the service" });
     else if (!attributeName.test(name)) {
       violations.push({
-        path: `${path}/${pointer(name)}`,
+        path: path + pointerToken(name.slice(0, 100)),
         message: "an attribute's name has 1 to 64 lower-case letters and digits",
       });
     } else if (name === "time" && !isDateTime(item as string)) {
@@ -169,10 +170,6 @@ function sortedAttributes(attributes: string): string {
   return JSON.stringify(
     Object.entries(JSON.parse(attributes) as Record<string, unknown>).sort(([a], [b]) => (a < b ? -1 : 1)),
   );
-}
-
-function pointer(name: string): string {
-  return name.slice(0, 100).replaceAll("~", "~0").replaceAll("/", "~1");
 }
 
 function collectErrors(value: unknown, path: string, violations: Violation[]): void {

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Log } from "../base/log.ts";
 import type { Semaphore } from "../base/semaphore.ts";
-import { isOutage } from "../storage/pg-errors.ts";
+import { mayPass } from "../storage/withstand.ts";
 import { envelope, type SchemaLinks } from "./event.ts";
 import type { Page } from "./page.ts";
 import type { LogReader, Range } from "./range.ts";
@@ -75,19 +75,27 @@ export function replayLines(
     return page;
   }
 
-  /** The page of a piece. An outage counts from the first failure met here: one that the reader slept through does not. */
-  async function pageOf(piece: Piece): Promise<Page> {
+  /** Waits outages out. One counts from the first failure met here: one that the reader slept through does not. */
+  async function withstanding<T>(task: () => T | Promise<T>, again: () => void = () => {}): Promise<T> {
     let failedAt: number | null = null;
     for (let delayMs = 100; ; delayMs = Math.min(delayMs * 2, 2_000)) {
       try {
-        return await piece.page;
+        return await task();
       } catch (error) {
         failedAt ??= Date.now();
-        if (abort.signal.aborted || !isOutage(error) || Date.now() - failedAt > maxOutageMs) throw error;
+        if (abort.signal.aborted || !mayPass(error) || Date.now() - failedAt > maxOutageMs) throw error;
       }
       await sleep(delayMs, undefined, { signal: abort.signal });
-      piece.page = read(piece.from, piece.end, piece.limit);
+      again();
     }
+  }
+
+  /** The page of a piece. */
+  function pageOf(piece: Piece): Promise<Page> {
+    const again = () => {
+      piece.page = read(piece.from, piece.end, piece.limit);
+    };
+    return withstanding(() => piece.page, again);
   }
 
   /** The next page, with the reading of those behind it begun; null behind the last. */
@@ -118,7 +126,8 @@ export function replayLines(
             if (page === null) return controller.close();
             if (page.events.length === 0) continue;
             let lines = "";
-            for (const event of await upcasting.show(page.events, target)) lines += `${envelope(event, schemas)}\n`;
+            const shown = await withstanding(() => upcasting.show(page.events, target));
+            for (const event of shown) lines += `${envelope(event, schemas)}\n`;
             return controller.enqueue(encoder.encode(lines));
           }
         } catch (error) {

@@ -37,6 +37,9 @@ export type Consumption = {
   configureQueue: (stream: string, configuration: StreamConfiguration) => Promise<void>;
 };
 
+/** How long a claim goes on beyond its time where all that it found became dead letters, in milliseconds. */
+const overrunMs = 500;
+
 export type ConsumptionOptions = {
   catalog: Catalog;
   membership: Membership;
@@ -53,8 +56,8 @@ export function createConsumption({ catalog, membership, ledger, receiving, read
       const consumed = await take(subscription, { ...options, waitMs: Math.max(0, deadline - performance.now()) });
       if (consumed.deliveries.length === 0) return consumed;
       const deliveries = await receiving.receive(subscription, consumed);
-      // All of it became dead letters: there may be more behind it.
-      if (deliveries.length > 0) return { ...consumed, deliveries };
+      // All of it became dead letters: there may be more behind it, for as long as anybody waits.
+      if (deliveries.length > 0 || performance.now() > deadline + overrunMs) return { ...consumed, deliveries };
       options.signal.throwIfAborted();
     }
   }

@@ -24,17 +24,19 @@ export type ReceivedHandout = {
   leases: { step: number; part: number }[];
 };
 
+type Shaped = StoredEvent | UpcastFailure;
+type Failed = { delivery: Delivery; failure: string };
+/** What became of the events of a handout. */
+type Attempt = "as-stored" | readonly Shaped[] | Problem;
+
 export type ReceivingOptions = {
-  upcasting: Pick<Upcasting, "attempt" | "show">;
+  upcasting: Pick<Upcasting, "attempt" | "mark">;
   ledger: Pick<Ledger, "giveBack" | "putBack">;
   log: Log;
 };
 
 export function createReceiving({ upcasting, ledger, log }: ReceivingOptions): Receiving {
-  async function giveUp(
-    subscription: Subscription,
-    failed: readonly { delivery: Delivery; failure: string }[],
-  ): Promise<void> {
+  async function giveUp(subscription: Subscription, failed: readonly Failed[]): Promise<void> {
     for (const [failure, same] of Map.groupBy(failed, (item) => item.failure)) {
       log.warn(
         { subscription: subscription.name, events: same.length, position: same[0]?.delivery.event.position, failure },
@@ -48,37 +50,58 @@ export function createReceiving({ upcasting, ledger, log }: ReceivingOptions): R
     }
   }
 
+  /** What was given away has left the ledger: all that can be done is to say what it is not. */
+  const marked = (delivery: Delivery, failure: string): Delivery => ({
+    ...delivery,
+    event: upcasting.mark(delivery.event, failure),
+  });
+
+  async function attempt(subscription: Subscription, deliveries: readonly Delivery[]): Promise<Attempt> {
+    const events = deliveries.map(({ event }) => event);
+    try {
+      const shown = await upcasting.attempt(events, subscription.receiveAs);
+      return shown === events ? "as-stored" : shown;
+    } catch (error) {
+      const problem = error instanceof Problem ? error : schemasUnavailable();
+      log.warn({ err: error, subscription: subscription.name }, "nothing can be upcast now");
+      return problem;
+    }
+  }
+
   return {
     async receive(subscription, { cursor, deliveries, leases }) {
-      const events = deliveries.map(({ event }) => event);
-      try {
-        const shown = await upcasting.attempt(events, subscription.receiveAs);
-        if (shown === events) return deliveries;
-        const passing = shown.find((item) => isFailure(item) && item.passing);
-        if (passing !== undefined) throw schemasUnavailable((passing as UpcastFailure).failure);
-        const received: Delivery[] = [];
-        const failed: { delivery: Delivery; failure: string }[] = [];
-        for (const [n, item] of shown.entries()) {
-          const delivery = deliveries[n] as Delivery;
-          if (!isFailure(item)) received.push(item === delivery.event ? delivery : { ...delivery, event: item });
-          else if (delivery.deadline !== null) failed.push({ delivery, failure: item.failure });
-          else {
-            // It has left the ledger: all that can be done is to say so.
-            const [marked = delivery.event] = await upcasting.show([delivery.event], subscription.receiveAs);
-            received.push({ ...delivery, event: marked });
-          }
-        }
-        if (failed.length === 0) return received;
-        await giveUp(subscription, failed);
-        return subscription.mode === "consumer-group" ? stillHeld(received, failed) : received;
-      } catch (error) {
-        if (error instanceof Problem)
-          log.warn({ err: error, subscription: subscription.name }, "nothing can be upcast now");
-        await ledger.putBack(cursor, leases);
-        throw error;
+      const attempted = await attempt(subscription, deliveries);
+      if (attempted === "as-stored") return deliveries;
+      const passing = attempted instanceof Problem ? attempted : passingIn(attempted);
+      const received: Delivery[] = [];
+      const failed: Failed[] = [];
+      for (const [n, delivery] of deliveries.entries()) {
+        const item =
+          attempted instanceof Problem ? { failure: attempted.message, passing: true } : (attempted[n] as Shaped);
+        if (!("failure" in item)) received.push(item === delivery.event ? delivery : { ...delivery, event: item });
+        else if (delivery.deadline === null) received.push(marked(delivery, item.failure));
+        else if (!item.passing) failed.push({ delivery, failure: item.failure });
       }
+      if (failed.length > 0) await giveUp(subscription, failed);
+      if (passing !== null && leases.length > 0) {
+        // What has failed for good is gone by then, or it would be in the way again the next time.
+        await ledger.putBack(cursor, leases);
+        throw passing;
+      }
+      if (failed.length === 0) return received;
+      return subscription.mode === "consumer-group" ? stillHeld(received, failed) : received;
     },
   };
+}
+
+/** The problem of what this process cannot upcast now, though another one may, or this one later. */
+function passingIn(shaped: readonly Shaped[]): Problem | null {
+  const found = shaped.find(isPassing);
+  return found === undefined ? null : schemasUnavailable(found.failure);
+}
+
+function isPassing(item: Shaped): item is UpcastFailure {
+  return "failure" in item && item.passing;
 }
 
 /** What is left of a group's handout: of the keys of failed events, what comes behind was revoked with them. */
@@ -89,8 +112,4 @@ function stillHeld(received: readonly Delivery[], failed: readonly { delivery: D
     firstFailed.set(key, Math.min(firstFailed.get(key) ?? event.position, event.position));
   }
   return received.filter(({ event }) => event.position < (firstFailed.get(keyHash(event)) ?? Number.POSITIVE_INFINITY));
-}
-
-function isFailure(item: StoredEvent | UpcastFailure): item is UpcastFailure {
-  return "failure" in item;
 }

@@ -44,7 +44,7 @@ export type SubscriptionsOptions = {
   claims: Pool;
   tail: Pick<Tail, "since" | "head" | "subscribe">;
   registry: Pick<Registry, "latest" | "refresh">;
-  upcasting: Pick<Upcasting, "attempt" | "show">;
+  upcasting: Pick<Upcasting, "attempt" | "mark">;
   /** Tells the other processes of cursors under which something has changed. */
   announce: (cursors: Iterable<number>) => void;
   /** How long it is remembered that an event was processed, in milliseconds. */

@@ -50,7 +50,7 @@ export async function registerEvents(
             schema: JSON.parse(JSON.stringify(schema)),
             description,
             // An expression that was registered over HTTP is nothing that code takes away by being silent.
-            upcast: upcast === null ? "keep" : { language: "code" },
+            upcast: upcast === null ? "keep-expression" : { language: "code" },
             by: `module ${name}`,
           })
           .catch((error: unknown) => {

@@ -18,6 +18,7 @@ import {
   versionUrl,
 } from "../support/registry.ts";
 import { type Service, startService } from "../support/service.ts";
+import { openSql } from "../support/sql.ts";
 
 let service: Service;
 let url: string;
@@ -249,4 +250,31 @@ test("only the newest version is deleted, and only while no event has it", async
   expect((await proposeVersion(url, type, 3, { schema: object({ other: text }), upcast: jsonata("{}") })).status).toBe(
     201,
   );
+});
+
+test("the same upcaster is the same however it is written, and registering it again changes nothing for anybody", async () => {
+  const type = "Reordered";
+  const upcast = { language: "jsonata", expression: '{"b": a}' };
+  await registerVersions(url, type, [object({ a: text }), { schema: object({ b: text }), upcast }]);
+  await put(typeUrl(url, type), { compatibility: "full" });
+  const sql = openSql(service.databaseUrl, 1);
+  const revision = async () => (await sql`select revision from schema_registry`)[0]?.revision;
+  const before = await revision();
+  const { language, expression } = upcast;
+  const again = await proposeVersion(url, type, 2, { schema: object({ b: text }), upcast: { expression, language } });
+  expect(again.status).toBe(200);
+  expect(await revision()).toBe(before);
+  await sql.end();
+});
+
+test("a schema whose references would lead elsewhere within the OpenAPI document is only served by itself", async () => {
+  const nested = { properties: { a: { $id: "inner", properties: { b: { $ref: "#/$defs/q" } }, $defs: { q: text } } } };
+  await registerVersions(url, "Nested", [nested]);
+  await registerVersions(url, "Anchored", [{ $ref: "#here", $defs: { x: { ...text, $anchor: "here" } } }]);
+  const { components } = (await send<{ components: { schemas: Record<string, unknown> } }>(`${url}/openapi.json`)).body;
+  expect(components.schemas["Nested.v1"]).toEqual({ description: expect.stringContaining("serves it") });
+  expect(components.schemas["Anchored.v1"]).toEqual({
+    $ref: "#/components/schemas/Anchored.v1/$defs/x",
+    $defs: { x: text },
+  });
 });

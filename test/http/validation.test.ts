@@ -203,3 +203,20 @@ test("concurrent appends to streams that validate and streams that do not each h
   expect(await ids(lax.type)).toEqual(new Set(wanted(1)));
   expect(await ids(warned.type)).toEqual(new Set(wanted(2)));
 });
+
+test("the data of one event in binary mode are named as one, also where they are an array", async () => {
+  const type = "Listed";
+  await registerVersions(url, type, [{ type: "array", items: { type: "string" } }]);
+  await configure(url, type, "enforce");
+  const headers = {
+    "content-type": "application/json",
+    "ce-specversion": "1.0",
+    "ce-type": type,
+    "ce-source": "/x",
+    "ce-id": "1",
+  };
+  const answer = await send(`${url}/api/streams/${type}/events`, { method: "POST", headers, body: "[1]" });
+  expect(expectProblem(answer, 422, "schema-mismatch").errors).toEqual([
+    { path: "/data/0", message: "must be string" },
+  ]);
+});

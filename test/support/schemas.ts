@@ -10,10 +10,11 @@ export const noSchemas: SchemaLinks = { revision: () => 0, linkOf: () => null };
 
 export const noRegistry: Pick<Registry, "latest" | "refresh"> = { latest: () => 0, refresh: async () => {} };
 
-export const noUpcasting: Pick<Upcasting, "show" | "showShared" | "attempt" | "isShownAsStored"> = {
+export const noUpcasting: Pick<Upcasting, "show" | "showShared" | "attempt" | "mark" | "isShownAsStored"> = {
   show: (events) => events,
   showShared: (events) => events,
   attempt: (events) => events,
+  mark: (event) => event,
   isShownAsStored: () => true,
 };
 

@@ -110,14 +110,16 @@ test("code and expressions take turns from version to version, and expressions a
   expect((await proposeVersion(url, "Moved", 5, replaced)).status).toBe(200);
 });
 
-test("an upcaster of a module is not replaced by a request, which may change the description", async () => {
-  const { url } = await start([await write(moved())]);
+test("an upcaster of a module stays where a request says none, and gives way to one that does until the module comes again", async () => {
+  const { url, databaseUrl } = await start([await write(moved())]);
   const { schema } = (await send<Version>(versionUrl(url, "Moved", 2))).body;
   const request = { schema, upcast: jsonata('{"x": x, "y": 0}') };
-  expectProblem(await proposeVersion(url, "Moved", 2, request), 409, "upcaster-in-code");
   const described = await proposeVersion(url, "Moved", 2, { schema, description: "d" });
   expect([described.status, described.body.description]).toEqual([200, "d"]);
   expect(described.body.upcast).toEqual({ language: "code" });
+  expect((await proposeVersion(url, "Moved", 2, request)).body.upcast).toEqual(request.upcast);
+  const again = await start([await write(moved())], databaseUrl);
+  expect((await send<Version>(versionUrl(again.url, "Moved", 2))).body.upcast).toEqual({ language: "code" });
 });
 
 test("a schema that was changed under its version stops the start, with what has changed", async () => {

@@ -53,7 +53,6 @@ import {
   subscriptionInUse,
   subscriptionNotFound,
   tooManyConsumers,
-  upcasterInCode,
   upcastFailed,
   wrongExpectedVersion,
 } from "../../base/errors.ts";
@@ -96,7 +95,6 @@ const made: Record<ProblemCode, Problem> = {
     { direction: "backward", path: "/firstName", message: "is required now" },
   ]),
   "schema-in-use": schemaInUse("UserAdded", 2, "there are events of this version, such as 17 of stream users"),
-  "upcaster-in-code": upcasterInCode("UserAdded", 2),
   "invalid-schema": invalidSchema([
     { path: "/schema/properties/age/type", message: "must be equal to one of the allowed values" },
   ]),

@@ -10,7 +10,7 @@ import { lockSchemas } from "./locks.ts";
 import { component, problemType, type Schema } from "./operation.ts";
 import { processedSchemas } from "./processed.ts";
 import { receiptSchemas } from "./receipts.ts";
-import { registrySchemas } from "./schema-registry.ts";
+import { registrySchemas } from "./registry-schemas.ts";
 import { subscriptionSchemas } from "./subscription-schemas.ts";
 
 const StreamName: Schema = {

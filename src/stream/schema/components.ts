@@ -2,6 +2,7 @@
 import type { Pool } from "../../storage/pool.ts";
 import type { JsonSchema } from "./json-schema/keywords.ts";
 import { relocate } from "./json-schema/relocate.ts";
+import { subschemas } from "./json-schema/subschemas.ts";
 
 /** A version of a type whose data a component describes. */
 export type SchemaComponent = {
@@ -41,7 +42,7 @@ export async function readComponents(pool: Pool): Promise<SchemaComponent[]> {
         type,
         version,
         description,
-        schema: relocate(JSON.parse(schema) as JsonSchema, `#/components/schemas/${name}`),
+        schema: asComponent(JSON.parse(schema) as JsonSchema, name),
       };
     });
 }
@@ -53,4 +54,15 @@ function unusedName(wanted: string, names: Set<string>): string {
   for (let n = 2; names.has(name); n++) name = `${base}_${n}`;
   names.add(name);
   return name;
+}
+
+/** What names bases of its own inside, or refers dynamically, means something else within a document: it is only served alone. */
+function asComponent(schema: JsonSchema, name: string): unknown {
+  for (const { pointer, schema: part } of subschemas(schema)) {
+    if (typeof part === "boolean") continue;
+    const hasBase = pointer !== "" && part.$id !== undefined;
+    if (hasBase || part.$dynamicRef !== undefined || part.$dynamicAnchor !== undefined)
+      return { description: "GET /api/schemas serves it: within this document its references would lead elsewhere" };
+  }
+  return relocate(schema, `#/components/schemas/${name}`);
 }

@@ -46,7 +46,6 @@ async function findEvent(pool: Pool, { type, version, head, signal }: VersionUse
     } catch (error) {
       if (!isTooSlow(error) || window === 1) throw error;
       window = Math.max(1, Math.floor(window / 8));
-      continue;
     }
     if (performance.now() > deadline)
       return `the log is too long to be searched for events of this version (down to position ${before})`;

@@ -6,7 +6,6 @@ import {
   schemaInUse,
   schemaNotFound,
   schemaVersionGap,
-  upcasterInCode,
   type Violation,
 } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
@@ -33,14 +32,14 @@ export type SchemaProposal = {
   version: number;
   schema: unknown;
   description: string | null;
-  /** `keep`: whatever there is. */
-  upcast: Upcast | "keep" | null;
+  /** `keep`: whatever there is; `keep-expression`: if it is one. */
+  upcast: Upcast | "keep" | "keep-expression" | null;
   /** Who registers it: `api`, or a module. */
   by: string;
 };
 
 /** What would become of a proposal, or has become of it. */
-export type Registered = {
+export type RegistrationResult = {
   outcome: "created" | "changed" | "unchanged" | "incompatible";
   compatibility: Compatibility;
   /** What keeps it from being compatible; with an upcaster only what old readers trip over. */
@@ -50,9 +49,9 @@ export type Registered = {
 export type Registration = {
   /**
    * Stores a version, or tells with `dryRun` what would become of it. Throws `invalid-schema`, `schema-version-gap`,
-   * `schema-conflict`, `upcaster-in-code`, and unless it is a dry run `incompatible-schema`.
+   * `schema-conflict`, and unless it is a dry run `incompatible-schema`.
    */
-  register: (proposal: SchemaProposal, options?: { dryRun: boolean }) => Promise<Registered>;
+  register: (proposal: SchemaProposal, options?: { dryRun: boolean }) => Promise<RegistrationResult>;
   configure: (type: string, compatibility: Compatibility, by: string) => Promise<void>;
   /** Throws `schema-not-found`, `schema-in-use`. */
   remove: (type: string, version: number, by: string, signal: AbortSignal) => Promise<void>;
@@ -88,7 +87,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
 
   async function inspectUpcast(upcast: SchemaProposal["upcast"], version: number): Promise<void> {
     const violations: Violation[] = [];
-    if (upcast !== null && upcast !== "keep") {
+    if (upcast !== null && typeof upcast !== "string") {
       if (version === 1) violations.push({ path: "/upcast", message: "there is no version before the first" });
       if (upcast.language === "jsonata") {
         const [outcome] = await sandbox.run("inspect-expression", [], [JSON.stringify(upcast.expression)]);
@@ -98,7 +97,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
     if (violations.length > 0) throw invalidSchema(violations);
   }
 
-  async function judge(proposal: SchemaProposal): Promise<{ change: VersionChange; registered: Registered }> {
+  async function judge(proposal: SchemaProposal): Promise<{ change: VersionChange; registered: RegistrationResult }> {
     const { type, version, schema, upcast } = proposal;
     const [known, previous, present] = await reads.run(async (sql) => [
       await readType(sql, type),
@@ -112,15 +111,15 @@ export function createRegistration(options: RegistrationOptions): Registration {
     if (present !== null && present.contentHash !== report.contentHash)
       throw schemaConflict(type, version, schemaChanges(JSON.parse(present.schema), schema));
     const readsPrevious = !report.differences.some(({ direction }) => direction === "backward");
-    const hasUpcast = upcast === "keep" ? (present?.upcast ?? null) !== null : upcast !== null;
+    const will = kept(upcast, present?.upcast ?? null);
     const differences = report.differences.filter(({ direction }) =>
       // What the upcaster makes of older data is its author's to answer for.
-      direction === "backward" ? compatibility !== "forward" && !hasUpcast : compatibility !== "backward",
+      direction === "backward" ? compatibility !== "forward" && will === null : compatibility !== "backward",
     );
-    const isSameUpcast = upcast === "keep" || JSON.stringify(upcast) === JSON.stringify(present?.upcast ?? null);
-    const isSame = present !== null && isSameUpcast && present.description === proposal.description;
+    const isSameUpcast = present !== null && isSame(will, present.upcast);
+    const isUnchanged = isSameUpcast && present.description === proposal.description;
     // What is there already is not judged anew, by a rule that may be another one now.
-    const isIncompatible = differences.length > 0 && !(present !== null && isSameUpcast);
+    const isIncompatible = differences.length > 0 && !isSameUpcast;
     return {
       change: {
         type,
@@ -135,7 +134,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
         previousHash: previous?.contentHash ?? null,
       },
       registered: {
-        outcome: isIncompatible ? "incompatible" : present === null ? "created" : isSame ? "unchanged" : "changed",
+        outcome: isIncompatible ? "incompatible" : present === null ? "created" : isUnchanged ? "unchanged" : "changed",
         compatibility,
         differences: isIncompatible ? differences : [],
       },
@@ -160,8 +159,6 @@ export function createRegistration(options: RegistrationOptions): Registration {
             continue;
           case "gap":
             throw schemaVersionGap(type, version, latest + 1);
-          case "in-code":
-            throw upcasterInCode(type, version);
           case "created":
           case "changed":
             await registry.refresh();
@@ -201,4 +198,16 @@ export function createRegistration(options: RegistrationOptions): Registration {
       log.info({ type, version, by }, "schema deleted");
     },
   };
+}
+
+/** The upcaster that a version will have. */
+function kept(proposed: SchemaProposal["upcast"], present: Upcast | null): Upcast | null {
+  if (proposed === "keep") return present;
+  if (proposed === "keep-expression") return present?.language === "jsonata" ? present : null;
+  return proposed;
+}
+
+function isSame(a: Upcast | null, b: Upcast | null): boolean {
+  if (a?.language === "jsonata" && b?.language === "jsonata") return a.expression === b.expression;
+  return a?.language === b?.language;
 }

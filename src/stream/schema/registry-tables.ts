@@ -54,13 +54,6 @@ export async function readChanges(sql: Sql, since: number): Promise<RegistryChan
   return { revision, types };
 }
 
-/** The streams that validate what is appended to them: 1 warns, 2 enforces. */
-export async function readValidations(sql: Sql): Promise<Map<string, number>> {
-  const rows = await sql<{ name: string; validation: number }[]>`
-    select s.name, s.validation from streams s where s.validation > 0`;
-  return new Map(rows.map(({ name, validation }) => [name, validation]));
-}
-
 /** A type that has versions, or whose compatibility was set. */
 export type SchemaType = { type: string; compatibility: Compatibility; latest: number };
 
@@ -128,7 +121,7 @@ export type VersionChange = {
   schema: string;
   contentHash: string;
   description: string | null;
-  upcast: Upcast | "keep" | null;
+  upcast: Upcast | "keep" | "keep-expression" | null;
   readsPrevious: boolean;
   by: string;
   /** What the caller judged by. */
@@ -136,14 +129,14 @@ export type VersionChange = {
   previousHash: string | null;
 };
 
-export type RegisterOutcome = "created" | "changed" | "unchanged" | "conflict" | "gap" | "in-code" | "stale";
+export type RegisterOutcome = "created" | "changed" | "unchanged" | "conflict" | "gap" | "stale";
 
 export async function callSchemaRegister(
   sql: Sql,
   c: VersionChange,
 ): Promise<{ outcome: RegisterOutcome; latest: number }> {
-  const language = c.upcast === "keep" ? "keep" : (c.upcast?.language ?? "none");
-  const expression = c.upcast !== "keep" && c.upcast?.language === "jsonata" ? c.upcast.expression : null;
+  const language = typeof c.upcast === "string" ? c.upcast : (c.upcast?.language ?? "none");
+  const expression = typeof c.upcast !== "string" && c.upcast?.language === "jsonata" ? c.upcast.expression : null;
   const rows = await sql<{ outcome: RegisterOutcome; latest: number }[]>`
     select outcome, latest from schema_register(
       ${c.type}, ${c.version}, ${c.schema}, ${c.contentHash}, ${c.description}, ${language}, ${expression},

@@ -2,7 +2,7 @@
 import type { Log } from "../../base/log.ts";
 import { type Loop, startLoop } from "../../base/loop.ts";
 import type { Pool } from "../../storage/pool.ts";
-import { type IndexedVersion, readChanges, readValidations } from "./registry-tables.ts";
+import { type IndexedVersion, readChanges } from "./registry-tables.ts";
 
 /** A type as it was at one revision: another object when anything of it has changed. */
 export type TypeEntry = { type: string; versions: readonly IndexedVersion[] };
@@ -18,10 +18,6 @@ export type Registry = {
   latest: (type: string) => number;
   /** Where the schema of a version is served, as a JSON string; null where there is none. */
   linkOf: (type: string, version: number) => string | null;
-  /** How a stream validates: 0 not at all, 1 it warns, 2 it enforces. */
-  validationOf: (stream: string) => number;
-  /** A stream validates so, as the database has just said. */
-  setValidation: (stream: string, validation: number) => void;
   /** Reads what has changed; what was changed before the call is known after it. */
   refresh: () => Promise<void>;
   /** Something has changed elsewhere. */
@@ -40,7 +36,6 @@ const lookMs = 5_000;
 
 export function createRegistry({ pool, publicUrl, log }: RegistryOptions): Registry {
   const types = new Map<string, TypeEntry>();
-  let validations = new Map<string, number>();
   let revision = 0;
   let loop: Loop | null = null;
   let reading: Promise<void> | null = null;
@@ -48,7 +43,6 @@ export function createRegistry({ pool, publicUrl, log }: RegistryOptions): Regis
 
   async function read(): Promise<void> {
     const changes = await pool.run((sql) => readChanges(sql, revision));
-    validations = await pool.run(readValidations);
     for (const [type, versions] of changes.types) {
       if (versions.length === 0) types.delete(type);
       else types.set(type, { type, versions });
@@ -89,11 +83,6 @@ export function createRegistry({ pool, publicUrl, log }: RegistryOptions): Regis
       const entry = types.get(type);
       if (entry === undefined || version > entry.versions.length) return null;
       return JSON.stringify(`${publicUrl()}/api/schemas/${encodeURIComponent(type)}/versions/${version}`);
-    },
-    validationOf: (stream) => (validations.size === 0 ? 0 : (validations.get(stream) ?? 0)),
-    setValidation(stream, validation) {
-      if (validation === 0) validations.delete(stream);
-      else validations.set(stream, validation);
     },
     refresh,
     wake: () => loop?.wake(),

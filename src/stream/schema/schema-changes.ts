@@ -1,5 +1,6 @@
 // What has changed between two JSON values, place by place: a diff of schemas that people can read.
 import type { SchemaChange } from "../../base/errors.ts";
+import { pointerToken } from "../../base/json-pointer.ts";
 
 const maxChanges = 20;
 const maxShown = 200;
@@ -19,8 +20,7 @@ function collect(was: unknown, is: unknown, path: string, changes: SchemaChange[
   }
   const names = new Set([...Object.keys(was), ...Object.keys(is)]);
   for (const name of names) {
-    const token = name.replaceAll("~", "~0").replaceAll("/", "~1");
-    collect(ownOf(was, name), ownOf(is, name), `${path}/${token}`, changes);
+    collect(ownOf(was, name), ownOf(is, name), path + pointerToken(name), changes);
   }
 }
 

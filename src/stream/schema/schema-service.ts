@@ -3,13 +3,13 @@ import { Problem, type Violation } from "../../base/errors.ts";
 import type { Sandbox } from "./sandbox/sandbox.ts";
 import type { SchemaVersion } from "./schema-version.ts";
 
-type Registered = SchemaVersion & { schema: string; contentHash: string };
+type StoredVersion = SchemaVersion & { schema: string; contentHash: string };
 
 export type SchemaService = {
   /** A module that exports the type of the data. Throws `invalid-schema` for a schema that has none. */
-  typescript: (version: Registered) => Promise<string>;
+  typescript: (version: StoredVersion) => Promise<string>;
   /** What of data, as JSON text, violates the schema. */
-  violations: (version: Registered, data: string) => Promise<Violation[]>;
+  violations: (version: StoredVersion, data: string) => Promise<Violation[]>;
 };
 
 export function createSchemaService(sandbox: Pick<Sandbox, "run">): SchemaService {

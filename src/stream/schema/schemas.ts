@@ -49,7 +49,7 @@ export async function startSchemas({
   const inspections = createSandbox({ name: "inspections", limitMs, log });
   return {
     registry,
-    upcasting: createUpcasting(registry, upcasts),
+    upcasting: createUpcasting(registry, upcasts, inspections),
     validation: createValidation({ registry, sandbox: validations, pool: reads, log }),
     registration: createRegistration({ reads, writes, registry, sandbox: inspections, readHead, announce, log }),
     service: createSchemaService(inspections),

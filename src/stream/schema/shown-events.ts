@@ -25,8 +25,8 @@ export function createShownEvents(revision: () => number, maxBytes: number): Sho
       return null;
     },
     keep(event, version, as, madeBy) {
-      // The envelope takes as much again.
-      const size = "failure" in as ? failureBytes : 2 * sizeOf(as);
+      // The event is held by it too, and the envelope takes as much again.
+      const size = sizeOf(event) + ("failure" in as ? failureBytes : 2 * sizeOf(as));
       const before = event.shown?.revision === madeBy ? event.shown : null;
       event.shown = { revision: madeBy, version, as, next: before };
       kept.push({ event, bytes: size });

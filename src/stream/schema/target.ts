@@ -89,7 +89,7 @@ export function targetFromColumn(column: ReturnType<typeof targetColumn>): Targe
 }
 
 /** The target of a body's member: text, or a version alone. Violations are collected. */
-export function readTarget(value: string | number, path: string, violations: Violation[]): Target {
+export function targetOfBody(value: string | number, path: string, violations: Violation[]): Target {
   const parsed = parseTarget(String(value));
   if (typeof parsed !== "string") return parsed;
   violations.push({ path, message: parsed });

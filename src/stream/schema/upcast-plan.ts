@@ -11,7 +11,7 @@ export type CodeUpcaster = (data: unknown) => unknown;
 export type Segment = { code: readonly CodeUpcaster[] } | { programs: readonly Program[] };
 export type Plan = { segments: readonly Segment[]; failure: null } | UpcastFailure;
 /** Data as JSON text. */
-export type Upcast = { data: string } | UpcastFailure;
+export type Converted = { data: string } | UpcastFailure;
 
 export type Plans = {
   /** Code for the hop to a version of a type. */
@@ -78,7 +78,7 @@ export function createPlans(): Plans {
 export function runCode(
   segments: readonly Segment[],
   data: string,
-): { result: Upcast } | { data: string; rest: readonly Segment[] } {
+): { result: Converted } | { data: string; rest: readonly Segment[] } {
   let text = data;
   for (const [n, segment] of segments.entries()) {
     if ("programs" in segment) return { data: text, rest: segments.slice(n) };

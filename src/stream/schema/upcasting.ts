@@ -4,7 +4,7 @@ import type { Registry, TypeEntry } from "./registry.ts";
 import type { Sandbox } from "./sandbox/sandbox.ts";
 import { createShownEvents } from "./shown-events.ts";
 import { asStored, type Target, wantedVersion } from "./target.ts";
-import { type CodeUpcaster, createPlans, failureOf, runCode, type Segment, type Upcast } from "./upcast-plan.ts";
+import { type CodeUpcaster, type Converted, createPlans, failureOf, runCode, type Segment } from "./upcast-plan.ts";
 
 export type Upcasting = {
   /** Code for the hop to a version of a type. */
@@ -20,8 +20,10 @@ export type Upcasting = {
   attempt: (events: readonly StoredEvent[], target: Target) => Shown<StoredEvent | UpcastFailure>;
   /** Whether the event would be shown as it is. */
   isShownAsStored: (event: StoredEvent, target: Target) => boolean;
+  /** The event as it is stored, which says in its `upcasterror` that it could not be upcast. */
+  mark: (event: StoredEvent, failure: string) => StoredEvent;
   /** Data of one version as JSON text of another. */
-  convert: (type: string, from: number, to: number, data: string) => Promise<Upcast>;
+  convert: (type: string, from: number, to: number, data: string) => Promise<Converted>;
   counters: () => { upcast: number; failed: number };
 };
 
@@ -34,20 +36,32 @@ type Underway = { at: number; to: number; data: string };
 /** Bytes of events that are kept as other versions than the stored ones. */
 const maxKeptBytes = 32_000_000;
 
-export function createUpcasting(registry: Registry, sandbox: Pick<Sandbox, "run">): Upcasting {
+/** `trial`: where what is only tried is evaluated, so that nobody else has to bear it. */
+export function createUpcasting(
+  registry: Registry,
+  sandbox: Pick<Sandbox, "run">,
+  trial: Pick<Sandbox, "run">,
+): Upcasting {
   const plans = createPlans();
   const kept = createShownEvents(registry.revision, maxKeptBytes);
   const counters = { upcast: 0, failed: 0 };
 
   /** Runs data through what is left of their way, which begins in the sandbox. */
-  async function runOn(rest: readonly Segment[], data: readonly string[]): Promise<Upcast[]> {
+  async function runOn(
+    rest: readonly Segment[],
+    data: readonly string[],
+    box: Pick<Sandbox, "run"> = sandbox,
+  ): Promise<Converted[]> {
     const [first, ...others] = rest;
     if (first === undefined || "code" in first) throw new Error("what is left begins in the sandbox");
-    const results: Upcast[] = new Array(data.length);
+    const results: Converted[] = new Array(data.length);
     const onward: { at: number; data: string }[] = [];
     let left: readonly Segment[] = [];
-    for (const [n, { text, error }] of (await sandbox.run("upcast", first.programs, data)).entries()) {
-      const ran = text === null ? { result: failureOf(`The upcaster failed: ${error}`, false) } : runCode(others, text);
+    for (const [n, outcome] of (await box.run("upcast", first.programs, data)).entries()) {
+      const ran =
+        outcome.text === null
+          ? { result: failureOf(`The upcaster failed: ${outcome.error}`, outcome.passing) }
+          : runCode(others, outcome.text);
       if ("result" in ran) results[n] = ran.result;
       else {
         onward.push({ at: n, data: ran.data });
@@ -58,8 +72,9 @@ export function createUpcasting(registry: Registry, sandbox: Pick<Sandbox, "run"
     const further = await runOn(
       left,
       onward.map((item) => item.data),
+      box,
     );
-    for (const [n, { at }] of onward.entries()) results[at] = further[n] as Upcast;
+    for (const [n, { at }] of onward.entries()) results[at] = further[n] as Converted;
     return results;
   }
 
@@ -71,7 +86,7 @@ export function createUpcasting(registry: Registry, sandbox: Pick<Sandbox, "run"
     return to === event.schemaVersion ? null : { entry, to };
   }
 
-  function shaped(event: StoredEvent, to: number, result: Upcast): Shaped {
+  function shaped(event: StoredEvent, to: number, result: Converted): Shaped {
     if ("failure" in result) {
       counters.failed++;
       return result;
@@ -88,7 +103,7 @@ export function createUpcasting(registry: Registry, sandbox: Pick<Sandbox, "run"
     let all: Shaped[] | null = null;
     let later: Map<string, { rest: readonly Segment[]; items: Underway[] }> | null = null;
 
-    const put = (at: number, to: number, result: Upcast) => {
+    const put = (at: number, to: number, result: Converted) => {
       const event = events[at] as StoredEvent;
       const as = shaped(event, to, result);
       (all as Shaped[])[at] = as;
@@ -128,7 +143,7 @@ export function createUpcasting(registry: Registry, sandbox: Pick<Sandbox, "run"
         rest,
         items.map((item) => item.data),
       );
-      for (const [n, { at, to }] of items.entries()) put(at, to, results[n] as Upcast);
+      for (const [n, { at, to }] of items.entries()) put(at, to, results[n] as Converted);
     });
     return Promise.all(groups).then(() => done);
   }
@@ -148,6 +163,7 @@ export function createUpcasting(registry: Registry, sandbox: Pick<Sandbox, "run"
     showShared: (events, target) => marking(events, target, true),
     attempt: (events, target) => shape(events, target, true),
     isShownAsStored: (event, target) => wanted(event, target) === null,
+    mark: marked,
     async convert(type, from, to, data) {
       const entry = registry.entry(type);
       if (entry === undefined || to > entry.versions.length || from > to)
@@ -155,7 +171,7 @@ export function createUpcasting(registry: Registry, sandbox: Pick<Sandbox, "run"
       const plan = plans.planOf(entry, from, to);
       if (plan.failure !== null) return plan;
       const ran = runCode(plan.segments, data);
-      return "result" in ran ? ran.result : ((await runOn(ran.rest, [ran.data]))[0] as Upcast);
+      return "result" in ran ? ran.result : ((await runOn(ran.rest, [ran.data], trial))[0] as Converted);
     },
     counters: () => counters,
   };

@@ -1,5 +1,5 @@
 // Checks events against the schemas of their versions as they are appended, where their stream wants it.
-import { type Problem, schemaMismatch, type Violation } from "../../base/errors.ts";
+import { type Problem, schemaMismatch, schemasUnavailable, type Violation } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { Pool } from "../../storage/pool.ts";
 import type { NewEvent } from "../event.ts";
@@ -41,6 +41,8 @@ type KnownProgram = { entry: TypeEntry; program: Program };
 type Placed = { event: NewEvent; path: string };
 
 const maxPrograms = 500;
+const maxModes = 50_000;
+const maxWarned = 1_000;
 /** Each has time series of its own. */
 const maxCounted = 200;
 const maxProgramBytes = 32_000_000;
@@ -48,6 +50,8 @@ const maxProgramBytes = 32_000_000;
 const warnEveryMs = 60_000;
 
 export function createValidation({ registry, sandbox, pool, log }: ValidationOptions): Validation {
+  /** Of streams that validate, as the log has said: it corrects whoever thinks otherwise. */
+  const modes = new Map<string, number>();
   const programs = new Map<string, KnownProgram>();
   let programBytes = 0;
   const counters = new Map<string, ValidationCounters>();
@@ -101,7 +105,11 @@ export function createValidation({ registry, sandbox, pool, log }: ValidationOpt
       [program],
       withData.map(({ event }) => event.data as string),
     );
-    for (const [n, { text, error }] of outcomes.entries()) {
+    for (const [n, outcome] of outcomes.entries()) {
+      // Nothing can be said of the event now.
+      if (outcome.text === null && outcome.passing)
+        throw schemasUnavailable(`${type} version ${version}: ${outcome.error}`);
+      const { text, error } = outcome;
       const path = `${(withData[n] as Placed).path}/data`;
       if (text === null) violations.push({ path, message: `cannot be checked: ${error}` });
       else if (text !== "")
@@ -123,14 +131,18 @@ export function createValidation({ registry, sandbox, pool, log }: ValidationOpt
     const key = `${stream}\n${type}`;
     const now = performance.now();
     if (now - (warnedAt.get(key) ?? Number.NEGATIVE_INFINITY) < warnEveryMs) return;
-    if (warnedAt.size >= maxPrograms) warnedAt.clear();
+    if (warnedAt.size >= maxWarned) warnedAt.clear();
     warnedAt.set(key, now);
     log.warn({ stream, type, violations: violations.slice(0, 5) }, "events do not match their schema");
   }
 
   return {
-    modeOf: registry.validationOf,
-    correct: registry.setValidation,
+    modeOf: (stream) => modes.get(stream) ?? 0,
+    correct(stream, mode) {
+      if (modes.size >= maxModes) modes.clear();
+      if (mode === 0) modes.delete(stream);
+      else modes.set(stream, mode);
+    },
     async check(stream, mode, events, isList) {
       const placed = events.map((event, n) => ({ event, path: isList ? `/${n}` : "" }));
       const groups = Map.groupBy(placed, ({ event }) => `${event.schemaVersion} ${event.type}`);

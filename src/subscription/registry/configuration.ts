@@ -6,7 +6,7 @@ import { invalidConfiguration, type Violation } from "../../base/errors.ts";
 import { messageOf, oneOf, saying } from "../../base/schema.ts";
 import { streamName } from "../../stream/event.ts";
 import { maxVersion } from "../../stream/schema/schema-version.ts";
-import { readTarget } from "../../stream/schema/target.ts";
+import { targetOfBody } from "../../stream/schema/target.ts";
 import { type DeliverySemantics, type Mode, type SubscriptionConfiguration, subscriptionName } from "./subscription.ts";
 
 const duration = (description: string, options: Record<string, unknown> = {}) =>
@@ -222,7 +222,7 @@ export function parseSubscription(body: unknown): ParsedSubscription {
     expiresAfterMs:
       input.expiresAfter === undefined ? null : ms("/expiresAfter", input.expiresAfter, "", 1_000, 365 * 24 * hour),
     metadata,
-    receiveAs: readTarget(input.receiveAs ?? "stored", "/receiveAs", violations),
+    receiveAs: targetOfBody(input.receiveAs ?? "stored", "/receiveAs", violations),
   };
   if (violations.length > 0) throw invalidConfiguration(violations);
   return { configuration, from: input.from ?? "latest", delivery: input.delivery ?? null };

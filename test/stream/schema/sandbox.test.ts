@@ -151,6 +151,27 @@ test("of many lines only the one that cannot be interrupted fails, at once and w
   expect(sandbox.counters()).toMatchObject({ killed: 1, failed: 1 });
 });
 
+test("of a chain only the expression that was too expensive is left alone", async () => {
+  const sandbox = newSandbox();
+  const [cheap, costly] = [program('{"n": n}'), program('$length($pad("x", n))')];
+  for (let n = 0; n < 3; n++)
+    expect(brief(await sandbox.run("upcast", [cheap, costly], [`{"n":${2e9 + n}}`]))).toEqual([tooMuch]);
+  expect(brief(await sandbox.run("upcast", [cheap], ['{"n":1}']))).toEqual(['{"n":1}']);
+  expect(await sandbox.run("upcast", [cheap, costly], ['{"n":1}'])).toMatchObject([{ text: null, passing: true }]);
+});
+
+test("what is told of violations stays small, however large the schema and the data are", async () => {
+  const sandbox = newSandbox();
+  const codes = Array.from({ length: 5_000 }, (_, n) => `code-${n}`);
+  const schema = program(JSON.stringify({ type: "array", items: { enum: codes } }));
+  const wrong = JSON.stringify(Array.from({ length: 20 }, (_, n) => n));
+  const outcomes = await sandbox.run("validate", [schema], new Array(1_000).fill(wrong));
+  const texts = outcomes.map(({ text }) => text ?? "");
+  expect(texts.every((text) => JSON.parse(text).length > 0)).toBeTrue();
+  expect(texts.join("").length).toBeLessThan(500_000);
+  expect(JSON.parse(texts[0] as string)[0].message).toMatch(/^must be one of "code-0", .* and 4990 more$/);
+});
+
 test("data are never taken for a part of the program that evaluates them", async () => {
   const sandbox = newSandbox();
   const data = { __proto__: 1, constructor: { prototype: { polluted: 1 } }, _jsonata_lambda: false };

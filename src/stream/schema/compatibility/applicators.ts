@@ -1,7 +1,7 @@
 // Compares the keywords that apply schemas in the same place: references, `allOf`, alternatives, `not` and conditions.
 
+import { pointerToken } from "../../../base/json-pointer.ts";
 import { entry, type JsonSchema, mapAt, type SchemaObject, schemaAt, schemasAt } from "../json-schema/keywords.ts";
-import { token } from "../json-schema/subschemas.ts";
 import { areApart } from "./apart.ts";
 import type { Comparison } from "./comparison.ts";
 import { propertiesOf } from "./properties.ts";
@@ -67,7 +67,7 @@ function unknown({ reader }: Comparison, branches: readonly JsonSchema[], writer
     const isStrange = variants.every((variant) =>
       reader.variants(statedBy(variant).of(name)).every((one) => areApart(one, first)),
     );
-    if (isStrange) return { ...refusedValues(first.values), path: token(name) };
+    if (isStrange) return { ...refusedValues(first.values), path: pointerToken(name) };
   }
   return uncovered();
 }

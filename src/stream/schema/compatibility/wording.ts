@@ -1,6 +1,7 @@
 // What is said of a difference, once for readers that came after the writer and once for readers that were there before.
+
+import { pointerToken } from "../../../base/json-pointer.ts";
 import { canonical } from "../json-schema/identity.ts";
-import { token } from "../json-schema/subschemas.ts";
 import { typesIn } from "./values.ts";
 
 /** `path` leads from the compared value to the place of the difference; the rest is what to say in either direction. */
@@ -12,7 +13,7 @@ function change<T>(writer: T, reader: T, say: (before: T, after: T) => string): 
 }
 
 export function inside(name: string | number, findings: readonly Finding[]): Finding[] {
-  const step = token(name);
+  const step = pointerToken(name);
   return findings.map((finding) => ({ ...finding, path: step + finding.path }));
 }
 

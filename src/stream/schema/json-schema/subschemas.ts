@@ -1,12 +1,8 @@
 // Walks over a JSON Schema, draft 2020-12: every place where a schema stands, with its JSON Pointer (RFC 6901).
+import { pointerToken } from "../../../base/json-pointer.ts";
 import { isObject, isSchema, type JsonSchema, places } from "./keywords.ts";
 
 export type Subschema = { pointer: string; schema: JsonSchema };
-
-/** A name or an index as one reference token of a JSON Pointer, with its slash. */
-export function token(name: string | number): string {
-  return `/${String(name).replaceAll("~", "~0").replaceAll("/", "~1")}`;
-}
 
 /**
  * The schema itself (pointer "") and all schemas inside it, each before those inside it, in the order of the text.
@@ -30,12 +26,12 @@ function children({ pointer, schema }: Subschema): Subschema[] {
   if (typeof schema === "boolean") return found;
   for (const [keyword, value] of Object.entries(schema)) {
     const place = places.get(keyword);
-    const at = pointer + token(keyword);
+    const at = pointer + pointerToken(keyword);
     if (place === "schema") add(at, value);
     else if (place === "list" && Array.isArray(value)) {
-      for (const [index, item] of value.entries()) add(at + token(index), item);
+      for (const [index, item] of value.entries()) add(at + pointerToken(index), item);
     } else if (place === "map" && isObject(value)) {
-      for (const [name, item] of Object.entries(value)) add(at + token(name), item);
+      for (const [name, item] of Object.entries(value)) add(at + pointerToken(name), item);
     }
   }
   return found;

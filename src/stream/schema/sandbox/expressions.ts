@@ -1,6 +1,6 @@
 // JSONata in the sandbox: compiles expressions, evaluates them within bounds, and tells what an upcaster must not use.
 import jsonata from "jsonata";
-import { tooMuch } from "./protocol.ts";
+import { tooMuch } from "./verdict.ts";
 
 /** Time of one evaluation that lets itself be interrupted, in milliseconds; what does not is the watchdog's. */
 const timeoutMs = 250;

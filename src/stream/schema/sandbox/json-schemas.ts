@@ -2,12 +2,16 @@
 import Ajv2020, { type ErrorObject, type ValidateFunction } from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
 import type { Violation } from "../../../base/errors.ts";
+import { pointerToken } from "../../../base/json-pointer.ts";
 import type { JsonSchema } from "../json-schema/keywords.ts";
 import { mapSubschemas, type SchemaObject } from "../json-schema/map-subschemas.ts";
 import { subschemas } from "../json-schema/subschemas.ts";
 
 const dialect = "https://json-schema.org/draft/2020-12/schema";
 const maxViolations = 20;
+/** What is told of a violation stays small, whatever stands in schemas and data. */
+const maxText = 200;
+const maxListed = 10;
 
 const options = {
   // What JSON Schema says to ignore is ignored: unknown keywords, which may be another tool's.
@@ -65,12 +69,13 @@ function withoutExtensions(schema: boolean | SchemaObject): unknown {
   return rest;
 }
 
-/** What of the data violates the schema; none when it is valid. */
-export function violationsOf(errors: readonly ErrorObject[] | null | undefined): Violation[] {
+/** What of the data violates the schema, so many places of it at most; none when it is valid. */
+export function violationsOf(errors: readonly ErrorObject[] | null | undefined, most = maxViolations): Violation[] {
   const violations = new Map<string, Violation>();
   for (const error of errors ?? []) {
-    if (violations.size >= maxViolations) break;
-    const violation = describe(error);
+    if (violations.size >= most) break;
+    const { path, message } = describe(error);
+    const violation = { path: path.slice(0, maxText), message: message.slice(0, maxText) };
     violations.set(`${violation.path} ${violation.message}`, violation);
   }
   return [...violations.values()];
@@ -78,19 +83,21 @@ export function violationsOf(errors: readonly ErrorObject[] | null | undefined):
 
 function describe({ instancePath, keyword, params, message }: ErrorObject): Violation {
   if (keyword === "required")
-    return { path: `${instancePath}/${pointerToken(params.missingProperty)}`, message: "is required" };
+    return { path: instancePath + pointerToken(params.missingProperty), message: "is required" };
   const extra = params.additionalProperty ?? params.unevaluatedProperty;
-  if (extra !== undefined) return { path: `${instancePath}/${pointerToken(extra)}`, message: "is not allowed" };
-  if (keyword === "const") return { path: instancePath, message: `must be ${JSON.stringify(params.allowedValue)}` };
-  if (keyword === "enum")
-    return {
-      path: instancePath,
-      message: `must be one of ${params.allowedValues.map((value: unknown) => JSON.stringify(value)).join(", ")}`,
-    };
+  if (extra !== undefined) return { path: instancePath + pointerToken(extra), message: "is not allowed" };
+  if (keyword === "const") return { path: instancePath, message: `must be ${shown(params.allowedValue)}` };
+  if (keyword === "enum") return { path: instancePath, message: `must be one of ${listOf(params.allowedValues)}` };
   return { path: instancePath, message: message ?? keyword };
 }
 
-/** A name within a JSON Pointer (RFC 6901, section 3). */
-function pointerToken(name: string): string {
-  return String(name).replaceAll("~", "~0").replaceAll("/", "~1");
+/** The first of a list, which can be as long as a schema. */
+function listOf(values: readonly unknown[]): string {
+  const first = values.slice(0, maxListed).map(shown).join(", ");
+  return values.length > maxListed ? `${first} and ${values.length - maxListed} more` : first;
+}
+
+function shown(value: unknown): string {
+  const text = JSON.stringify(value);
+  return text.length > maxText ? `${text.slice(0, maxText)}…` : text;
 }

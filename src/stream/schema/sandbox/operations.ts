@@ -8,31 +8,35 @@ import type { SchemaInspection } from "./schema-report.ts";
 export type Operations = {
   /** Makes programs known; false when the text of one is missing. Their compilation waits for the first use. */
   define: (programs: Header["programs"]) => boolean;
-  /** The output for one line of input; `step` is called as a compilation begins, and as it is over. Throws a plain sentence. */
+  /** The output for one line of input; `step` is called before what may take long. Throws a plain sentence. */
   run: (operation: Operation, programs: Header["programs"], line: string, step: Step) => Promise<string>;
 };
 
-export type Step = (isCompilation: boolean) => void;
+/** A step is begun: of which of the call's programs, and whether it is its compilation. */
+export type Step = (program: number, isCompilation: boolean) => void;
 
 type Compiled = { text: string; expression: Expression | null; validate: ValidateFunction | null };
 
 const maxPrograms = 500;
+const maxTold = 100;
 /** An upcaster's result has so many characters more at most than so many times its data: a page of events stays one. */
 const moreCharacters = 16_384;
 const timesData = 4;
 
 export function createOperations(): Operations {
   const known = new Map<string, Compiled>();
+  /** Violations that the call under way has been told of. */
+  let told = 0;
 
   async function upcast(programs: Header["programs"], line: string, step: Step): Promise<string> {
     let data: unknown = JSON.parse(line);
-    for (const { key } of programs) {
+    for (const [n, { key }] of programs.entries()) {
       const compiled = known.get(key) as Compiled;
       if (compiled.expression === null) {
-        step(true);
+        step(n, true);
         compiled.expression = compileExpression(compiled.text);
-        step(false);
       }
+      step(n, false);
       data = await compiled.expression.evaluate(data);
       if (data === undefined) break;
     }
@@ -41,16 +45,20 @@ export function createOperations(): Operations {
 
   async function validate([program]: Header["programs"], line: string, step: Step): Promise<string> {
     const compiled = known.get(program?.key ?? "") as Compiled;
-    step(true);
+    step(0, true);
     const { compileSchema, violationsOf } = await import("./json-schemas.ts");
     compiled.validate ??= compileSchema(JSON.parse(compiled.text) as JsonSchema);
-    step(false);
+    step(0, false);
     if (compiled.validate(JSON.parse(line))) return "";
-    return JSON.stringify(violationsOf(compiled.validate.errors));
+    // Of many events that are wrong, what is wrong with the first ones is told in full.
+    const violations = violationsOf(compiled.validate.errors, told < maxTold ? undefined : 1);
+    told += violations.length;
+    return JSON.stringify(violations);
   }
 
   return {
     define(programs) {
+      told = 0;
       for (const { key, text } of programs) {
         const compiled = known.get(key);
         if (compiled !== undefined) {
@@ -61,7 +69,8 @@ export function createOperations(): Operations {
         else known.set(key, { text, expression: null, validate: null });
       }
       for (const key of known.keys()) {
-        if (known.size <= maxPrograms) break;
+        // The call's own stand last.
+        if (known.size <= Math.max(maxPrograms, programs.length)) break;
         known.delete(key);
       }
       return true;
@@ -71,18 +80,18 @@ export function createOperations(): Operations {
         case "upcast":
           return upcast(programs, line, step);
         case "inspect-expression":
-          step(true);
+          step(0, true);
           compileExpression(JSON.parse(line) as string);
           return "null";
         case "validate":
           return validate(programs, line, step);
         case "inspect-schema": {
-          step(true);
+          step(0, true);
           const { reportOf } = await import("./schema-report.ts");
           return JSON.stringify(reportOf(JSON.parse(line) as SchemaInspection));
         }
         case "typescript": {
-          step(true);
+          step(0, true);
           const { typescriptOf } = await import("./typescript.ts");
           const { schema, name } = JSON.parse(line) as { schema: JsonSchema; name: string };
           return JSON.stringify(await typescriptOf(schema, name));

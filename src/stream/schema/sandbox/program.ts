@@ -1,14 +1,17 @@
 // The sandbox: a process of its own that evaluates what others wrote as data, expressions and schemas, and can be ended.
 import { Worker } from "node:worker_threads";
 import { onLines } from "./lines.ts";
-import { createOperations } from "./operations.ts";
+import { createOperations, type Step } from "./operations.ts";
 import { progressBytes, progressOf } from "./progress.ts";
 import { failed, type Header, ready, succeeded, unknownProgram } from "./protocol.ts";
+import { failureText } from "./verdict.ts";
 
 /** Memory of the process, in bytes: its runtime alone takes about a tenth. */
 const maxBytes = 768_000_000;
 /** Lines of output that are written together. */
 const linesTogether = 256;
+/** Time after which what there is of them is written, in milliseconds. */
+const quietMs = 500;
 
 const shared = new SharedArrayBuffer(progressBytes);
 const progress = progressOf(shared);
@@ -26,36 +29,33 @@ function write(text: string): Promise<void> {
 }
 
 async function work(call: Header, input: readonly string[]): Promise<void> {
-  const { operation, programs, careful, limitMs } = call;
+  const { operation, programs, careful } = call;
   if (!operations.define(programs)) return write(`${unknownProgram}\n`);
   let output = "";
   let unwritten = 0;
-  for (const [n, line] of input.entries()) {
-    const step = (isCompilation: boolean) => progress.begin(n, isCompilation ? call.compileMs : limitMs);
-    step(false);
-    output += `${await outcome(operation, programs, line, step)}\n`;
+  let writtenAt = performance.now();
+  for (const [line, text] of input.entries()) {
+    let at = 0;
+    const step: Step = (program, isCompilation) => {
+      at = program;
+      progress.begin({ line, program }, isCompilation ? call.compileMs : call.limitMs);
+    };
+    step(0, false);
+    try {
+      output += `${succeeded}${await operations.run(operation, programs, text, step)}\n`;
+    } catch (error) {
+      output += `${failed}${failureText(error, at)}\n`;
+    }
     unwritten++;
-    if (!careful && unwritten < linesTogether) continue;
+    if (!careful && unwritten < linesTogether && performance.now() - writtenAt < quietMs) continue;
     progress.rest();
     await write(output);
     output = "";
     unwritten = 0;
+    writtenAt = performance.now();
   }
   progress.rest();
   if (output !== "") await write(output);
-}
-
-async function outcome(
-  operation: Header["operation"],
-  programs: Header["programs"],
-  line: string,
-  step: (isCompilation: boolean) => void,
-): Promise<string> {
-  try {
-    return succeeded + (await operations.run(operation, programs, line, step));
-  } catch (error) {
-    return failed + JSON.stringify(error instanceof Error ? error.message : String(error));
-  }
 }
 
 onLines(process.stdin, (line) => {

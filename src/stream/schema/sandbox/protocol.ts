@@ -25,14 +25,10 @@ export type Header = {
   compileMs: number;
 };
 
-/** Lines of output begin with one of these. */
+/** Lines of output begin with one of these; behind `failed` stands the JSON of a `Failure`. */
 export const succeeded = "=";
 export const failed = "!";
 /** A program has been forgotten meanwhile: its text is wanted. The one line of output of its call. */
 export const unknownProgram = "?";
-/** What is said of a line that is too expensive, whoever finds that out. */
-export const tooMuch = "It takes too much time or memory";
-/** Stands in the errors of a process before the number of the line of its call, from 0, on which it was stuck. */
-export const stuckAt = "stuck at line ";
 /** The first line of a process: it can work. */
 export const ready = "ready";

@@ -1,28 +1,21 @@
-// A process that evaluates expressions and schemas for this one, bounded in time and memory; one that ends is replaced.
-import { type ChildProcess, fork } from "node:child_process";
-import { fileURLToPath } from "node:url";
+// Evaluates expressions and schemas in a process apart, bounded in time and memory; one that ends is replaced.
 import { overloaded, type Problem, schemasUnavailable, shuttingDown } from "../../../base/errors.ts";
 import type { Log } from "../../../base/log.ts";
-import { onLines } from "./lines.ts";
-import {
-  failed,
-  type Header,
-  type Operation,
-  type Program,
-  ready,
-  stuckAt,
-  tooMuch,
-  unknownProgram,
-} from "./protocol.ts";
+import { failed, type Header, type Operation, type Program, succeeded, unknownProgram } from "./protocol.ts";
+import { type Ended, type SandboxProcess, startSandboxProcess } from "./sandbox-process.ts";
 import { createStrikes } from "./strikes.ts";
+import { type Failure, stuckPlace, tooMuch } from "./verdict.ts";
 
-/** What became of one line of input: its text, or in a plain sentence why there is none. */
-export type Outcome = { text: string; error: null } | { text: null; error: string };
+/**
+ * What became of one line of input: its text, or in a plain sentence why there is none. `passing`: not for want of the line, but
+ * because its program is left alone for now.
+ */
+export type Outcome = { text: string; error: null } | { text: null; error: string; passing: boolean };
 
 export type Sandbox = {
   /**
    * Evaluates lines of JSON, in order. The process is started with the first call. A line that does not come to its end in
-   * time or takes too much memory has an error, and so have, for a while, the lines of a program that did so again and again.
+   * time or takes too much memory has an error, and so have, for a while, all lines of a program that did so again and again.
    * Throws `overloaded` when too much waits, `schemas-unavailable` when there cannot be such a process, and `shutting-down`.
    */
   run: (operation: Operation, programs: readonly Program[], lines: readonly string[]) => Promise<Outcome[]>;
@@ -47,7 +40,7 @@ type Call = {
   bytes: number;
   /** By the places of the lines; undefined where there is none yet. */
   outcomes: (Outcome | undefined)[];
-  /** Places of the lines that have to be answered, in order; handed over, as they were handed over. */
+  /** Places of the lines that have to be answered, in order. */
   open: number[];
   /** How many of them were handed over. */
   sent: number;
@@ -62,8 +55,8 @@ type Call = {
 const maxWaitingBytes = 64_000_000;
 /** Calls that are handed over before the first is answered: the pipe is kept full. */
 const callsAhead = 4;
-/** Time without any answer, in milliseconds, after which the watchdog must have died too, or the process been stopped. */
-const silenceMs = 30_000;
+/** Time without an answer, in milliseconds, after which the watchdog must have died too, or the process been stopped. */
+const silenceMs = 120_000;
 const lookMs = 1_000;
 /** A process that is asked for nothing for so long ends, in milliseconds. */
 const idleMs = 300_000;
@@ -71,9 +64,7 @@ const idleMs = 300_000;
 const restartMs = 500;
 /** Processor time of a compilation, in milliseconds: large schemas take seconds. */
 const compileMs = 10_000;
-const maxErrorText = 2_000;
-const maxMessage = 300;
-const program = fileURLToPath(new URL("./program.ts", import.meta.url));
+const leftAlone = "It has exceeded its time or memory several times, and is left alone for a minute";
 
 export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
   const counters: SandboxCounters = { lines: 0, failed: 0, killed: 0 };
@@ -81,63 +72,65 @@ export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
   /** Handed over to the process, in order. */
   let handed: Call[] = [];
   let waitingBytes = 0;
-  let child: ChildProcess | null = null;
-  let known = new Set<string>();
-  let isReady = false;
+  let current: SandboxProcess | null = null;
   let failedAt = Number.NEGATIVE_INFINITY;
   let stopped = false;
-  let answeredAt = 0;
-  let errors = "";
+  /** Of the last answer, or of the first thing to do since. */
+  let heardAt = 0;
   const { strike, isOut } = createStrikes();
+  // Clocks of the day jump; this one does not.
+  const now = () => performance.now();
   const timer = setInterval(lookAfter, lookMs);
   timer.unref?.();
 
-  function start(): ChildProcess {
-    // Nothing of this process's environment, which holds passwords, is of use there.
-    const { PATH, HOME, TMPDIR } = process.env;
-    const env = Object.fromEntries(Object.entries({ PATH, HOME, TMPDIR }).filter(([, value]) => value !== undefined));
-    const started = fork(program, [], { stdio: ["pipe", "pipe", "pipe", "ipc"], env: env as NodeJS.ProcessEnv });
-    known = new Set();
-    isReady = false;
-    errors = "";
-    answeredAt = Date.now();
-    onLines(started.stdout as NonNullable<typeof started.stdout>, (line) => {
-      if (child === started) take(line);
-    });
-    started.stderr?.setEncoding("utf8").on("data", (text: string) => {
-      errors = (errors + text).slice(-maxErrorText);
-    });
-    // Its end is told by `exit`; what cannot be written any more is written again to the next one.
-    started.stdin?.on("error", () => {});
-    started.on("error", (error) => {
-      log.error({ err: error, sandbox: name }, "the sandbox cannot be started or reached");
-      if (started.pid === undefined && child === started) ended(null, null);
-    });
-    // Not `exit`: what it has written last is read by now.
-    started.on("close", (code, signal) => {
-      if (child === started) ended(code, signal);
-    });
-    return started;
+  function start(): SandboxProcess | null {
+    heardAt = now();
+    try {
+      const started = startSandboxProcess({
+        onReady() {
+          heardAt = now();
+        },
+        onLine(line) {
+          if (current === started) take(line);
+        },
+        onEnded(how) {
+          if (current === started) ended(how);
+        },
+      });
+      return started;
+    } catch (error) {
+      notStarted({ err: error });
+      return null;
+    }
+  }
+
+  function notStarted(why: object): void {
+    log.error({ sandbox: name, ...why }, "the sandbox cannot be started");
+    failedAt = now();
+    waiting.unshift(...handed.splice(0));
+    refuseAll(schemasUnavailable());
   }
 
   function handOver(): void {
     // What was in its way when a process ended is found out one call at a time.
     const ahead = handed[0]?.careful || waiting[0]?.careful ? 1 : callsAhead;
     while (waiting.length > 0 && handed.length < ahead) {
-      const call = waiting.shift() as Call;
-      const guilty = call.programs.find(({ key }) => isOut(key));
-      if (guilty !== undefined) {
-        fail(call, "It has exceeded its time or memory several times, and is left alone for a minute");
+      const call = waiting[0] as Call;
+      if (call.programs.some(({ key }) => isOut(key))) {
+        waiting.shift();
+        leave(call);
         continue;
       }
-      child ??= start();
-      if (handed.length === 0) answeredAt = Date.now();
+      current ??= start();
+      if (current === null) return;
+      waiting.shift();
+      if (handed.length === 0) heardAt = now();
       handed.push(call);
-      child.stdin?.write(encode(call));
+      current.write(encode(call, current));
     }
   }
 
-  function encode(call: Call): string {
+  function encode(call: Call, { known }: SandboxProcess): string {
     const header: Header = {
       operation: call.operation,
       programs: call.programs.map(({ key, text }) => ({ key, text: call.spelledOut || !known.has(key) ? text : null })),
@@ -152,31 +145,35 @@ export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
   }
 
   function take(line: string): void {
-    if (!isReady) {
-      isReady = line === ready;
-      answeredAt = Date.now();
-      return;
-    }
+    heardAt = now();
     const call = handed[0];
     if (call === undefined) return;
-    answeredAt = Date.now();
     if (line === unknownProgram) {
       // What was handed over behind it is answered first.
       handed.shift();
       call.spelledOut = true;
       waiting.unshift(call);
-    } else {
-      const isFailed = line.startsWith(failed);
-      const text = line.slice(1);
-      if (isFailed) counters.failed++;
-      const outcome: Outcome = isFailed ? { text: null, error: messageOf(text) } : { text, error: null };
-      if (outcome.error === tooMuch) for (const { key } of call.programs) strike(key);
-      call.outcomes[call.open.shift() as number] = outcome;
+    } else if (line.startsWith(succeeded) || line.startsWith(failed)) {
+      call.outcomes[call.open.shift() as number] = outcomeOf(line, call);
       if (call.open.length > 0) return;
       handed.shift();
       settle(call);
+    } else {
+      // Whatever this is, the answers behind it belong to who knows which lines.
+      current?.kill();
+      return;
     }
     handOver();
+  }
+
+  function outcomeOf(line: string, { programs }: Call): Outcome {
+    const text = line.slice(1);
+    if (line.startsWith(succeeded)) return { text, error: null };
+    counters.failed++;
+    const { error, program } = JSON.parse(text) as Failure;
+    const guilty = programs[program];
+    if (error === tooMuch && guilty !== undefined) strike(guilty.key);
+    return { text: null, error, passing: false };
   }
 
   function settle(call: Call): void {
@@ -184,34 +181,34 @@ export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
     call.resolve(call.outcomes as Outcome[]);
   }
 
-  function fail(call: Call, error: string): void {
+  /** Its program was too expensive again and again: until that is some time ago nothing of it is evaluated. */
+  function leave(call: Call): void {
     counters.failed += call.open.length;
-    for (const at of call.open.splice(0)) call.outcomes[at] = { text: null, error };
+    for (const at of call.open.splice(0)) call.outcomes[at] = { text: null, error: leftAlone, passing: true };
     settle(call);
   }
 
-  /** The process is gone. What it was at is tried once more, one line after the other: then it is known which was its end. */
-  function ended(code: number | null, signal: string | null): void {
-    child = null;
+  /**
+   * The process is gone. Its watchdog says which line was its end; else what it was at is tried once more, one line after the
+   * other, and the first that is not answered was it.
+   */
+  function ended({ code, signal, errors, wasReady }: Ended): void {
+    current = null;
     if (stopped) return;
-    const [first, ...others] = handed;
-    handed = [];
-    const why = { sandbox: name, code, signal, errors: errors === "" ? undefined : errors };
-    if (!isReady) {
-      // No line is to blame.
-      log.error(why, "the sandbox cannot be started");
-      failedAt = Date.now();
-      waiting.unshift(...(first === undefined ? [] : [first]), ...others);
-      refuseAll(schemasUnavailable());
+    const why = { code, signal, errors: errors === "" ? undefined : errors };
+    // No line is to blame.
+    if (!wasReady) {
+      notStarted(why);
       return;
     }
-    log.warn(why, "the sandbox has ended; another takes its place");
+    log.warn({ sandbox: name, ...why }, "the sandbox has ended; another takes its place");
+    const [first, ...others] = handed;
+    handed = [];
     waiting.unshift(...others);
     if (first !== undefined) {
-      const stuck = stuckLine(errors);
-      // Tried line by line, the first without an answer was its end.
-      const answered = first.sent - first.open.length;
-      if (stuck !== null || first.careful) blame(first, stuck === null ? 0 : stuck - answered);
+      const stuck = stuckPlace(errors);
+      if (stuck !== null) blame(first, stuck.line - (first.sent - first.open.length), stuck.program);
+      else if (first.careful) blame(first, 0, 0);
       else first.careful = true;
       if (first.open.length === 0) settle(first);
       else waiting.unshift(first);
@@ -220,13 +217,14 @@ export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
   }
 
   /** A line, by its place among those that are open, was the end of the process. */
-  function blame(call: Call, line: number): void {
+  function blame(call: Call, line: number, program: number): void {
     const [at] = call.open.splice(line, 1);
     if (at === undefined) return;
     counters.killed++;
     counters.failed++;
-    call.outcomes[at] = { text: null, error: tooMuch };
-    for (const { key } of call.programs) strike(key);
+    call.outcomes[at] = { text: null, error: tooMuch, passing: false };
+    const guilty = call.programs[program];
+    if (guilty !== undefined) strike(guilty.key);
   }
 
   function refuseAll(problem: Problem): void {
@@ -237,13 +235,13 @@ export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
   }
 
   function lookAfter(): void {
-    const quietMs = Date.now() - answeredAt;
+    const quietMs = now() - heardAt;
     if (handed.length > 0) {
-      if (quietMs > silenceMs) child?.kill("SIGKILL");
-    } else if (child !== null && quietMs > idleMs) {
-      const idle = child;
-      child = null;
-      idle.kill("SIGKILL");
+      if (quietMs > silenceMs) current?.kill();
+    } else if (current !== null && quietMs > idleMs) {
+      const idle = current;
+      current = null;
+      idle.kill();
     }
   }
 
@@ -251,7 +249,7 @@ export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
     run(operation, programs, lines) {
       if (stopped) return Promise.reject(shuttingDown());
       if (lines.length === 0) return Promise.resolve([]);
-      if (child === null && Date.now() - failedAt < restartMs) return Promise.reject(schemasUnavailable());
+      if (current === null && now() - failedAt < restartMs) return Promise.reject(schemasUnavailable());
       if (waitingBytes > maxWaitingBytes)
         return Promise.reject(overloaded("Too much waits for schemas and upcasters to be evaluated"));
       let bytes = 0;
@@ -259,19 +257,12 @@ export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
       waitingBytes += bytes;
       counters.lines += lines.length;
       return new Promise((resolve, reject) => {
-        waiting.push({
-          operation,
-          programs,
-          lines,
-          bytes,
-          outcomes: new Array(lines.length),
-          open: [...lines.keys()],
-          sent: 0,
-          careful: false,
-          spelledOut: false,
-          resolve,
-          reject,
-        });
+        const outcomes = new Array<Outcome | undefined>(lines.length);
+        const call: Call = {
+          ...{ operation, programs, lines, bytes, outcomes, resolve, reject },
+          ...{ open: [...lines.keys()], sent: 0, careful: false, spelledOut: false },
+        };
+        waiting.push(call);
         handOver();
       });
     },
@@ -279,26 +270,11 @@ export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
     async stop() {
       stopped = true;
       clearInterval(timer);
-      waiting.unshift(...handed);
-      handed = [];
+      waiting.unshift(...handed.splice(0));
       refuseAll(shuttingDown());
-      const last = child;
-      child = null;
-      if (last === null || last.exitCode !== null || last.signalCode !== null) return;
-      await new Promise<void>((resolve) => {
-        last.once("exit", () => resolve());
-        last.kill("SIGKILL");
-      });
+      const last = current;
+      current = null;
+      await last?.end();
     },
   };
-}
-
-function messageOf(text: string): string {
-  return (JSON.parse(text) as string).replace(/\s+/g, " ").slice(0, maxMessage);
-}
-
-/** The line of its call at which a process was stuck, as its watchdog says; null when that is not how it ended. */
-function stuckLine(errors: string): number | null {
-  const at = errors.lastIndexOf(stuckAt);
-  return at === -1 ? null : Number.parseInt(errors.slice(at + stuckAt.length), 10);
 }

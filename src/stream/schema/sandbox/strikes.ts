@@ -14,14 +14,14 @@ export function createStrikes(): Strikes {
   return {
     strike(key) {
       const before = struck.get(key);
-      const now = Date.now();
+      const now = performance.now();
       const count = before === undefined || before.until < now ? 1 : before.count + 1;
       struck.set(key, { count, until: now + windowMs });
     },
     isOut(key) {
       const found = struck.get(key);
       if (found === undefined) return false;
-      if (found.until < Date.now()) {
+      if (found.until < performance.now()) {
         struck.delete(key);
         return false;
       }

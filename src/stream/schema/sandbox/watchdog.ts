@@ -2,7 +2,7 @@
 import { writeSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { type Progress, progressOf } from "./progress.ts";
-import { stuckAt } from "./protocol.ts";
+import { stuckText } from "./verdict.ts";
 
 const { shared, maxBytes } = workerData as { shared: SharedArrayBuffer; maxBytes: number };
 const progress: Progress = progressOf(shared);
@@ -29,7 +29,7 @@ setInterval(() => {
   // What looks at memory must not wait for the thread that fills it.
   if (!isStuck && (limitMs === 0 || process.memoryUsage.rss() <= maxBytes)) return;
   // Who is replaced says which line it was, so that the others need not be tried one by one.
-  if (isStuck) writeSync(2, `${stuckAt}${progress.line()}\n`);
+  if (isStuck) writeSync(2, stuckText(progress.place()));
   process.kill(process.pid, "SIGKILL");
 }, lookMs);
 parentPort?.postMessage("watching");
