@@ -1,4 +1,5 @@
 // Brings what is handed out to the versions that its subscription wants; what cannot be upcast becomes a dead letter.
+import { setTimeout as sleep } from "node:timers/promises";
 import { Problem, schemasUnavailable } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { StoredEvent, UpcastFailure } from "../stream/event.ts";
@@ -35,6 +36,9 @@ export type ReceivingOptions = {
   log: Log;
 };
 
+const retryMs = 100;
+const maxRetryMs = 1_000;
+
 export function createReceiving({ upcasting, ledger, log }: ReceivingOptions): Receiving {
   async function giveUp(subscription: Subscription, failed: readonly Failed[]): Promise<void> {
     for (const [failure, same] of Map.groupBy(failed, (item) => item.failure)) {
@@ -62,15 +66,24 @@ export function createReceiving({ upcasting, ledger, log }: ReceivingOptions): R
       const shown = await upcasting.attempt(events, subscription.receiveAs);
       return shown === events ? "as-stored" : shown;
     } catch (error) {
-      const problem = error instanceof Problem ? error : schemasUnavailable();
-      log.warn({ err: error, subscription: subscription.name }, "nothing can be upcast now");
-      return problem;
+      log.debug({ err: error, subscription: subscription.name }, "nothing can be upcast now");
+      return error instanceof Problem ? error : schemasUnavailable();
+    }
+  }
+
+  /** What was given away cannot be given back: a moment of patience is worth more than a mark. */
+  async function attemptPatiently(subscription: Subscription, deliveries: readonly Delivery[]): Promise<Attempt> {
+    for (let delayMs = retryMs; ; delayMs *= 2) {
+      const attempted = await attempt(subscription, deliveries);
+      if (!(attempted instanceof Problem) || delayMs > maxRetryMs) return attempted;
+      await sleep(delayMs);
     }
   }
 
   return {
     async receive(subscription, { cursor, deliveries, leases }) {
-      const attempted = await attempt(subscription, deliveries);
+      const isLeased = leases.length > 0;
+      const attempted = await (isLeased ? attempt : attemptPatiently)(subscription, deliveries);
       if (attempted === "as-stored") return deliveries;
       const passing = attempted instanceof Problem ? attempted : passingIn(attempted);
       const received: Delivery[] = [];
@@ -83,7 +96,7 @@ export function createReceiving({ upcasting, ledger, log }: ReceivingOptions): R
         else if (!item.passing) failed.push({ delivery, failure: item.failure });
       }
       if (failed.length > 0) await giveUp(subscription, failed);
-      if (passing !== null && leases.length > 0) {
+      if (passing !== null && isLeased) {
         // What has failed for good is gone by then, or it would be in the way again the next time.
         await ledger.putBack(cursor, leases);
         throw passing;

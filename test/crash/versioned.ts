@@ -27,11 +27,16 @@ export const runSchemas: SchemaLinks = {
   linkOf: (of, version) => (of === type ? JSON.stringify(publicUrl + pathOf(version)) : null),
 };
 
-type Versioned = { schemaversion?: string; data?: unknown };
+type Versioned = { schemaversion?: string; upcasterror?: string; data?: unknown };
 
-/** What was stored of an event that was upcast as it must be; any other is left as it is. */
-export function asStoredEvent<Event extends Versioned>(event: Event): Event {
+/**
+ * What was stored of an event that was upcast as it must be, or was given away while nothing could upcast it, and says so; any
+ * other is left as it is.
+ */
+export function asStoredEvent(event: Versioned): Versioned {
+  const { upcasterror, ...stored } = event;
+  if (upcasterror?.startsWith("The process that evaluates")) return stored;
   const { seen, ...data } = (event.data ?? {}) as Record<string, unknown>;
   if (event.schemaversion !== "2" || seen !== true) return event;
-  return { ...event, schemaversion: "1", dataschema: publicUrl + pathOf(1), data };
+  return { ...event, schemaversion: "1", dataschema: publicUrl + pathOf(1), data } as Versioned;
 }

@@ -189,7 +189,15 @@ test("as long as the process cannot start, work is refused as unavailable, and l
     const before = children();
     const candidate = newSandbox();
     const refused = upcast(candidate, "1", [{}]).catch((error) => error.code);
-    for (const pid of children()) if (!before.includes(pid)) process.kill(pid, "SIGKILL");
+    let isOver = false;
+    void refused.then(() => {
+      isOver = true;
+    });
+    // Each start that it tries.
+    while (!isOver) {
+      for (const pid of children()) if (!before.includes(pid)) process.kill(pid, "SIGKILL");
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
     return (await refused) === "schemas-unavailable" ? candidate : null;
   });
   expect(await upcast(sandbox, "1", [{}]).catch((error) => error.code)).toBe("schemas-unavailable");

@@ -60,7 +60,8 @@ const silenceMs = 120_000;
 const lookMs = 1_000;
 /** A process that is asked for nothing for so long ends, in milliseconds. */
 const idleMs = 300_000;
-/** After a start that failed, none is tried for so long, in milliseconds. */
+/** So many starts are tried at once; after they have failed, none for so long, in milliseconds. */
+const startsTried = 2;
 const restartMs = 500;
 /** Processor time of a compilation, in milliseconds: large schemas take seconds. */
 const compileMs = 10_000;
@@ -74,6 +75,8 @@ export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
   let waitingBytes = 0;
   let current: SandboxProcess | null = null;
   let failedAt = Number.NEGATIVE_INFINITY;
+  /** One after the other. */
+  let failedStarts = 0;
   let stopped = false;
   /** Of the last answer, or of the first thing to do since. */
   let heardAt = 0;
@@ -89,6 +92,7 @@ export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
       const started = startSandboxProcess({
         onReady() {
           heardAt = now();
+          failedStarts = 0;
         },
         onLine(line) {
           if (current === started) take(line);
@@ -106,8 +110,13 @@ export function createSandbox({ name, limitMs, log }: SandboxOptions): Sandbox {
 
   function notStarted(why: object): void {
     log.error({ sandbox: name, ...why }, "the sandbox cannot be started");
-    failedAt = now();
     waiting.unshift(...handed.splice(0));
+    failedStarts++;
+    if (failedStarts < startsTried) {
+      handOver();
+      return;
+    }
+    failedAt = now();
     refuseAll(schemasUnavailable());
   }
 
