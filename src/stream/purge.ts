@@ -42,9 +42,10 @@ export function createPurger({ pool, everyMs, deduplicationMs, partitionSize, lo
   let allowedAt = performance.now();
 
   async function purge(signal: AbortSignal): Promise<void> {
-    const isMine = asked || (await beginDuty(pool, "purge", everyMs));
+    const wasAsked = asked;
+    // Whoever asks from here on means the next round.
     asked = false;
-    if (!isMine) return;
+    if (!wasAsked && !(await beginDuty(pool, "purge", everyMs))) return;
     waiting = await countWaiting(pool);
     const now = performance.now();
     allowed = Math.min(mostAtOnce, allowed + ((now - allowedAt) / 1_000) * rowsPerSecond);
