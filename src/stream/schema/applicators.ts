@@ -59,7 +59,7 @@ function unknown({ reader }: Comparison, branches: readonly JsonSchema[], writer
   if (writer.values !== null) return refusedValues(writer.values);
   const variants = reader.variants([{ anyOf: branches }]);
   const kinds = variants.reduce((all, variant) => all | variant.kinds, 0);
-  if ((kinds & writer.kinds) === 0) return otherKinds(writer.kinds, kinds);
+  if ((kinds & writer.kinds) === 0) return otherKinds(writer.allKinds, kinds);
   const { required, of } = statedBy(writer);
   for (const name of required) {
     const [first, ...more] = writer.side.variants(of(name));

@@ -43,18 +43,19 @@ function supposed(variant: Variant, stated: Stated): Properties {
   const asked = highest(variant.schemas, "minProperties") ?? 0;
   const isOpen = stated.others.length > 0 || hints.open || asked > names.size;
   const rest = isOpen && side.variants(stated.others).length > 0 ? stated.others : null;
+  const isStated = (name: string) =>
+    stated.names.has(name) || [...stated.patterns].some((pattern) => matches(pattern, name) !== false);
   const of = (name: string): readonly JsonSchema[] => {
-    const hinted = stated.names.has(name) ? [] : side.distinct(hints.names.get(name) ?? []);
+    // A hint says what a property is only where it is there because of the hint.
+    const hinted = isOpen || isStated(name) ? [] : side.distinct(hints.names.get(name) ?? []);
     if (hinted.length === 0 || hinted.includes(true)) return stated.of(name);
-    return [...stated.of(name), hinted.length === 1 ? (hinted[0] as JsonSchema) : { anyOf: hinted }];
+    return [hinted.length === 1 ? (hinted[0] as JsonSchema) : { anyOf: hinted }];
   };
-  const isSpokenOf = (name: string) =>
-    names.has(name) || [...stated.patterns].some((pattern) => matches(pattern, name) !== false);
   const byName = new Map<string, readonly JsonSchema[] | null>();
   const at = (name: string) => {
     let list = byName.get(name);
     if (list === undefined) {
-      list = isSpokenOf(name) || rest !== null ? of(name) : null;
+      list = names.has(name) || rest !== null || isStated(name) ? of(name) : null;
       if (list !== null && side.variants(list).length === 0) list = null;
       byName.set(name, list);
     }

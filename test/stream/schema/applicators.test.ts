@@ -181,13 +181,31 @@ describe("alternatives", () => {
       before: { anyOf: [string, nothing] },
       after: { anyOf: [string, integer] },
       backward: ["allows the value null no more"],
-      forward: ["was null or string, is integer now"],
+      forward: ["was null or string, is string or integer now"],
     },
     {
       promise: "properties of a second alternative may be there too, and are what it says",
       before: { anyOf: [object({ a: string }, "a"), object({ b: string }, "b")] },
       after: { anyOf: [closed({ a: string }, "a"), closed({ b: string }, "b")] },
       backward: ["/b is not allowed any more", "/a is not allowed any more"],
+    },
+    {
+      promise: "a second alternative does not say what the first one says of the same property",
+      before: { anyOf: [object({ ab: string }), { ...object({}, "b"), patternProperties: { "^a": integer } }] },
+      after: object({ ab: string }),
+      backward: ["/ab was integer, is string now"],
+    },
+    {
+      promise: "a second alternative does not say what the first one says of all others",
+      before: { anyOf: [object({ ab: string }), { ...object({}, "b"), additionalProperties: integer }] },
+      after: object({ ab: string }),
+      backward: ["/ab was integer, is string now"],
+    },
+    {
+      promise: "a second alternative does not say what properties are that may be anything",
+      before: { anyOf: [object({ ab: string }), { type: "object", propertyNames: { minLength: 2 } }] },
+      after: object({ ab: string }),
+      backward: ["/ab was anything, is string now"],
     },
     {
       promise: "properties of an alternative that excludes this one are not there",

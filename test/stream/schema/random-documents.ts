@@ -113,13 +113,14 @@ function alone(schema: unknown): SchemaObject {
   return { allOf: [within(schema)], unevaluatedProperties: false };
 }
 
-const inPlace = ["allOf", "anyOf", "oneOf", "then", "else", "dependentSchemas"];
+const consequence = "then";
+const inPlace = ["allOf", "anyOf", "oneOf", consequence, "else"];
 const untouched = ["if", "not", "propertyNames"];
 
 /** A schema in its place, beside others: only the members of its data are restricted. */
 function within(schema: unknown): unknown {
   if (typeof schema !== "object" || schema === null) return schema;
-  const { required, additionalProperties, unevaluatedProperties, ...rest } = schema as SchemaObject;
+  const { required, additionalProperties, unevaluatedProperties, dependentSchemas, ...rest } = schema as SchemaObject;
   const open = Object.fromEntries(listOf(required).map((name) => [name, true]));
   const result: Draft = { ...rest, properties: { ...open, ...(rest.properties as Draft) } };
   if (required !== undefined) result.required = required;
@@ -131,6 +132,19 @@ function within(schema: unknown): unknown {
   }
   if (unevaluatedProperties !== true && unevaluatedProperties !== undefined)
     result.unevaluatedProperties = unevaluatedProperties;
+  if (dependentSchemas !== undefined) {
+    // The same as conditions, beside which the validator sees what is evaluated.
+    const conditions = Object.entries(dependentSchemas as Draft).map(([name, dependent]) =>
+      Object.fromEntries([
+        ["if", { required: [name] }],
+        [consequence, dependent],
+      ]),
+    );
+    const named = {
+      properties: Object.fromEntries(Object.keys(dependentSchemas as Draft).map((name) => [name, true])),
+    };
+    result.allOf = [...listOf(rest.allOf), ...conditions, ...(additionalProperties ? [] : [named])];
+  }
   if (result.$ref === "#") result.$ref = "#/$defs/root";
   for (const [keyword, value] of Object.entries(result)) {
     const change = inPlace.includes(keyword) ? within : alone;

@@ -153,13 +153,19 @@ export function randomRoot(dice: Dice): SchemaObject {
     Object.assign(root, dice.once(2) ? { properties: { a: inner }, required: ["a"] } : { ...inner, type: inner.type });
   }
   const $defs = { p: randomSchema(dice, 2), q: { ...asObject(randomSchema(dice, 2)), $anchor: "named" } };
-  return avoidingTrap({ ...root, $defs });
+  return avoidingTraps({ ...root, $defs });
 }
 
-/** The validator lets empty arrays pass where `contains` stands beside `prefixItems`: then `contains` is taken out. */
-function avoidingTrap(root: SchemaObject): SchemaObject {
-  for (const { schema } of subschemas(root)) {
-    if (typeof schema === "object" && schema.prefixItems !== undefined) delete (schema as Draft).contains;
+/**
+ * Takes out what the validator gets wrong: empty arrays pass where `contains` stands beside `prefixItems`, and
+ * `dependentSchemas` hide from `unevaluatedProperties` what is evaluated beside them.
+ */
+function avoidingTraps(root: SchemaObject): SchemaObject {
+  const drafts = [...subschemas(root)].map(({ schema }) => schema).filter((schema) => typeof schema === "object");
+  const unevaluated = drafts.some((schema) => schema.unevaluatedProperties !== undefined);
+  for (const draft of drafts as Draft[]) {
+    if (draft.prefixItems !== undefined) delete draft.contains;
+    if (unevaluated) delete draft.dependentSchemas;
   }
   return root;
 }
@@ -186,7 +192,7 @@ export function changed(dice: Dice, schema: SchemaObject): SchemaObject {
     const reached = places.filter(({ pointer }) => dice.once(4) || !pointer.startsWith("/$defs/"));
     change(dice, dice.of(reached.length > 0 ? reached : places).schema as Draft);
   }
-  return avoidingTrap(copy as SchemaObject);
+  return avoidingTraps(copy as SchemaObject);
 }
 
 function change(dice: Dice, draft: Draft): void {
