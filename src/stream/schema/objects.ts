@@ -1,4 +1,5 @@
 // Compares what schemas say about objects and their properties.
+import { besideOf } from "./beside.ts";
 import { type Comparison, maxFindings } from "./comparison.ts";
 import { evaluating } from "./evaluated.ts";
 import { entry, highest, type JsonSchema, lowest, mapAt, namesIn, type SchemaObject, schemaAt } from "./keywords.ts";
@@ -6,9 +7,10 @@ import { type Properties, propertiesOf } from "./properties.ts";
 import { compareLeast, compareMost } from "./scalars.ts";
 import { matches } from "./values.ts";
 import type { Variant } from "./variants.ts";
-import { every, type Finding, inside, missing, unproven } from "./wording.ts";
+import { dangling, every, type Finding, inside, missing, unproven } from "./wording.ts";
 
 export function compareObjects(comparison: Comparison, reader: SchemaObject, variant: Variant): Finding[] {
+  if (besideOf(variant).isIncomplete) return [dangling()];
   const writer = propertiesOf(variant);
   const findings = [
     ...compareRequired(reader, writer, variant),

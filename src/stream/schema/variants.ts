@@ -32,8 +32,8 @@ export type Side = {
   variants(list: readonly JsonSchema[]): readonly Variant[];
   /** The variant restricted by one more schema without branches. */
   narrowed(variant: Variant, by: SchemaObject): Variant | null;
-  /** The schemas that differ, in an order of their own: equal for lists that are equal as sets. */
-  distinct(list: readonly JsonSchema[]): JsonSchema[];
+  /** The schemas that differ, also from the others, in an order of their own: equal for lists that are equal as sets. */
+  distinct(list: readonly JsonSchema[], others?: readonly JsonSchema[]): JsonSchema[];
   /** Notes work that was done; false when no more can be afforded. */
   spend(work: number): boolean;
 };
@@ -136,8 +136,9 @@ export function createSide(document: SchemaDocument, identities: Identities, spe
     return finished({ seen, schemas, blurred: [...blurred], siblings: [...siblings], incomplete }, variant.allKinds);
   }
 
-  function distinct(list: readonly JsonSchema[]): JsonSchema[] {
+  function distinct(list: readonly JsonSchema[], others: readonly JsonSchema[] = []): JsonSchema[] {
     const byId = new Map(list.map((schema) => [identities.of(schema).id, schema]));
+    for (const other of others) byId.delete(identities.of(other).id);
     return [...byId.keys()].sort((a, b) => a - b).map((id) => byId.get(id) as JsonSchema);
   }
 

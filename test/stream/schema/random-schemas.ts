@@ -43,6 +43,22 @@ const scalars = [null, true, false, ...texts, ...numbers];
 const values = [...scalars, [], {}, ["a"], [1, 2], { a: 1 }, { a: "a", b: {} }];
 const references = ["#/$defs/p", "#/$defs/q", "#/$defs/q", "#named", "#"];
 
+/** What a reference of a random schema refers to. */
+export function target(root: SchemaObject, reference: string): unknown {
+  const { p, q } = root.$defs as Draft;
+  return reference === "#" ? root : reference === "#/$defs/p" ? p : q;
+}
+
+/** Formats, by what they let pass. */
+export const formats: Record<string, (text: string) => boolean> = {
+  short: (text) => text.length <= 2,
+  lower: (text) => text === text.toLowerCase() && text !== "b",
+};
+
+export function listOf(value: unknown): unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
 export type Draft = Record<string, unknown>;
 
 export function subset<T>(dice: Dice, all: readonly T[]): T[] {
@@ -59,7 +75,7 @@ const keywords: Record<string, (dice: Dice, draft: Draft, depth: number) => void
     if (dice.once(3)) draft.minLength = dice.below(3);
     if (dice.once(3)) draft.maxLength = dice.below(4);
     if (dice.once(4)) draft.pattern = dice.of(patterns);
-    if (dice.once(6)) draft.format = dice.of(["short", "lower"]);
+    if (dice.once(6)) draft.format = dice.of(Object.keys(formats));
   },
   number(dice, draft) {
     if (dice.once(3)) draft.minimum = dice.of(numbers);

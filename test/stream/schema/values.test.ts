@@ -1,6 +1,6 @@
 // Compatibility of single values: types, lists of values, numbers, strings, and arrays of them.
 import { describe } from "bun:test";
-import { holds } from "./cases.ts";
+import { holds, object } from "./cases.ts";
 
 const string = { type: "string" };
 const number = { type: "number" };
@@ -249,6 +249,13 @@ describe("arrays", () => {
       promise: "what is contained may become more general, and fewer",
       before: array({ contains: integer, minContains: 2 }),
       after: array({ contains: number }),
+      forward: ["contains changed, and cannot be shown to be compatible"],
+    },
+    {
+      promise: "what is contained is also what all items are",
+      before: array({ items: object({ b: string }), contains: object({ a: integer }, "a") }),
+      after: array({ items: object({ b: string }), contains: object({ a: number, b: number }, "a") }),
+      backward: ["contains changed, and cannot be shown to be compatible"],
       forward: ["contains changed, and cannot be shown to be compatible"],
     },
     {
