@@ -4,8 +4,9 @@ import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import fc from "fast-check";
 import { breaks } from "../../../src/stream/schema/compatibility.ts";
 import type { JsonSchema } from "../../../src/stream/schema/keywords.ts";
+import { createDice } from "./dice.ts";
 import { randomDocument } from "./random-documents.ts";
-import { changed, createDice, formats, randomRoot } from "./random-schemas.ts";
+import { changed, formats, randomRoot } from "./random-schemas.ts";
 import { isSpokenOf } from "./spoken.ts";
 
 const ajv = new Ajv2020({ strict: false });

@@ -1,6 +1,7 @@
 // Random documents that are likely to be valid by a schema, with properties that it speaks of.
 import type { SchemaObject } from "../../../src/stream/schema/keywords.ts";
-import { type Dice, type Draft, listOf, names, numbers, subset, target, texts, types } from "./random-schemas.ts";
+import { type Dice, subset } from "./dice.ts";
+import { type Draft, listOf, names, numbers, target, texts, types } from "./random-schemas.ts";
 
 /** Collects what applies in one place, for one way through the alternatives. */
 function apply(dice: Dice, root: SchemaObject, schema: unknown, applied: SchemaObject[]): void {
