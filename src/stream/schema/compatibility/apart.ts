@@ -8,7 +8,7 @@ const maxDepth = 3;
 
 /** When in doubt the answer is false. */
 export function areApart(a: Variant, b: Variant, depth = maxDepth): boolean {
-  if (!a.side.spend(2)) return false;
+  if (!a.side.spend(4)) return false;
   const kinds = a.kinds & b.kinds;
   if (kinds === 0) return true;
   if (a.texts !== null && b.texts !== null) {

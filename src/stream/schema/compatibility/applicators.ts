@@ -8,7 +8,7 @@ import { propertiesOf } from "./properties.ts";
 import { statedBy } from "./stated.ts";
 import { kind } from "./values.ts";
 import { pieces, type Variant } from "./variants.ts";
-import { dangling, type Finding, inside, otherKinds, refusedValues, uncovered, unproven } from "./wording.ts";
+import { dangling, type Finding, inside, otherKinds, refusedValues, tooLarge, uncovered, unproven } from "./wording.ts";
 
 export function compareApplied(comparison: Comparison, reader: SchemaObject, writer: Variant): Finding[] {
   const parts = [...comparison.reader.document.targets(reader), ...schemasAt(reader, "allOf")];
@@ -43,6 +43,7 @@ function compareBranches(
   keyword: Alternatives,
   writer: Variant,
 ): readonly Finding[] {
+  if (!comparison.spend(branches.length)) return [tooLarge()];
   const near = branches.filter((branch) => !isApart(comparison, branch, writer));
   const accepting = near.some((branch) => comparison.accepts(branch, writer).length === 0);
   if (accepting && (keyword === "anyOf" || near.length === 1)) return [];
@@ -59,7 +60,7 @@ function unknown({ reader }: Comparison, branches: readonly JsonSchema[], writer
   if (writer.values !== null) return refusedValues(writer.values);
   const variants = reader.variants([{ anyOf: branches }]);
   const kinds = variants.reduce((all, variant) => all | variant.kinds, 0);
-  if ((kinds & writer.kinds) === 0) return otherKinds(writer.kinds, kinds);
+  if ((kinds & writer.kinds) === 0) return otherKinds(writer.allKinds, kinds);
   const { required, of } = statedBy(writer);
   for (const name of required) {
     const [first, ...more] = writer.side.variants(of(name));

@@ -10,13 +10,15 @@ import {
   schemaAt,
   schemasAt,
 } from "../json-schema/keywords.ts";
+import { besideOf, possibly } from "./beside.ts";
 import { type Comparison, maxFindings } from "./comparison.ts";
 import { evaluating } from "./evaluated.ts";
 import { compareLeast, compareMost } from "./scalars.ts";
 import type { Variant } from "./variants.ts";
-import { every, type Finding, inside, notUnique, unproven } from "./wording.ts";
+import { dangling, every, type Finding, inside, notUnique, unproven } from "./wording.ts";
 
 export function compareArrays(comparison: Comparison, reader: SchemaObject, variant: Variant): Finding[] {
+  if (besideOf(variant).isIncomplete) return [dangling()];
   const writer = itemsOf(variant);
   const { schemas } = variant;
   const findings = [
@@ -79,7 +81,7 @@ function compareContained({ same, covers }: Comparison, reader: SchemaObject, wr
     isBounded ||= isSame && (numberAt(schema, "maxContains") ?? Number.POSITIVE_INFINITY) <= most;
     hasEnough ||=
       (numberAt(schema, "minContains") ?? 1) >= least &&
-      (isSame || covers(contained, [given], variant.side).length === 0);
+      (isSame || covers(contained, [given, ...writer.any], variant.side).length === 0);
   }
   return hasEnough && isBounded ? [] : [unproven("contains")];
 }
@@ -92,21 +94,37 @@ type Items = {
   maxItems: number;
   /** All schemas of the item at that index, if it is there. */
   at(index: number): JsonSchema[];
+  /** All schemas of an item at any index. */
+  any: JsonSchema[];
 };
 
-function itemsOf({ schemas, side }: Variant): Items {
+function itemsOf(variant: Variant): Items {
+  const { schemas, side } = variant;
   const prefixLength = longestPrefix(schemas);
-  const at = (index: number) =>
+  const certain = (index: number) =>
     schemas
       .map((schema) => schemasAt(schema, "prefixItems")[index] ?? otherItems(schema))
       .filter((schema) => schema !== undefined);
   let possible = 0;
-  while (possible <= prefixLength && side.variants(at(possible)).length > 0) possible++;
+  while (possible <= prefixLength && side.variants(certain(possible)).length > 0) possible++;
   const maxItems = Math.min(
     lowest(schemas, "maxItems") ?? Number.POSITIVE_INFINITY,
     possible > prefixLength ? Number.POSITIVE_INFINITY : possible,
   );
-  return { prefixLength, maxItems, at };
+  const more = [
+    ...schemas.flatMap((schema) => [schema.contains, schema.unevaluatedItems]),
+    ...besideOf(variant).schemas.flatMap(itemSchemasIn),
+  ];
+  const at = (index: number) => {
+    const list = certain(index);
+    return [...list, ...possibly(side, more, list)];
+  };
+  const any = prefixLength === 0 ? at(0) : possibly(side, [...more, ...schemas.flatMap(itemSchemasIn)], []);
+  return { prefixLength, maxItems, at, any };
+}
+
+function itemSchemasIn(schema: SchemaObject): unknown[] {
+  return [...schemasAt(schema, "prefixItems"), schema.items, schema.contains, schema.unevaluatedItems];
 }
 
 /** The schema of items behind `prefixItems`. */

@@ -10,15 +10,17 @@ import {
   type SchemaObject,
   schemaAt,
 } from "../json-schema/keywords.ts";
+import { besideOf } from "./beside.ts";
 import { type Comparison, maxFindings } from "./comparison.ts";
 import { evaluating } from "./evaluated.ts";
 import { type Properties, propertiesOf } from "./properties.ts";
 import { compareLeast, compareMost } from "./scalars.ts";
 import { matches } from "./values.ts";
 import type { Variant } from "./variants.ts";
-import { every, type Finding, inside, missing, unproven } from "./wording.ts";
+import { dangling, every, type Finding, inside, missing, unproven } from "./wording.ts";
 
 export function compareObjects(comparison: Comparison, reader: SchemaObject, variant: Variant): Finding[] {
+  if (besideOf(variant).isIncomplete) return [dangling()];
   const writer = propertiesOf(variant);
   const findings = [
     ...compareRequired(reader, writer, variant),
@@ -44,14 +46,16 @@ function compareRequired(reader: SchemaObject, writer: Properties, { schemas }: 
 }
 
 function compareCounts(reader: SchemaObject, writer: Properties, { schemas }: Variant): Finding[] {
+  const least = Math.max(writer.required.size, highest(schemas, "minProperties") ?? 0);
+  const findings = compareLeast("minProperties", reader, least);
+  if (reader.maxProperties === undefined) return findings;
   const isListed = writer.rest === null && writer.patterns.size === 0;
-  const listed = isListed
-    ? [...writer.names].filter((name) => writer.at(name) !== null).length
-    : Number.POSITIVE_INFINITY;
-  return [
-    ...compareLeast("minProperties", reader, Math.max(writer.required.size, highest(schemas, "minProperties") ?? 0)),
-    ...compareMost("maxProperties", reader, Math.min(listed, lowest(schemas, "maxProperties") ?? listed)),
-  ];
+  const names = isListed ? [...writer.names].filter((name) => writer.at(name) !== null) : null;
+  const most = Math.min(
+    names?.length ?? Number.POSITIVE_INFINITY,
+    lowest(schemas, "maxProperties") ?? Number.POSITIVE_INFINITY,
+  );
+  return [...findings, ...compareMost("maxProperties", reader, most)];
 }
 
 /** Properties as they are known by name, by a pattern, or as others. */
@@ -70,7 +74,8 @@ function compareProperties(
     if (schema !== undefined) findings.push(...inside(name, covers(schema, list, side)));
   };
 
-  for (const name of new Set([...Object.keys(own), ...writer.names])) {
+  const speaksOfAll = patternNames.length > 0 || others !== undefined;
+  for (const name of new Set([...Object.keys(own), ...(speaksOfAll ? writer.names : [])])) {
     if (findings.length >= maxFindings || !spend(4 + patternNames.length)) return findings;
     const list = writer.at(name);
     if (list === null) continue;
@@ -115,12 +120,11 @@ function compareUnevaluated(comparison: Comparison, reader: SchemaObject, writer
     part.additionalProperties !== undefined || (part !== reader && part.unevaluatedProperties !== undefined);
   if (parts.some(evaluatesAll)) return [];
   const patterns = parts.flatMap((part) => Object.keys(mapAt(part, "patternProperties")));
-  const isEvaluated = (name: string) =>
-    parts.some((part) => Object.hasOwn(mapAt(part, "properties"), name)) ||
-    patterns.some((pattern) => matches(pattern, name));
+  const names = new Set(parts.flatMap((part) => Object.keys(mapAt(part, "properties"))));
+  const isEvaluated = (name: string) => names.has(name) || patterns.some((pattern) => matches(pattern, name));
   const findings: Finding[] = [];
   for (const name of writer.names) {
-    if (findings.length >= maxFindings || !comparison.spend(parts.length)) break;
+    if (findings.length >= maxFindings || !comparison.spend(1 + patterns.length)) break;
     const list = isEvaluated(name) ? null : writer.at(name);
     if (list !== null) findings.push(...inside(name, comparison.covers(others, list, variant.side)));
   }

@@ -7,7 +7,7 @@ import { type Finding, onlyValues, otherBound, otherKeyword, otherKinds, refused
 export function compareScalars(reader: SchemaObject, writer: Variant): Finding[] {
   const kinds = writer.kinds & kindsOf(reader);
   const findings: Finding[] = [];
-  if (kinds !== writer.kinds) findings.push(otherKinds(writer.kinds, kindsOf(reader)));
+  if (kinds !== writer.kinds) findings.push(otherKinds(writer.allKinds, kindsOf(reader)));
   const format = textAt(reader, "format");
   if (format !== undefined && (kinds & formatKind(format)) !== 0) {
     const formats = writer.schemas.map((schema) => textAt(schema, "format")).filter((word) => word !== undefined);

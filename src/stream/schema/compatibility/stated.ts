@@ -75,7 +75,8 @@ export function namesOf(schema: SchemaObject): string[] {
   ];
 }
 
-function schemasOf(schema: SchemaObject, name: string): JsonSchema[] {
+/** The schemas that a schema by itself has for a property of that name. */
+export function schemasOf(schema: SchemaObject, name: string): JsonSchema[] {
   const own = entry(mapAt(schema, "properties"), name);
   const found = own === undefined ? [] : [own];
   let isUncertain = false;

@@ -11,6 +11,8 @@ export type Variant = {
   key: string;
   schemas: readonly SchemaObject[];
   kinds: number;
+  /** The kinds of all variants of the same schemas, for people. */
+  allKinds: number;
   /** All values there can be, when they are few; lists and objects among them are described by `schemas` too. */
   values: readonly unknown[] | null;
   /** The canonical texts of the values. */
@@ -31,8 +33,8 @@ export type Side = {
   variants(list: readonly JsonSchema[]): readonly Variant[];
   /** The variant restricted by one more schema without branches. */
   narrowed(variant: Variant, by: SchemaObject): Variant | null;
-  /** The schemas that differ, in an order of their own: equal for lists that are equal as sets. */
-  distinct(list: readonly JsonSchema[]): JsonSchema[];
+  /** The schemas that differ, also from the others, in an order of their own: equal for lists that are equal as sets. */
+  distinct(list: readonly JsonSchema[], others?: readonly JsonSchema[]): JsonSchema[];
   /** Notes work that was done; false when no more can be afforded. */
   spend(work: number): boolean;
 };
@@ -108,10 +110,12 @@ export function createSide(document: SchemaDocument, identities: Identities, spe
 
     let drafts: Draft[] = [{ seen: new Set(), schemas: [], blurred: [], siblings: [], incomplete: false }];
     for (const schema of list) drafts = drafts.flatMap((draft) => expanded(draft, schema, 0));
-    return drafts.map(finished).filter((variant) => variant !== null);
+    const found = drafts.map((draft) => finished(draft)).filter((variant) => variant !== null);
+    const allKinds = found.reduce((kinds, variant) => kinds | variant.kinds, 0);
+    return found.map((variant) => ({ ...variant, allKinds }));
   }
 
-  function finished({ seen, ...draft }: Draft): Variant | null {
+  function finished({ seen, ...draft }: Draft, allKinds = 0): Variant | null {
     const { schemas, blurred, siblings } = draft;
     const marks = [
       ...blurred.map((schema) => identities.of(schema).id),
@@ -124,17 +128,18 @@ export function createSide(document: SchemaDocument, identities: Identities, spe
     spend(schemas.length + (values?.length ?? 0));
     if (values !== null) kinds &= values.reduce<number>((all, value) => all | kindOf(value), 0);
     const texts = values && new Set(values.map(canonical));
-    return kinds === 0 ? null : { ...draft, key, kinds, values, texts, side };
+    return kinds === 0 ? null : { ...draft, key, kinds, allKinds: allKinds | kinds, values, texts, side };
   }
 
   function narrowed({ blurred, siblings, incomplete, ...variant }: Variant, by: SchemaObject): Variant | null {
     const schemas = [...variant.schemas, by];
     const seen = new Set(schemas.map((schema) => identities.of(schema).id));
-    return finished({ seen, schemas, blurred: [...blurred], siblings: [...siblings], incomplete });
+    return finished({ seen, schemas, blurred: [...blurred], siblings: [...siblings], incomplete }, variant.allKinds);
   }
 
-  function distinct(list: readonly JsonSchema[]): JsonSchema[] {
+  function distinct(list: readonly JsonSchema[], others: readonly JsonSchema[] = []): JsonSchema[] {
     const byId = new Map(list.map((schema) => [identities.of(schema).id, schema]));
+    for (const other of others) byId.delete(identities.of(other).id);
     return [...byId.keys()].sort((a, b) => a - b).map((id) => byId.get(id) as JsonSchema);
   }
 

@@ -53,10 +53,18 @@ export function schemaAt(schema: SchemaObject, keyword: string): JsonSchema | un
   return isSchema(value) ? value : undefined;
 }
 
+const none: readonly JsonSchema[] = [];
+const checked = new WeakMap<object, readonly JsonSchema[]>();
+
 /** The schemas of a keyword that holds a list of them; empty without the keyword. */
 export function schemasAt(schema: SchemaObject, keyword: string): readonly JsonSchema[] {
   const value = schema[keyword];
-  return Array.isArray(value) ? value.filter(isSchema) : [];
+  if (!Array.isArray(value)) return none;
+  const known = checked.get(value);
+  if (known !== undefined) return known;
+  const schemas = value.filter(isSchema);
+  checked.set(value, schemas);
+  return schemas;
 }
 
 const nothing: SchemaObject = Object.freeze({});

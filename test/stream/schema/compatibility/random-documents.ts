@@ -1,25 +1,14 @@
-// Random documents that are likely to be valid by a schema, and the schema that allows no properties it does not speak of.
-import {
-  isSchema,
-  type JsonSchema,
-  places,
-  type SchemaObject,
-} from "../../../../src/stream/schema/json-schema/keywords.ts";
-import { type Dice, type Draft, names, numbers, subset, texts, types } from "./random-schemas.ts";
-
-const pointers: Record<string, (root: SchemaObject) => unknown> = {
-  "#": (root) => root,
-  "#/$defs/p": (root) => (root.$defs as Draft).p,
-  "#/$defs/q": (root) => (root.$defs as Draft).q,
-  "#named": (root) => (root.$defs as Draft).q,
-};
+// Random documents that are likely to be valid by a schema, with properties that it speaks of.
+import type { SchemaObject } from "../../../../src/stream/schema/json-schema/keywords.ts";
+import { type Dice, subset } from "./dice.ts";
+import { type Draft, listOf, names, numbers, target, texts, types } from "./random-schemas.ts";
 
 /** Collects what applies in one place, for one way through the alternatives. */
 function apply(dice: Dice, root: SchemaObject, schema: unknown, applied: SchemaObject[]): void {
   if (typeof schema !== "object" || schema === null || applied.includes(schema as SchemaObject)) return;
   const own = schema as SchemaObject;
   applied.push(own);
-  if (typeof own.$ref === "string") apply(dice, root, pointers[own.$ref]?.(root), applied);
+  if (typeof own.$ref === "string") apply(dice, root, target(root, own.$ref), applied);
   for (const part of listOf(own.allOf)) apply(dice, root, part, applied);
   if (own.oneOf !== undefined) apply(dice, root, dice.of(listOf(own.oneOf)), applied);
   if (own.anyOf !== undefined) {
@@ -30,10 +19,6 @@ function apply(dice: Dice, root: SchemaObject, schema: unknown, applied: SchemaO
   for (const inner of [own.not, own.if, own.then, own.else, ...Object.values(own.dependentSchemas ?? {})]) {
     if (dice.once(3)) apply(dice, root, inner, applied);
   }
-}
-
-function listOf(value: unknown): unknown[] {
-  return Array.isArray(value) ? value : [];
 }
 
 /** A document that a schema may allow, with no properties but those that the schema speaks of. */
@@ -102,48 +87,4 @@ function randomArray(dice: Dice, root: SchemaObject, schemas: readonly SchemaObj
     const contained = schemas.map((schema) => schema.contains).filter(() => dice.once(2));
     return randomDocument(dice, root, [...valid, ...contained], depth - 1);
   });
-}
-
-/**
- * The schema without the leniency of the comparison: no object in its data has a property that nothing in the schema
- * speaks of. References have to lead to the root or to definitions.
- */
-export function withoutOthers(root: SchemaObject): JsonSchema {
-  const { $defs, ...own } = root;
-  const definitions = Object.entries({ ...($defs as Draft), root: own });
-  return { ...alone({ $ref: "#/$defs/root" }), $defs: Object.fromEntries(definitions.map(([k, v]) => [k, within(v)])) };
-}
-
-function alone(schema: unknown): SchemaObject {
-  return { allOf: [within(schema)], unevaluatedProperties: false };
-}
-
-const inPlace = ["allOf", "anyOf", "oneOf", "then", "else", "dependentSchemas"];
-const untouched = ["if", "not", "propertyNames"];
-
-/** A schema in its place, beside others: only the members of its data are restricted. */
-function within(schema: unknown): unknown {
-  if (typeof schema !== "object" || schema === null) return schema;
-  const { required, additionalProperties, unevaluatedProperties, ...rest } = schema as SchemaObject;
-  const open = Object.fromEntries(listOf(required).map((name) => [name, true]));
-  const result: Draft = { ...rest, properties: { ...open, ...(rest.properties as Draft) } };
-  if (required !== undefined) result.required = required;
-  if (additionalProperties !== true && additionalProperties !== undefined) {
-    result.additionalProperties = additionalProperties;
-    // What is spoken of by "required" alone is other to "additionalProperties".
-    for (const name of Object.keys(open))
-      if (!Object.hasOwn(rest.properties ?? {}, name)) delete (result.properties as Draft)[name];
-  }
-  if (unevaluatedProperties !== true && unevaluatedProperties !== undefined)
-    result.unevaluatedProperties = unevaluatedProperties;
-  if (result.$ref === "#") result.$ref = "#/$defs/root";
-  for (const [keyword, value] of Object.entries(result)) {
-    const change = inPlace.includes(keyword) ? within : alone;
-    const place = untouched.includes(keyword) ? null : places.get(keyword);
-    if (place === "schema" && isSchema(value) && value !== false) result[keyword] = change(value);
-    if (place === "list") result[keyword] = listOf(value).map(change);
-    if (place === "map")
-      result[keyword] = Object.fromEntries(Object.entries(value as Draft).map(([k, v]) => [k, change(v)]));
-  }
-  return result;
 }

