@@ -186,6 +186,14 @@ create table idempotency_keys (
 );
 CREATE INDEX idempotency_keys_recorded_at ON idempotency_keys USING btree (recorded_at);
 
+create table leases (
+  name  text not null,
+  owner uuid not null,
+  epoch bigint not null,
+  until timestamp with time zone not null,
+  constraint leases_pkey PRIMARY KEY (name)
+) with (fillfactor=50);
+
 create table live_connections (
   id         uuid not null,
   owner      text collate "C" not null,
@@ -248,6 +256,32 @@ create table migrations (
   checksum   text not null,
   applied_at timestamp with time zone not null default now(),
   constraint migrations_pkey PRIMARY KEY (version)
+);
+
+create table outbox (
+  id             bigint not null generated always as identity,
+  stream         text not null,
+  type           text not null,
+  data           json,
+  data_binary    bytea,
+  event_id       text,
+  schema_version integer not null default 1,
+  correlation_id text,
+  partition_key  text,
+  attributes     json not null default '{}'::json,
+  created_at     timestamp with time zone not null default clock_timestamp(),
+  failure        text,
+  failed_at      timestamp with time zone,
+  constraint outbox_pkey PRIMARY KEY (id),
+  constraint outbox_attributes_check CHECK (json_typeof(attributes) = 'object'::text),
+  constraint outbox_check CHECK (data IS NULL OR data_binary IS NULL),
+  constraint outbox_correlation_id_check CHECK (length(correlation_id) >= 1 AND length(correlation_id) <= 256),
+  constraint outbox_data_check CHECK (data IS NULL OR data::jsonb IS NOT NULL),
+  constraint outbox_event_id_check CHECK (length(event_id) >= 1 AND length(event_id) <= 256),
+  constraint outbox_partition_key_check CHECK (length(partition_key) >= 1 AND length(partition_key) <= 256),
+  constraint outbox_schema_version_check CHECK (schema_version >= 1 AND schema_version <= 999999999),
+  constraint outbox_stream_check CHECK (stream ~ '^[A-Za-z0-9._:-]{1,200}$'::text AND (stream <> ALL (ARRAY['.'::text, '..'::text]))),
+  constraint outbox_type_check CHECK (type ~ '^[^\u0001-\u001f\u007f-\u009f]{1,256}$'::text)
 );
 
 create table partition_removals (
@@ -2593,6 +2627,42 @@ begin
   end if;
   perform group_enter(p_cursor, p_positions, p_keys);
 end $function$;
+
+CREATE OR REPLACE FUNCTION lease_check(p_name text, p_owner uuid, p_epoch bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform 1 from leases l where l.name = p_name and l.owner = p_owner and l.epoch = p_epoch for share;
+  if not found then
+    raise exception using errcode = 'SL010', message = format('the lease %s is held by somebody else', p_name);
+  end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION lease_hold(p_owner uuid, p_names text[], p_ttl interval)
+ RETURNS TABLE(held text, held_epoch bigint)
+ LANGUAGE plpgsql
+AS $function$
+begin
+  return query
+    insert into leases as l (name, owner, epoch, until)
+      select n.name, p_owner, 1, clock_timestamp() + p_ttl from unnest(p_names) n(name) order by n.name
+      on conflict (name) do update
+        set owner = p_owner,
+            epoch = l.epoch + case when l.owner = p_owner then 0 else 1 end,
+            until = clock_timestamp() + p_ttl
+        -- A time far ahead of the clock is one from before the clock was set back.
+        where l.owner = p_owner or l.until <= clock_timestamp() or l.until > clock_timestamp() + 10 * p_ttl
+      returning l.name, l.epoch;
+end $function$;
+
+CREATE OR REPLACE FUNCTION lease_release(p_owner uuid, p_names text[])
+ RETURNS void
+ LANGUAGE sql
+AS $function$
+  update leases set until = '-infinity', owner = '00000000-0000-0000-0000-000000000000'
+    where name = any(p_names) and owner = p_owner;
+$function$;
 
 CREATE OR REPLACE FUNCTION lock_acquire(p_principal text, p_key text, p_owner text, p_ttl_ms bigint, OUT acquired boolean, OUT token bigint, OUT owner text, OUT expires_at timestamp with time zone, OUT left_ms bigint)
  RETURNS record

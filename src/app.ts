@@ -35,7 +35,7 @@ import { createTally } from "./subscription/ledger/tally.ts";
 import { createUnreadGauge } from "./subscription/receipts/unread-gauge.ts";
 import { readFigures } from "./subscription/registry/figures.ts";
 import { type Subscriptions, startSubscriptions } from "./subscription/subscriptions.ts";
-import { loadModules, registerEvents } from "./workflow/load-modules.ts";
+import { loadModules, registerEvents } from "./workflow/module/load-modules.ts";
 
 export type App = {
   url: string;

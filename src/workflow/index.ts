@@ -1,4 +1,11 @@
 // What modules are written with.
 export { type Static, Type } from "@sinclair/typebox";
-export { defineEvent, type EventData, type EventType } from "./event-type.ts";
-export { defineModule, type Module } from "./module.ts";
+export type { CommandContext, Workflow } from "./commands/command.ts";
+export { defineCommand } from "./commands/define-command.ts";
+export { reject } from "./commands/rejection.ts";
+export { type DeciderDefinition, type Decision, defineDecider } from "./deciders/decider.ts";
+export type { DraftEvent, EventAttributes } from "./events/draft-event.ts";
+export { defineEvent, type EventData, type EventType } from "./events/event-type.ts";
+export type { EventContext } from "./events/recorded-event.ts";
+export { defineModule, type Module } from "./module/module.ts";
+export { defineStream, type StreamDefinition } from "./module/stream-definition.ts";

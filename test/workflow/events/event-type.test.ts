@@ -1,6 +1,6 @@
 // The types of event types: what an upcaster takes and gives is checked as it is written.
 import { expect, test } from "bun:test";
-import { defineEvent, type EventData, Type } from "../../src/workflow/index.ts";
+import { defineEvent, type EventData, Type } from "../../../src/workflow/index.ts";
 
 test("a type is as it was when another is made of it", () => {
   const one = defineEvent("Kept", Type.String(), { description: "d" });

@@ -3,9 +3,9 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { append, type Envelope, expectProblem, send } from "../support/client.ts";
-import { ack, claim, put, subscription, tokens } from "../support/consume.ts";
-import { createTestDatabase } from "../support/postgres.ts";
+import { append, type Envelope, expectProblem, send } from "../../support/client.ts";
+import { ack, claim, put, subscription, tokens } from "../../support/consume.ts";
+import { createTestDatabase } from "../../support/postgres.ts";
 import {
   jsonata,
   proposeVersion,
@@ -14,10 +14,10 @@ import {
   typeUrl,
   type Version,
   versionUrl,
-} from "../support/registry.ts";
-import { type Service, spawnService, startService } from "../support/service.ts";
+} from "../../support/registry.ts";
+import { type Service, spawnService, startService } from "../../support/service.ts";
 
-const root = new URL("../../", import.meta.url).pathname;
+const root = new URL("../../../", import.meta.url).pathname;
 let folder: string;
 const services: Service[] = [];
 beforeAll(async () => {
@@ -157,7 +157,7 @@ test("what is no module, or one of two that are in each other's way, stops the s
     [[await write('throw new Error("not today");')], /^module .* cannot be loaded: not today$/],
     [
       [await write('export default defineModule({ name: "A B" });')],
-      /cannot be loaded: a module is named by lower-case/,
+      /cannot be loaded: a module is named by 1 to 63 lower-case/,
     ],
     [
       [

@@ -1,9 +1,9 @@
 // Loads the modules that the configuration names, and makes their event types known.
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { Problem, type SchemaChange } from "../base/errors.ts";
-import type { Registration } from "../stream/schema/registration.ts";
-import type { Upcasting } from "../stream/schema/upcasting.ts";
+import { Problem, type SchemaChange } from "../../base/errors.ts";
+import type { Registration } from "../../stream/schema/registration.ts";
+import type { Upcasting } from "../../stream/schema/upcasting.ts";
 import { asModule, type Module } from "./module.ts";
 
 /** The modules of these files, paths from the working directory. Throws one plain sentence where a file is none. */

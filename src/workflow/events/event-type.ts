@@ -1,5 +1,6 @@
 // Defines an event type in code: the schemas of its versions, and how data of each become data of the next.
 import type { Static, TSchema } from "@sinclair/typebox";
+import type { DraftEvent, EventAttributes } from "./draft-event.ts";
 
 export type VersionOptions<From extends TSchema, To extends TSchema> = {
   /** For people. */
@@ -26,6 +27,8 @@ export type EventType<Name extends string = string, Latest extends TSchema = TSc
   readonly latest: Latest;
   /** The type with a further version. */
   version<Next extends TSchema>(schema: Next, options?: VersionOptions<Latest, Next>): EventType<Name, Next>;
+  /** An event of the newest version, to be emitted. */
+  event(data: Static<Latest>, attributes?: EventAttributes): DraftEvent<Name, Static<Latest>>;
 };
 
 /** The data of the newest version of an event type. */
@@ -53,5 +56,6 @@ function extend<Name extends string, Latest extends TSchema>(
       const next: VersionDefinition = { schema, description: description ?? null, upcast: upcast ?? null };
       return extend(name, [...versions, next], schema);
     },
+    event: (data, attributes = {}) => ({ type: name, version: versions.length, schema: latest, data, attributes }),
   };
 }

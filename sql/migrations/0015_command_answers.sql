@@ -1,0 +1,1 @@
+-- Answers of commands that bear an Idempotency-Key.

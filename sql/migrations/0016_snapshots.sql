@@ -1,0 +1,1 @@
+-- Snapshots: the state of a stream at an offset.

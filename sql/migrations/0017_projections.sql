@@ -1,0 +1,1 @@
+-- Projections: where they stand, and what went wrong.

@@ -1,0 +1,1 @@
+-- Sagas: long-running processes and where they stand.

@@ -1,0 +1,61 @@
+// Makes events that can be appended of those that code emits, and checks them on the way.
+import type { Violation } from "../../base/errors.ts";
+import type { NewEvent } from "../../stream/event.ts";
+import { streamName } from "../../stream/event.ts";
+import { type ParseContext, toEvent } from "../../stream/event-input.ts";
+import { JsonWalk } from "../../stream/json-text.ts";
+import { checkerOf, inWords } from "../handlers/checker.ts";
+import type { DraftEvent } from "./draft-event.ts";
+
+/** Code emitted what cannot be stored: a defect of the module, told in a plain sentence. */
+export class EmissionRefused extends Error {
+  readonly violations: readonly Violation[];
+
+  constructor(subject: string, violations: readonly Violation[]) {
+    super(`it emitted ${subject}: ${inWords(violations)}`);
+    this.name = "EmissionRefused";
+    this.violations = violations;
+  }
+}
+
+/** What all events of one cause bear. */
+export type Cause = { correlationId: string; causationId: string };
+
+/** Of an event of a stream. Throws `EmissionRefused`. */
+export type Emission = (stream: string, draft: DraftEvent, cause: Cause) => NewEvent;
+
+/** `service`: its name, which stands in the source of events. */
+export function createEmission(service: string): Emission {
+  return (stream, draft, { correlationId, causationId }) => {
+    if (!streamName.test(stream))
+      throw new EmissionRefused(`${draft.type} to a stream that has no valid name`, [
+        { path: "", message: JSON.stringify(stream).slice(0, 250) },
+      ]);
+    const refused = (violations: readonly Violation[]) =>
+      new EmissionRefused(`${draft.type} to ${stream}, which cannot be stored`, violations);
+    const violations = checkerOf(draft.schema)(draft.data);
+    if (violations !== null) throw new EmissionRefused(`${draft.type}, which its schema refuses`, violations);
+    const { id, subject, partitionKey, time, extensions } = draft.attributes;
+    const value: Record<string, unknown> = {
+      ...extensions,
+      type: draft.type,
+      schemaversion: draft.version,
+      correlationid: correlationId,
+      causationid: causationId,
+    };
+    if (id !== undefined) value.id = id;
+    if (subject !== undefined) value.subject = subject;
+    if (partitionKey !== undefined) value.partitionkey = partitionKey;
+    if (time !== undefined) value.time = time;
+    const text = JSON.stringify(draft.data) as string | undefined;
+    if (text === undefined) throw refused([{ path: "/data", message: "is no JSON" }]);
+    const walk = new JsonWalk(text);
+    walk.value();
+    if (walk.refusal !== null) throw refused([{ path: "/data", message: walk.refusal }]);
+    const found: Violation[] = [];
+    const context: ParseContext = { stream, service, idempotencyKey: null };
+    const event = toEvent({ value, data: text }, "", context, 0, found);
+    if (event === null) throw refused(found);
+    return event;
+  };
+}
