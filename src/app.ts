@@ -14,8 +14,15 @@ import { checkHealth } from "./ops/health.ts";
 import { watchLoopLag } from "./ops/loop-lag.ts";
 import { createMetrics, renderMetrics } from "./ops/metrics.ts";
 import type { ProcessMetrics } from "./ops/workers/messages.ts";
-import { type Connection, createDatabase, type Database, type DatabaseOptions } from "./storage/database.ts";
+import {
+  type Connection,
+  createDatabase,
+  type Database,
+  type DatabaseOptions,
+  projectionsInFlight,
+} from "./storage/database.ts";
 import { startEmbedded } from "./storage/embedded.ts";
+import { createLeases } from "./storage/lease.ts";
 import { assertCurrent, migrate } from "./storage/migrate.ts";
 import { createWake } from "./storage/wake.ts";
 import { createAppender } from "./stream/append.ts";
@@ -36,6 +43,7 @@ import { createUnreadGauge } from "./subscription/receipts/unread-gauge.ts";
 import { readFigures } from "./subscription/registry/figures.ts";
 import { type Subscriptions, startSubscriptions } from "./subscription/subscriptions.ts";
 import { loadModules, registerEvents } from "./workflow/module/load-modules.ts";
+import { type Projections, startProjections } from "./workflow/projections/projections.ts";
 
 export type App = {
   url: string;
@@ -66,9 +74,12 @@ export async function provideDatabase(
   const embedded = await startEmbedded({
     ...(config.storage === "memory" ? {} : { dataDir: config.dataDir }),
     tcp: config.embeddedTcp,
-    // Each worker has its pools, two connections for wake-ups, one for an index and one to drop partitions; some are left
-    // for people.
-    maxConnections: Math.max(100, config.workers * (config.poolSize + appendsInFlight + claimsInFlight + 4) + 20),
+    // Each worker has its pools, two connections for wake-ups, one for an index, one to drop partitions, and some to make tables
+    // of projections; some are left for people.
+    maxConnections: Math.max(
+      100,
+      config.workers * (config.poolSize + appendsInFlight + claimsInFlight + 2 * projectionsInFlight + 8) + 20,
+    ),
     log,
   });
   log.info({ dataDir: embedded.dataDir, takenOver: embedded.takenOver }, "embedded Postgres is up");
@@ -167,6 +178,7 @@ async function startParts(
   let subscriptions: Subscriptions | null = null;
   let liveHub: LiveHub | null = null;
   let schemas: Schemas | null = null;
+  let projections: Projections | null = null;
   const wake = createWake({
     connect: database.listen,
     channel: `sluice_${config.schema}`,
@@ -174,6 +186,7 @@ async function startParts(
     onCursors: (cursors) => subscriptions?.ledger.wake(cursors),
     onLive: (ids) => liveHub?.reload(ids),
     onSchemas: () => schemas?.registry.wake(),
+    onProjections: () => projections?.tend(),
     log,
   });
   stops.push(wake.stop);
@@ -191,7 +204,8 @@ async function startParts(
   });
   stops.push(schemas.stop);
   const { registry, upcasting, registration } = schemas;
-  await registerEvents(await loadModules(config.modules), registration, upcasting);
+  const modules = await loadModules(config.modules);
+  await registerEvents(modules, registration, upcasting);
 
   const appender = createAppender({
     pool: appends,
@@ -242,6 +256,20 @@ async function startParts(
   stops.push(subscriptions.stop);
   const { catalog, consumption, ledger, processed, receipts, expiry, deadLetters, membership } = subscriptions;
   const { resets } = subscriptions;
+
+  const leases = createLeases({ pool: claims, ttlMs: config.leaseMs, log });
+  stops.push(leases.stop);
+  projections = await startProjections({
+    definitions: modules.flatMap((module) => module.projections),
+    leases,
+    serviceSchema: config.schema,
+    database,
+    tail,
+    upcasting,
+    log,
+  });
+  stops.push(projections.stop);
+  leases.start();
 
   const locks = createLocks({ pool: claims, log });
   stops.push(locks.stop);

@@ -39,6 +39,7 @@ export type Config = {
   processedMs: number;
   groupWindow: number;
   trimIntervalMs: number;
+  leaseMs: number;
   shutdownMs: number;
   ginIndex: boolean;
   /** Files of the modules that extend the service. */
@@ -146,6 +147,7 @@ export function readConfig(env: Environment): Config {
     deduplicationMs: duration("DEDUPLICATION_WINDOW", "24h", 1_000, 31_536_000_000),
     groupWindow: number("GROUP_WINDOW", 1_000_000, 10, 100_000_000),
     processedMs: duration("PROCESSED_WINDOW", "7d", 1_000, 31_536_000_000),
+    leaseMs: duration("LEASE", "10s", 500, 600_000),
     trimIntervalMs: duration("TRIM_INTERVAL", "5s", 50, 3_600_000),
     shutdownMs: duration("SHUTDOWN_TIMEOUT", "20s", 100, 600_000),
     ginIndex: flag("GIN_INDEX", false),

@@ -11,6 +11,8 @@ export type Wake = {
   sendCursors: (cursors: Iterable<number>) => void;
   /** Tells the others that the schema registry has changed. */
   sendSchemas: () => void;
+  /** Tells the others that something was decided about a projection. */
+  sendProjections: () => void;
   /** Tells the others that what flows on these live connections has changed. */
   sendLive: (ids: Iterable<string>) => void;
   stop: () => Promise<void>;
@@ -28,6 +30,8 @@ export type WakeOptions = {
   onLive: (ids: readonly string[] | null) => void;
   /** The schema registry has changed, or may have. */
   onSchemas: () => void;
+  /** Something was decided about a projection, or may have been. */
+  onProjections: () => void;
   log: Log;
 };
 
@@ -39,13 +43,15 @@ const maxNamedLive = 80;
 const pingMs = 5_000;
 const deafMs = 12_000;
 
-export function createWake({ connect, channel, onWake, onCursors, onLive, onSchemas, log }: WakeOptions): Wake {
+export function createWake(options: WakeOptions): Wake {
+  const { connect, channel, onWake, onCursors, onLive, onSchemas, onProjections, log } = options;
   const self = randomUUID();
   let sql: Sql | null = null;
   let pending: number | null = null;
   let cursors = new Set<number>();
   let live = new Set<string>();
   let schemas = false;
+  let projections = false;
   let timer: ReturnType<typeof setTimeout> | null = null;
   let sending: Promise<unknown> = Promise.resolve();
   let heardAt = Date.now();
@@ -54,12 +60,13 @@ export function createWake({ connect, channel, onWake, onCursors, onLive, onSche
 
   function onNotification(payload: string): void {
     heardAt = Date.now();
-    const [sender, position, cursorList = "-", liveList = "-", changed = "-"] = payload.split(" ");
+    const [sender, position, cursorList = "-", liveList = "-", changed = "-", decided = "-"] = payload.split(" ");
     if (sender === self) return;
     if (position !== undefined && position !== "-1") onWake(Number(position));
     if (cursorList !== "-") onCursors(cursorList === "*" ? null : cursorList.split(",").map(Number));
     if (liveList !== "-") onLive(liveList === "*" ? null : liveList.split(","));
     if (changed !== "-") onSchemas();
+    if (decided !== "-") onProjections();
   }
 
   async function listen(): Promise<void> {
@@ -72,6 +79,7 @@ export function createWake({ connect, channel, onWake, onCursors, onLive, onSche
       onCursors(null);
       onLive(null);
       onSchemas();
+      onProjections();
     });
   }
 
@@ -89,7 +97,7 @@ export function createWake({ connect, channel, onWake, onCursors, onLive, onSche
     return mine.notify(channel, payload).catch((error: unknown) => log.debug({ err: error }, "a wake-up was lost"));
   }
 
-  const isAnyPending = () => pending !== null || cursors.size > 0 || live.size > 0 || schemas;
+  const isAnyPending = () => pending !== null || cursors.size > 0 || live.size > 0 || schemas || projections;
 
   function flush(): void {
     timer = null;
@@ -100,11 +108,13 @@ export function createWake({ connect, channel, onWake, onCursors, onLive, onSche
       listOf(cursors, maxNamedCursors),
       listOf(live, maxNamedLive),
       schemas ? "*" : "-",
+      projections ? "*" : "-",
     ].join(" ");
     pending = null;
     cursors = new Set();
     live = new Set();
     schemas = false;
+    projections = false;
     sending = notify(payload).then(() => {
       if (isAnyPending()) schedule();
     });
@@ -134,6 +144,10 @@ export function createWake({ connect, channel, onWake, onCursors, onLive, onSche
     },
     sendSchemas() {
       schemas = true;
+      schedule();
+    },
+    sendProjections() {
+      projections = true;
       schedule();
     },
     sendLive(ids) {

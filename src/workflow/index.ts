@@ -9,3 +9,7 @@ export { defineEvent, type EventData, type EventType } from "./events/event-type
 export type { EventContext } from "./events/recorded-event.ts";
 export { defineModule, type Module } from "./module/module.ts";
 export { defineStream, type StreamDefinition } from "./module/stream-definition.ts";
+export { defineProjection, type FoldProjectionOf } from "./projections/define-projection.ts";
+export { defineSqlProjection, type SqlProjectionOf } from "./projections/define-sql-projection.ts";
+export type { ProjectionSql } from "./projections/definition.ts";
+export type { RowsModel, SqlModel } from "./projections/model.ts";

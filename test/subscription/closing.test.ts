@@ -59,6 +59,7 @@ beforeAll(async () => {
     onCursors: (cursors) => subscriptions.ledger.wake(cursors),
     onLive() {},
     onSchemas: () => {},
+    onProjections: () => {},
     log,
   });
   subscriptions = await startSubscriptions({

@@ -19,14 +19,25 @@ export async function loadModules(paths: readonly string[]): Promise<Module[]> {
       throw new Error(`there are two modules of the name ${module.name}`);
     modules.push(module);
   }
-  const owners = new Map<string, string>();
-  for (const { name, events } of modules)
-    for (const event of events) {
-      const owner = owners.get(event.name);
-      if (owner !== undefined) throw new Error(`the modules ${owner} and ${name} both define ${event.name}`);
-      owners.set(event.name, name);
-    }
+  requireOneOwner(modules, "event type", ({ events }) => events);
+  requireOneOwner(modules, "projection", ({ projections }) => projections);
   return modules;
+}
+
+/** Throws where two modules define one name. */
+function requireOneOwner(
+  modules: readonly Module[],
+  what: string,
+  partsOf: (module: Module) => readonly { readonly name: string }[],
+): void {
+  const owners = new Map<string, string>();
+  for (const module of modules)
+    for (const part of partsOf(module)) {
+      const owner = owners.get(part.name);
+      if (owner !== undefined)
+        throw new Error(`the modules ${owner} and ${module.name} both define the ${what} ${part.name}`);
+      owners.set(part.name, module.name);
+    }
 }
 
 /**
