@@ -5,6 +5,7 @@ import { createDatabase, type Database } from "../../src/storage/database.ts";
 import { createLeases, type Leases } from "../../src/storage/lease.ts";
 import type { Pool } from "../../src/storage/pool.ts";
 import { createAppender } from "../../src/stream/append.ts";
+import type { NewEvent } from "../../src/stream/event.ts";
 import { readTail } from "../../src/stream/page.ts";
 import { readHead } from "../../src/stream/resolve.ts";
 import type { Upcasting } from "../../src/stream/schema/upcasting.ts";
@@ -29,6 +30,7 @@ export type ProjectionProcess = {
   leases: Leases;
   /** Appends events to a stream; resolves with the position of the last. */
   append: (stream: string, ...events: DraftEvent[]) => Promise<number>;
+  appendRaw: (stream: string, ...events: NewEvent[]) => Promise<number>;
   /** The generations of a projection, in order. */
   generations: (projection: string) => Promise<Generation[]>;
   /** Waits until what answers has come to a position. */
@@ -116,14 +118,12 @@ export async function createProjectionRig(): Promise<ProjectionRig> {
       database,
       projections,
       leases,
-      async append(stream, ...events) {
+      append(stream, ...events) {
         const cause = { correlationId: "test", causationId: "test" };
-        const { lastPosition } = await appender.append({
-          stream,
-          events: events.map((event) => emit(stream, event, cause)),
-          expected: "any",
-          idempotency: null,
-        });
+        return process.appendRaw(stream, ...events.map((event) => emit(stream, event, cause)));
+      },
+      async appendRaw(stream, ...events) {
+        const { lastPosition } = await appender.append({ stream, events, expected: "any", idempotency: null });
         return lastPosition;
       },
       generations: (projection) => reads.run((sql) => readGenerations(sql, projection)),

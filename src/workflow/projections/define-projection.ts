@@ -18,7 +18,7 @@ export type KeyOf<Row, Key> = Key extends readonly unknown[]
   ? { readonly [Name in Extract<Names<Key>, keyof Row>]: Row[Name] }
   : Row[Extract<Key, keyof Row>];
 
-type RestOf<Row, Key> = { [Name in Exclude<keyof Row, Names<Key>>]: Row[Name] };
+type RestOf<Row, Key> = { [Name in keyof Row as Name extends Names<Key> ? never : Name]: Row[Name] };
 
 export type FoldOptions<Schema extends TObject, Key extends KeyNames<Static<Schema>>, Initial> = ProjectionOptions & {
   /** Of the rows: each property becomes a column. */

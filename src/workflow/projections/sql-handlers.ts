@@ -36,7 +36,8 @@ export function createSqlHandlers(definition: SqlProjection, options: SqlHandler
 
   return async (incoming, step, signal) => {
     const tasks = tasksOf(incoming, handlerOf);
-    return options.pool.run((pooled) =>
+    let fault: { at: number; among: number } | null = null;
+    const work = options.pool.run((pooled) =>
       pooled.begin(async (transaction) => {
         await transaction`
           select set_config('search_path', ${searchPath(options.schemaName)}, true),
@@ -55,8 +56,8 @@ export function createSqlHandlers(definition: SqlProjection, options: SqlHandler
             try {
               await withTimeLimit(timeoutMs, () => run(guard.sql), signal);
             } catch (error) {
-              if (signal.aborted || !isFault(error)) throw error;
-              throw error instanceof HandlerFailed ? error : new HandlerFailed(at, error, { among: among.length });
+              fault = { at, among: among.length };
+              throw error;
             }
           }
         } finally {
@@ -69,6 +70,12 @@ export function createSqlHandlers(definition: SqlProjection, options: SqlHandler
         return reached;
       }),
     );
+    return work.catch((error: unknown) => {
+      // Of an error that the handler swallowed, the driver tells behind it what it was.
+      throw fault === null || signal.aborted || !isFault(error)
+        ? error
+        : new HandlerFailed(fault.at, error, { among: fault.among });
+    });
   };
 }
 
