@@ -63,6 +63,7 @@ const claimsInFlight = 4;
 const followersReading = 4;
 /** Each has a time series of several gauges. */
 const subscriptionsMeasured = 200;
+const projectionsMeasured = 200;
 const measureTimeoutMs = 500;
 
 /** Finds the database that the configuration names: a server, or the embedded Postgres, which is started. */
@@ -259,16 +260,18 @@ async function startParts(
 
   const leases = createLeases({ pool: claims, ttlMs: config.leaseMs, log });
   stops.push(leases.stop);
-  projections = await startProjections({
+  const startedProjections = await startProjections({
     definitions: modules.flatMap((module) => module.projections),
     leases,
     serviceSchema: config.schema,
     database,
     tail,
     upcasting,
+    announce: wake.sendProjections,
     log,
   });
-  stops.push(projections.stop);
+  projections = startedProjections;
+  stops.push(startedProjections.stop);
   leases.start();
 
   const locks = createLocks({ pool: claims, log });
@@ -349,6 +352,10 @@ async function startParts(
         upcasts: upcasting.counters,
         sandboxes: schemas.sandboxes,
       },
+      projections: {
+        counters: startedProjections.counters,
+        figures: () => startedProjections.figures(projectionsMeasured),
+      },
       subscriptions: () => readFigures(reads, subscriptionsMeasured, measureTimeoutMs),
       eventLoopLagSeconds: loopLag.seconds,
     },
@@ -409,6 +416,7 @@ async function startParts(
     receipts: { receipts, catalog, registry, upcasting, body },
     processed: { processed, catalog, reads, body },
     locks: { locks, body },
+    projections: { projections: startedProjections, body, log },
     schemas: { ...schemas, reads, body },
     operations: {
       checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),

@@ -110,6 +110,7 @@ export async function createProjectionRig(): Promise<ProjectionRig> {
       database,
       tail,
       upcasting,
+      announce: () => {},
       log,
     });
     leases.start();

@@ -22,6 +22,7 @@ const tags: Record<Tag, string> = {
   Subscriptions:
     "Share events among consumers, with acknowledgements: subscriptions, and the built-in queues of ephemeral streams.",
   "Live connections": "One event stream for many streams and subscriptions.",
+  Projections: "Read models that modules keep up to date: reading them, and deciding about them.",
   Schemas: "Versions of event types, their JSON Schemas, and how older events become newer ones.",
   Locks: "Named locks with a time to live and a fencing token.",
   Operations: "Health, metrics and documentation of the service.",

@@ -9,6 +9,7 @@ import { cursor, decimal, eventSchemas } from "./event-schemas.ts";
 import { lockSchemas } from "./locks.ts";
 import { component, problemType, type Schema } from "./operation.ts";
 import { processedSchemas } from "./processed.ts";
+import { projectionSchemas } from "./projections.ts";
 import { receiptSchemas } from "./receipts.ts";
 import { registrySchemas } from "./registry-schemas.ts";
 import { subscriptionSchemas } from "./subscription-schemas.ts";
@@ -205,6 +206,7 @@ export const schemas: Record<string, Schema> = {
   ...receiptSchemas,
   ...processedSchemas,
   ...lockSchemas,
+  ...projectionSchemas,
   ...registrySchemas,
   ...consumerSchemas,
   StreamName,

@@ -1,4 +1,5 @@
 // A generation of a projection: one set of its tables, made by one definition, and how far it has come.
+import type postgres from "postgres";
 import { contentHash } from "../../base/ids.ts";
 import type { Sql } from "../../storage/pool.ts";
 import type { Column } from "./columns.ts";
@@ -88,9 +89,9 @@ export function fromGenerationRow(row: GenerationRow): Generation {
 }
 
 /** The columns of a generation, for `fromGenerationRow`. */
-export function generationColumns(sql: Sql) {
+export function generationColumns(sql: Sql | postgres.TransactionSql) {
   return sql`
-    g.projection, g.generation, g.role, g.schema_name, g.definition, g.version, g.about, g.position, g.events, g.paused,
+    g.projection, g.generation, g.role, g.schema_name, g.definition, g.version, g.about::text as about, g.position, g.events, g.paused,
     g.failed_position, g.attempts, g.halted, g.failures, g.last_error, g.last_error_at, g.created_at,
     (extract(epoch from clock_timestamp() - g.role_since) * 1000)::float8 as in_role_ms`;
 }
@@ -137,3 +138,6 @@ export const readSchema = (schema: string) => `${schema}_read`;
 
 /** The table of a fold, in the schema of its generation. */
 export const foldTable = "rows";
+
+/** The lease of a projection: who holds it runs it. */
+export const leaseOf = (projection: string) => `projection:${projection}`;

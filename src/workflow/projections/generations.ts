@@ -157,6 +157,9 @@ async function copyTables(transaction: Transaction, from: string, to: string): P
 
 const maxNameBytes = 63;
 
+/** Says of a view whose it is. */
+export const viewMark = (projection: string) => `Of the projection ${projection}`;
+
 /** The name of the view by which people read a table of a projection. */
 function viewName(projection: string, table: string, form: ProjectionDefinition["form"]): string {
   const base = projection.replaceAll("-", "_");
@@ -176,7 +179,7 @@ async function showTables(
   const views = readSchema(serviceSchema);
   const [there] = await transaction`select from pg_namespace where nspname = ${views}`;
   if (there === undefined) await transaction.unsafe(`create schema if not exists ${quoteSchema(views)}`);
-  const mark = `Of the projection ${projection}`;
+  const mark = viewMark(projection);
   const known = await transaction<{ name: string; mark: string | null; columns: string }[]>`
     select c.relname as name, obj_description(c.oid, 'pg_class') as mark, ${columnList(transaction)} as columns
     from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = ${views}`;

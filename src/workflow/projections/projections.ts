@@ -8,18 +8,48 @@ import type { Tail } from "../../stream/tail.ts";
 import { createCandidateReader } from "../../subscription/ledger/candidates.ts";
 import { readHandedOut } from "../../subscription/letter-content.ts";
 import type { ProjectionDefinition } from "./definition.ts";
+import { leaseOf } from "./generation.ts";
 import { enrol } from "./generations.ts";
 import { type Projector, startProjector } from "./projector.ts";
+import { createReadModels, type ReadModels } from "./read-model.ts";
+import { type RebuildOutcome, requestRebuild, requestSnapshot, setPaused, skipEvent } from "./requests.ts";
 import type { RunnerCounters } from "./runner.ts";
+import { describeProjections, type ProjectionStatus } from "./status.ts";
+
+export type { Answered, Unanswered } from "./read-model.ts";
 
 export type Projections = {
-  /** Of the modules of this process. */
-  definitions: ReadonlyMap<string, ProjectionDefinition>;
+  /** What they answer. */
+  models: ReadModels;
+  /** How one stands; null when there is none of that name. */
+  describe: (name: string) => Promise<ProjectionStatus | null>;
+  /** How those stand that come behind a name, by name. */
+  list: (after: string, limit: number) => Promise<ProjectionStatus[]>;
+  manage: {
+    pause: (name: string) => Promise<boolean>;
+    /** Goes on, and tries again what has failed. */
+    resume: (name: string) => Promise<boolean>;
+    /** Does without an event, if it fails at it. */
+    skip: (name: string, position: number) => Promise<boolean>;
+    rebuild: (name: string, from: "beginning" | "snapshot") => Promise<RebuildOutcome>;
+    snapshot: (name: string) => Promise<boolean>;
+  };
   /** Somebody has decided something about a projection, here or in another process. */
   tend: () => void;
   /** What this process did, by projection. */
   counters: () => ReadonlyMap<string, RunnerCounters>;
+  /** How the first ones by name stand, in numbers. */
+  figures: (limit: number) => Promise<Figures[]>;
   stop: () => Promise<void>;
+};
+
+export type Figures = {
+  projection: string;
+  lagEvents: number;
+  lagSeconds: number;
+  failed: boolean;
+  paused: boolean;
+  unattended: boolean;
 };
 
 export type ProjectionsOptions = {
@@ -29,17 +59,16 @@ export type ProjectionsOptions = {
   database: Pick<Database, "reads" | "folds" | "handlers" | "connect">;
   tail: Pick<Tail, "since" | "head" | "subscribe">;
   upcasting: Pick<Upcasting, "attempt">;
+  /** Tells the other processes that something was decided about a projection. */
+  announce: () => void;
   log: Log;
 };
 
 /** Pages that all projections together read at once. */
 const pagesReading = 2;
 
-/** The lease of a projection. */
-export const leaseOf = (projection: string) => `projection:${projection}`;
-
 export async function startProjections(options: ProjectionsOptions): Promise<Projections> {
-  const { definitions, leases, serviceSchema, tail, log } = options;
+  const { definitions, leases, serviceSchema, tail, announce, log } = options;
   const { reads, folds, handlers, connect } = options.database;
   const reader = createCandidateReader({
     tail,
@@ -80,12 +109,43 @@ export async function startProjections(options: ProjectionsOptions): Promise<Pro
   const unsubscribe = tail.subscribe(() => {
     for (const projector of running.values()) projector.wake();
   });
+  const tend = () => {
+    for (const projector of running.values()) projector.tend();
+  };
+  const decided = <T>(outcome: T): T => {
+    tend();
+    announce();
+    return outcome;
+  };
   return {
-    definitions: new Map(definitions.map((definition) => [definition.name, definition])),
-    tend() {
-      for (const projector of running.values()) projector.tend();
+    models: createReadModels({
+      definitions: new Map(definitions.map((definition) => [definition.name, definition])),
+      serviceSchema,
+      reads,
+      handlers,
+    }),
+    describe: async (name) => (await describeProjections(reads, { names: [name] }, tail.head()))[0] ?? null,
+    list: (after, limit) => describeProjections(reads, { after, limit }, tail.head()),
+    manage: {
+      pause: (name) => setPaused(folds, name, true).then(decided),
+      resume: (name) => setPaused(folds, name, false).then(decided),
+      skip: async (name, position) => decided((await skipEvent(folds, name, position)) > 0),
+      rebuild: (name, from) => requestRebuild(folds, name, from).then(decided),
+      snapshot: (name) => requestSnapshot(folds, name).then(decided),
     },
+    tend,
     counters: () => counters,
+    async figures(limit) {
+      const all = await describeProjections(reads, { after: "", limit }, tail.head());
+      return all.map(({ name, lag, lagSeconds, state, paused }) => ({
+        projection: name,
+        lagEvents: Number(lag),
+        lagSeconds,
+        failed: state === "failed",
+        paused,
+        unattended: state === "unattended",
+      }));
+    },
     async stop() {
       unsubscribe();
       // What is under way ends before others may take the lease.
