@@ -49,7 +49,7 @@ export type ProjectionRig = {
 
 export type ProcessOptions = {
   leaseMs?: number;
-  /** Stands between the projections and one of their pools. */
+  /** Stands between the projections, or their leases, and one of their pools. */
   through?: (pool: Pool) => Pool;
   upcasting?: Pick<Upcasting, "attempt">;
 };
@@ -101,7 +101,7 @@ export async function createProjectionRig(): Promise<ProjectionRig> {
       onNoPartition: upkeep.wakePartitions,
       validation: noValidation,
     });
-    const leases = createLeases({ pool: claims, ttlMs: leaseMs, log });
+    const leases = createLeases({ pool: through(claims), ttlMs: leaseMs, log });
     const database = { ...own, folds: through(own.folds), handlers: through(own.handlers) };
     const projections = await startProjections({
       definitions,
