@@ -196,9 +196,11 @@ test("a projection is paused and resumed, and rebuilt beside what answers", asyn
   await reached("orders-by-country", lastPosition);
 
   const before = await rowsOf("orders-by-country");
+  const { generation } = await status("orders-by-country");
+  const isSwapped = async (than: number | null) => ((await status("orders-by-country")).generation ?? 0) > (than ?? 0);
   const asked = await post<ProjectionStatus>(`${url}/orders-by-country/rebuild`);
   expect([asked.status, asked.body.rebuild?.state]).toEqual([202, expect.stringMatching(/^(requested|running)$/)]);
-  await until("it is swapped", async () => (await status("orders-by-country")).generation === 2);
+  await until("it is swapped", () => isSwapped(generation));
   const after = await rowsOf("orders-by-country");
   // What was skipped is tried again: it does not fail any more.
   expect(after.rows.map(({ country, cents }) => [country, Number(cents)])).toEqual(
@@ -214,7 +216,7 @@ test("a projection is paused and resumed, and rebuilt beside what answers", asyn
   });
   expect(taken?.position).toBe(after.position);
   expect((await post(`${url}/orders-by-country/rebuild`, { from: "snapshot" })).status).toBe(202);
-  await until("it is swapped", async () => ((await status("orders-by-country")).generation ?? 0) > 3);
+  await until("it is swapped", () => isSwapped(taken?.generation ?? null));
   expect((await rowsOf("orders-by-country")).rows).toEqual(after.rows);
   for (const decision of ["pause", "resume", "rebuild", "snapshots"])
     expectProblem(await post(`${url}/nobody/${decision}`), 404, "projection-not-found");

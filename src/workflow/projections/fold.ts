@@ -4,7 +4,7 @@ import type { Pool, Sql } from "../../storage/pool.ts";
 import type { StoredEvent } from "../../stream/event.ts";
 import { contextOf, type EventContext } from "../events/recorded-event.ts";
 import { type Apply, HandlerFailed, handledData, requireEvent } from "./applier.ts";
-import { advance } from "./checkpoint.ts";
+import { advance, passOver } from "./checkpoint.ts";
 import { type Column, quoted } from "./columns.ts";
 import type { Fold, FoldProjection, Row, RowKey } from "./definition.ts";
 import { foldTable } from "./generation.ts";
@@ -99,8 +99,10 @@ export function createFold(definition: FoldProjection, schemaName: string, pool:
       if (now !== null && now !== before) written.push(now);
       else if (now === null && before !== null) removed.push(named(definition.keys, key));
     }
-    await pool.run(
-      (sql) => sql`
+    if (written.length + removed.length === 0) await passOver(pool, step);
+    else
+      await pool.run(
+        (sql) => sql`
         with written as (
           ${raw(sql, table.insert)} from json_populate_recordset(null::${raw(sql, table.qualified)}, ${JSON.stringify(written)}::text::json)
           ${raw(sql, table.onConflict)}
@@ -110,7 +112,7 @@ export function createFold(definition: FoldProjection, schemaName: string, pool:
           where ${raw(sql, table.isSame)}
         )
         select ${advance(sql, step)}`,
-    );
+      );
     return step;
   };
 }

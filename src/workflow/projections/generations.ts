@@ -14,7 +14,7 @@ type Transaction = postgres.TransactionSql;
 /** How long the tables of a projection may take to be made, in milliseconds. */
 const tablesMs = 60_000;
 /** DDL that waits for a reader makes all others wait behind it. */
-const ddlLockTimeout = "2s";
+const ddlLockTimeout = "500ms";
 
 /** Notes that there is such a projection; what is known of it stays. */
 export async function enrol(sql: Sql, { name, description, autoStart }: ProjectionDefinition): Promise<void> {
@@ -177,8 +177,12 @@ async function showTables(
   form: ProjectionDefinition["form"],
 ): Promise<void> {
   const views = readSchema(serviceSchema);
-  const [there] = await transaction`select from pg_namespace where nspname = ${views}`;
-  if (there === undefined) await transaction.unsafe(`create schema if not exists ${quoteSchema(views)}`);
+  const find = () => transaction`select from pg_namespace where nspname = ${views}`;
+  if ((await find()).length === 0) {
+    // Of several projections that begin at once, one makes it.
+    await transaction`select pg_advisory_xact_lock(hashtext('sluice views of projections'), hashtext(${views}))`;
+    if ((await find()).length === 0) await transaction.unsafe(`create schema ${quoteSchema(views)}`);
+  }
   const mark = viewMark(projection);
   const known = await transaction<{ name: string; mark: string | null; columns: string }[]>`
     select c.relname as name, obj_description(c.oid, 'pg_class') as mark, ${columnList(transaction)} as columns

@@ -4,6 +4,7 @@ import { type Loop, startLoop } from "../../base/loop.ts";
 import { pause } from "../../base/pause.ts";
 import type { HeldLease } from "../../storage/lease.ts";
 import type { Pool, Sql } from "../../storage/pool.ts";
+import { mayPass } from "../../storage/withstand.ts";
 import { messageOf } from "./applier.ts";
 import { type ProjectionDefinition, typesOf } from "./definition.ts";
 import { createFold } from "./fold.ts";
@@ -44,6 +45,8 @@ const graceMs = 5_000;
 const snapshotsKept = 2;
 /** A snapshot that failed is taken again when this time has passed, in milliseconds. */
 const snapshotRetryMs = 60_000;
+/** What kept a swap from being made, such as somebody who reads a view for long, is given this time to pass, in milliseconds. */
+const swapRetryMs = 5_000;
 /** How long the live generation stands still for the one that follows it to draw level, in milliseconds. */
 const drawLevelMs = 2_000;
 
@@ -60,6 +63,7 @@ export function startProjector(
   let building: Running | null = null;
   let snapshotting: Promise<void> | null = null;
   let snapshotNotBefore = 0;
+  let swapNotBefore = 0;
   let toldNewer = false;
 
   /** A connection of its own, which is cut off when the projection is not run here any more. */
@@ -169,9 +173,11 @@ export function startProjector(
     const before = live;
     const [answering] = inRole(generations, "live");
     const own = generations.find(({ generation }) => generation === next?.generation);
-    if (next === null || own === undefined || own.halted || own.paused) return false;
+    if (next === null || own === undefined || own.halted || own.paused || performance.now() < swapNotBefore)
+      return false;
     if (!next.runner.caughtUp() && (before !== null || next.runner.position() < (answering?.position ?? -1)))
       return false;
+    swapNotBefore = performance.now() + swapRetryMs;
     try {
       // However busy the log is: the live one waits for the other to draw level, so neither is ahead in the moment of the swap.
       const goal = before === null ? (answering?.position ?? -1) : await before.runner.hold();
@@ -185,6 +191,7 @@ export function startProjector(
       await before?.runner.stop();
       live = next;
       building = null;
+      swapNotBefore = 0;
       log.info(
         { projection: name, generation: next.generation },
         "a projection has been swapped for the one that was built anew",
@@ -235,7 +242,13 @@ export function startProjector(
       await connected((sql) => dropGeneration(sql, generation));
   }
 
-  const loop: Loop = startLoop(`projection ${name}`, tendMs, tend, log);
+  /** An outage is told by others; the next round comes when it is over. */
+  const round = () =>
+    tend().catch((error: unknown) => {
+      if (!mayPass(error)) throw error;
+      log.debug({ err: error, projection: name }, "a projection could not be looked after");
+    });
+  const loop: Loop = startLoop(`projection ${name}`, tendMs, round, log);
   return {
     wake() {
       live?.runner.wake();

@@ -1,5 +1,6 @@
 // Keeps one generation of a projection up to date: reads, handles, tries again, stops at what it cannot handle.
 import type { Log } from "../../base/log.ts";
+import { pause } from "../../base/pause.ts";
 import { type HeldLease, isLeaseLost } from "../../storage/lease.ts";
 import { isTooSlow } from "../../storage/pg-errors.ts";
 import type { Pool } from "../../storage/pool.ts";
@@ -42,6 +43,8 @@ export type RunnerOptions = {
   log: Log;
 };
 
+/** From one batch at the end of the log to the next, in milliseconds. */
+const paceMs = 8;
 /** How long a checkpoint may lag behind what was looked at, when nothing of that was for the projection, in milliseconds. */
 const passOverMs = 250;
 /** Time between looks at what was decided about a generation that stands still, in milliseconds. */
@@ -64,6 +67,7 @@ export function startRunner(options: RunnerOptions): Runner {
   let singlyUpTo = -1;
   let outages = 0;
   let caughtUp = false;
+  let startedMs = 0;
   let isWoken = false;
   let wakeUp: (() => void) | null = null;
   let holding: { held: () => void; released: Promise<void>; release: () => void } | null = null;
@@ -169,6 +173,10 @@ export function startRunner(options: RunnerOptions): Runner {
   }
 
   async function round(current: Generation): Promise<void> {
+    // Each batch at the end of the log is a commit beside those of the appends: what comes within a moment goes together.
+    const restMs = startedMs + paceMs - performance.now();
+    if (caughtUp && restMs > 0) await pause(restMs, signal);
+    startedMs = performance.now();
     const limit = current.attempts > 0 || seen < singlyUpTo ? 1 : batchSize;
     const piece = await source.read(seen, limit, signal);
     if (piece.events.length > 0) {
@@ -195,10 +203,11 @@ export function startRunner(options: RunnerOptions): Runner {
       isWoken = false;
       if (state === null || state.role === "retired" || state.role === "snapshot") return options.onChanged();
       try {
-        if (holding !== null) {
+        const mine = holding;
+        if (mine !== null) {
           await save(state);
-          holding.held();
-          await holding.released;
+          mine.held();
+          await mine.released;
         } else if (state.paused || state.halted) {
           await sleep(lookMs);
           await look();
