@@ -19,7 +19,9 @@ test.skipIf(Bun.which("curl") === null)(
   "docs/projections.md",
   async () => {
     const page = await Bun.file(join(root, "docs/projections.md")).text();
-    const blocks = (language: string) => [...page.matchAll(new RegExp(`^\`\`\`${language}\n([\\s\\S]*?)^\`\`\`$`, "gm"))];
+    const blocks = (language: string) => [
+      ...page.matchAll(new RegExp(`^\`\`\`${language}\n([\\s\\S]*?)^\`\`\`$`, "gm")),
+    ];
     const file = join(folder, "library.ts");
     await writeFile(file, blocks("ts")[0]?.[1] as string);
     const service = await startService({ MODULES: file });
@@ -37,7 +39,10 @@ test.skipIf(Bun.which("curl") === null)(
       expect(outputs).toContain('"rebuild":null');
       const [, statements = ""] = blocks("sql")[0] ?? [];
       const [byReader, loans] = await Promise.all(
-        statements.split(";\n").slice(0, 2).map((statement) => sql.unsafe(statement)),
+        statements
+          .split(";\n")
+          .slice(0, 2)
+          .map((statement) => sql.unsafe(statement)),
       );
       expect(new Set(byReader?.map(({ reader }) => reader))).toEqual(new Set(["ada", "bob"]));
       expect(loans?.length).toBe(2);
