@@ -9,3 +9,5 @@ export { defineEvent, type EventData, type EventType } from "./events/event-type
 export type { EventContext } from "./events/recorded-event.ts";
 export { defineModule, type Module } from "./module/module.ts";
 export { defineStream, type StreamDefinition } from "./module/stream-definition.ts";
+export { defineSaga } from "./sagas/define-saga.ts";
+export type { SagaContext, SagaDefinition } from "./sagas/saga.ts";
