@@ -16,11 +16,13 @@ import { createMetrics, renderMetrics } from "./ops/metrics.ts";
 import type { ProcessMetrics } from "./ops/workers/messages.ts";
 import { type Connection, createDatabase, type Database, type DatabaseOptions } from "./storage/database.ts";
 import { startEmbedded } from "./storage/embedded.ts";
+import { createLeases } from "./storage/lease.ts";
 import { assertCurrent, migrate } from "./storage/migrate.ts";
 import { createWake } from "./storage/wake.ts";
 import { createAppender } from "./stream/append.ts";
 import { locateStream } from "./stream/follow-start.ts";
 import { createForgetting } from "./stream/forgetting.ts";
+import { type Outbox, startOutbox } from "./stream/outbox/outbox.ts";
 import { readTail } from "./stream/page.ts";
 import { startPayloadIndex } from "./stream/payload-index.ts";
 import { readHead } from "./stream/resolve.ts";
@@ -167,6 +169,7 @@ async function startParts(
   let subscriptions: Subscriptions | null = null;
   let liveHub: LiveHub | null = null;
   let schemas: Schemas | null = null;
+  let outbox: Outbox | null = null;
   const wake = createWake({
     connect: database.listen,
     channel: `sluice_${config.schema}`,
@@ -174,6 +177,7 @@ async function startParts(
     onCursors: (cursors) => subscriptions?.ledger.wake(cursors),
     onLive: (ids) => liveHub?.reload(ids),
     onSchemas: () => schemas?.registry.wake(),
+    onOutbox: () => outbox?.wakeHere(),
     log,
   });
   stops.push(wake.stop);
@@ -209,6 +213,21 @@ async function startParts(
     validation: schemas.validation,
   });
   stops.push(appender.stop);
+
+  const leases = createLeases({ pool: claims, ttlMs: config.leaseMs, log });
+  stops.push(leases.stop);
+  leases.start();
+  outbox = startOutbox({
+    pool: claims,
+    appender,
+    leases,
+    intervalMs: config.outboxIntervalMs,
+    announce: wake.sendOutbox,
+    service: config.serviceName,
+    maxEventBytes: config.maxBodyBytes,
+    log,
+  });
+  stops.push(outbox.stop);
 
   const onControl = (position: number) => {
     tail.wake(position);

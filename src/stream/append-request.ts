@@ -12,6 +12,8 @@ export type AppendRequest = {
   idempotency: { key: string; requestHash: string } | null;
   /** The events came as a list, so that what is said of one has to name its place. */
   isList?: boolean;
+  /** The rows of the outbox that these events were; they go in the statement that stores the events. */
+  outbox?: readonly number[];
 };
 
 /** A client's key belongs to who asks and to the stream: the stream's lock orders the requests of one key on all processes. */

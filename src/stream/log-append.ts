@@ -44,12 +44,13 @@ export async function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]):
     binary: [] as (string | null)[],
   };
   const k = { stream: [] as number[], id: [] as string[], source: [] as string[] };
+  const o = { row: [] as number[], request: [] as number[] };
   const knownIndex = new Map<string, number>();
   let keyed = false;
   let checked = false;
   let binary = false;
 
-  for (const request of batch) {
+  for (const [n, request] of batch.entries()) {
     const stream = streamIndex.get(request.stream) as number;
     r.stream.push(stream);
     r.expected.push(expectedNumber(request.expected));
@@ -59,6 +60,10 @@ export async function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]):
     if (request.idempotency !== null) keyed = true;
     r.validation.push(validationCode(request.checked));
     if (request.checked !== undefined && request.checked.mode !== 0) checked = true;
+    for (const row of request.outbox ?? []) {
+      o.row.push(row);
+      o.request.push(n + 1);
+    }
     for (const event of request.events) {
       let known: number | null = null;
       if (event.known) {
@@ -87,10 +92,16 @@ export async function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]):
     }
   }
   const hasKnown = k.id.length > 0;
-  const rows = await sql<LogAppendRow[]>`
+  const hasRows = o.row.length > 0;
+  const rowList = arrayLiteral(o.row);
+  // Held before anything else is locked or judged, or a statement that is repeated would store them again.
+  const streamList = hasRows
+    ? sql`case when outbox_hold(${rowList}::bigint[]) then ${textList(streams)} end`
+    : sql`${textList(streams)}`;
+  const appended = sql`
     select status, actual, offsets, relative, positions, duplicates, base, recorded
     from log_append(
-      ${textList(streams)},
+      ${streamList},
       ${arrayLiteral(r.stream)}::int[], ${arrayLiteral(r.expected)}::bigint[], ${arrayLiteral(r.count)}::int[],
       ${keyed ? textList(r.key) : null}::text, ${keyed ? arrayLiteral(r.hash) : null}::uuid[],
       ${hasKnown ? arrayLiteral(e.known) : null}::int[], ${hasKnown ? arrayLiteral(e.hash) : null}::uuid[],
@@ -99,6 +110,16 @@ export async function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]):
       ${binary ? arrayLiteral(e.binary) : null}::bytea[],
       ${hasKnown ? arrayLiteral(k.stream) : null}::int[], ${hasKnown ? textList(k.id) : null}::text,
       ${hasKnown ? textList(k.source) : null}::text, ${checked ? arrayLiteral(r.validation) : null}::int[])`;
+  const rows = hasRows
+    ? await sql<LogAppendRow[]>`
+        with appended as materialized (${appended}),
+        relayed as (
+          delete from outbox where id = any(array(
+            select r.id from unnest(${rowList}::bigint[], ${arrayLiteral(o.request)}::int[]) r(id, request)
+            where (select a.status[r.request] from appended a) in (0, 1, 6)))
+        )
+        select * from appended`
+    : await sql<LogAppendRow[]>`${appended}`;
   return rows[0] as LogAppendRow;
 }
 
