@@ -38,6 +38,7 @@ import { createUnreadGauge } from "./subscription/receipts/unread-gauge.ts";
 import { readFigures } from "./subscription/registry/figures.ts";
 import { type Subscriptions, startSubscriptions } from "./subscription/subscriptions.ts";
 import { loadModules, registerEvents } from "./workflow/module/load-modules.ts";
+import { startSagas } from "./workflow/sagas/sagas.ts";
 
 export type App = {
   url: string;
@@ -195,7 +196,8 @@ async function startParts(
   });
   stops.push(schemas.stop);
   const { registry, upcasting, registration } = schemas;
-  await registerEvents(await loadModules(config.modules), registration, upcasting);
+  const modules = await loadModules(config.modules);
+  await registerEvents(modules, registration, upcasting);
 
   const appender = createAppender({
     pool: appends,
@@ -261,6 +263,22 @@ async function startParts(
   stops.push(subscriptions.stop);
   const { catalog, consumption, ledger, processed, receipts, expiry, deadLetters, membership } = subscriptions;
   const { resets } = subscriptions;
+
+  const sagas = startSagas({
+    modules,
+    reads,
+    writes: claims,
+    leases,
+    tail,
+    upcasting,
+    wakeOutbox: outbox.wake,
+    runCommand: () => Promise.reject(new Error("commands cannot be run yet")),
+    service: config.serviceName,
+    concurrency: config.sagaConcurrency,
+    windowMs: config.sagaWindowMs,
+    log,
+  });
+  stops.push(() => sagas.stop(config.shutdownMs));
 
   const locks = createLocks({ pool: claims, log });
   stops.push(locks.stop);
@@ -401,6 +419,7 @@ async function startParts(
     processed: { processed, catalog, reads, body },
     locks: { locks, body },
     schemas: { ...schemas, reads, body },
+    sagas: { sagas, body },
     operations: {
       checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),
       metrics: async () => renderMetrics(place === null ? [await metrics.measure()] : await place.collect()),

@@ -18,6 +18,7 @@ export const catalogue = {
   "not-processed": { status: 404, title: "The event is not processed", retryable: true },
   "lock-not-found": { status: 404, title: "Nobody holds the lock", retryable: false },
   "schema-not-found": { status: 404, title: "There is no such schema", retryable: false },
+  "saga-not-found": { status: 404, title: "There is no such saga", retryable: false },
   "dead-letter-not-found": { status: 404, title: "There is no such dead letter", retryable: false },
   "method-not-allowed": { status: 405, title: "The resource has no such method", retryable: false },
   "not-acceptable": { status: 406, title: "None of the accepted media types can be served", retryable: false },
@@ -39,6 +40,8 @@ export const catalogue = {
   "schema-version-gap": { status: 409, title: "The version is not the next one", retryable: false },
   "incompatible-schema": { status: 409, title: "The schema is not compatible", retryable: false },
   "schema-in-use": { status: 409, title: "The schema is in use", retryable: false },
+  "saga-ended": { status: 409, title: "The saga has ended", retryable: false },
+  "saga-not-failed": { status: 409, title: "The saga has not failed", retryable: false },
   "event-removed": { status: 410, title: "The event has been removed", retryable: false },
   "wrong-expected-version": { status: 412, title: "Wrong expected version", retryable: false },
   "body-too-large": { status: 413, title: "The body is too large", retryable: false },
@@ -261,6 +264,19 @@ export const cursorElsewhere = (subscription: string, mode: string, isOwn: boole
   );
 export const deadLetterNotFound = (of: string, id: string) =>
   new Problem("dead-letter-not-found", `${of} has no dead letter ${id}`, { id });
+export const sagaNotFound = (id: string) =>
+  new Problem("saga-not-found", `There is no saga of the id ${id.slice(0, 100)}`, { sagaId: id.slice(0, 100) });
+export const sagaUnknown = (saga: string) =>
+  new Problem("saga-not-found", `No module of this service has a saga ${saga.slice(0, 100)}`, {
+    saga: saga.slice(0, 100),
+  });
+export const sagaEnded = (id: string, state: string) =>
+  new Problem("saga-ended", `The saga ${id} is ${state}: nothing of it is under way any more`, { sagaId: id, state });
+export const sagaNotFailed = (id: string, state: string) =>
+  new Problem("saga-not-failed", `The saga ${id} is ${state}: only what has failed is tried again`, {
+    sagaId: id,
+    state,
+  });
 export const eventNotFound = (stream: string, offset: string) =>
   new Problem("event-not-found", `Stream ${stream} has no event at offset ${offset}`, { stream, offset });
 export const eventRemoved = (stream: string, offset: string, firstOffset: string) =>

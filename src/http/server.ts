@@ -22,6 +22,7 @@ import { type OperationsDependencies, operationsHandlers } from "./operations.ts
 import { problemPageHandlers } from "./problem-pages.ts";
 import { type ProcessedDependencies, processedHandlers } from "./processed.ts";
 import { type ReceiptsDependencies, receiptsHandlers } from "./receipts.ts";
+import { type SagasDependencies, sagasHandlers } from "./sagas.ts";
 import { schemaVersionsHandlers } from "./schema-versions.ts";
 import { type SchemasDependencies, schemasHandlers } from "./schemas.ts";
 import { type StreamsDependencies, streamsHandlers } from "./streams.ts";
@@ -39,6 +40,7 @@ export type ServerDependencies = {
   processed: ProcessedDependencies;
   locks: LocksDependencies;
   schemas: SchemasDependencies;
+  sagas: SagasDependencies;
   consumers: ConsumersDependencies;
   deadLetters: DeadLettersDependencies;
   operations: OperationsDependencies;
@@ -64,6 +66,7 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
   const queueLetters = deadLettersHandlers(dependencies.deadLetters, "queue");
   const schemas = schemasHandlers(dependencies.schemas);
   const schemaVersions = schemaVersionsHandlers(dependencies.schemas);
+  const sagas = sagasHandlers(dependencies.sagas);
   const operations = operationsHandlers(dependencies.operations);
   const docs = docsHandlers(document, dependencies.schemas.registry.revision, dependencies.development);
   const problems = problemPageHandlers();
@@ -133,6 +136,13 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
     "GET /api/schemas/:type/versions/:version": schemaVersions.get,
     "PUT /api/schemas/:type/versions/:version": schemaVersions.put,
     "DELETE /api/schemas/:type/versions/:version": schemaVersions.remove,
+    "POST /api/sagas/:saga/start": sagas.start,
+    "GET /api/sagas": sagas.list,
+    "GET /api/sagas/:saga/status": sagas.status,
+    "POST /api/sagas/:saga/pause": sagas.pause,
+    "POST /api/sagas/:saga/resume": sagas.resume,
+    "POST /api/sagas/:saga/cancel": sagas.cancel,
+    "POST /api/sagas/:saga/retry": sagas.retry,
     "GET /livez": operations.live,
     "GET /readyz": operations.ready,
     "GET /metrics": operations.metrics,

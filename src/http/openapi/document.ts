@@ -24,6 +24,7 @@ const tags: Record<Tag, string> = {
   "Live connections": "One event stream for many streams and subscriptions.",
   Schemas: "Versions of event types, their JSON Schemas, and how older events become newer ones.",
   Locks: "Named locks with a time to live and a fencing token.",
+  Sagas: "Long-running processes of several steps, which are undone in reverse when one of them fails.",
   Operations: "Health, metrics and documentation of the service.",
 };
 

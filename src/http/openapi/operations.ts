@@ -12,6 +12,7 @@ import type { Operation } from "./operation.ts";
 import * as processed from "./processed.ts";
 import { readEvent, readLog, readStream } from "./read.ts";
 import * as receipts from "./receipts.ts";
+import * as sagas from "./sagas.ts";
 import * as registry from "./schema-registry.ts";
 import { docs, docsAsset, livez, metrics, openApi, problemIndex, problemPage, readyz } from "./service.ts";
 import { deleteStream, getStream, headStream, listStreams, putStream } from "./streams.ts";
@@ -84,6 +85,13 @@ export const operations = {
   "GET /api/schemas/:type/versions/:version": registry.getSchema,
   "PUT /api/schemas/:type/versions/:version": registry.putSchema,
   "DELETE /api/schemas/:type/versions/:version": registry.deleteSchema,
+  "POST /api/sagas/:saga/start": sagas.startSaga,
+  "GET /api/sagas": sagas.listSagas,
+  "GET /api/sagas/:saga/status": sagas.getSaga,
+  "POST /api/sagas/:saga/pause": sagas.pauseSaga,
+  "POST /api/sagas/:saga/resume": sagas.resumeSaga,
+  "POST /api/sagas/:saga/cancel": sagas.cancelSaga,
+  "POST /api/sagas/:saga/retry": sagas.retrySaga,
   "GET /livez": livez,
   "GET /readyz": readyz,
   "GET /metrics": metrics,

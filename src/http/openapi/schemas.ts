@@ -11,6 +11,7 @@ import { component, problemType, type Schema } from "./operation.ts";
 import { processedSchemas } from "./processed.ts";
 import { receiptSchemas } from "./receipts.ts";
 import { registrySchemas } from "./registry-schemas.ts";
+import { sagaSchemas } from "./sagas.ts";
 import { subscriptionSchemas } from "./subscription-schemas.ts";
 
 const StreamName: Schema = {
@@ -205,6 +206,7 @@ export const schemas: Record<string, Schema> = {
   ...receiptSchemas,
   ...processedSchemas,
   ...lockSchemas,
+  ...sagaSchemas,
   ...registrySchemas,
   ...consumerSchemas,
   StreamName,

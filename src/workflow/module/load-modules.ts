@@ -19,14 +19,20 @@ export async function loadModules(paths: readonly string[]): Promise<Module[]> {
       throw new Error(`there are two modules of the name ${module.name}`);
     modules.push(module);
   }
-  const owners = new Map<string, string>();
-  for (const { name, events } of modules)
-    for (const event of events) {
-      const owner = owners.get(event.name);
-      if (owner !== undefined) throw new Error(`the modules ${owner} and ${name} both define ${event.name}`);
-      owners.set(event.name, name);
-    }
+  requireOwners(modules, ({ events }) => events);
+  requireOwners(modules, ({ sagas }) => sagas);
   return modules;
+}
+
+/** What is called by its name belongs to one module. */
+function requireOwners(modules: readonly Module[], partsOf: (module: Module) => readonly { name: string }[]): void {
+  const owners = new Map<string, string>();
+  for (const module of modules)
+    for (const { name } of partsOf(module)) {
+      const owner = owners.get(name);
+      if (owner !== undefined) throw new Error(`the modules ${owner} and ${module.name} both define ${name}`);
+      owners.set(name, module.name);
+    }
 }
 
 /**

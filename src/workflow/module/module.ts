@@ -28,6 +28,8 @@ export function defineModule(options: ModuleOptions): Module {
     const twice = parts.find((part, n) => parts.findIndex((other) => other.name === part.name) !== n);
     if (twice !== undefined) throw new Error(`module ${name} defines ${twice.name} twice`);
   }
+  const idle = sagas.find(({ steps }) => steps.length === 0);
+  if (idle !== undefined) throw new Error(`saga ${idle.name} has no steps`);
   return { name, events, streams, commands, deciders, sagas };
 }
 

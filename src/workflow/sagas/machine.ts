@@ -1,5 +1,5 @@
 // The state machine of a saga, pure: what has happened makes the next state and the events that tell of it.
-import { isEnded, type Progress, type Retry, type StepShape, undone } from "./progress.ts";
+import { isEnded, type Progress, type Retry, type StepShape } from "./progress.ts";
 
 export type Input =
   | { kind: "start" }
@@ -28,6 +28,8 @@ export type Transition = {
   error?: string;
   undone?: string[];
   until?: number;
+  /** Steps that are completed, of all: `2/3`. */
+  progress?: string;
 };
 
 export type TransitionType =
@@ -83,9 +85,9 @@ function take(
       return { next: { ...before, state: "Running" }, transitions: [{ type: "started" }] };
     case "tick":
       if (before.paused || running?.kind !== "sleep" || !before.begun) return unchanged;
-      return before.timerAt !== null && before.timerAt <= now ? completed(before, running) : unchanged;
+      return before.timerAt !== null && before.timerAt <= now ? completed(steps, before, running) : unchanged;
     case "done":
-      return running === undefined ? unchanged : completed(before, running);
+      return running === undefined ? unchanged : completed(steps, before, running);
     case "begun":
       if (running === undefined || running.kind === "execute" || before.begun || before.paused) return unchanged;
       return {
@@ -123,7 +125,7 @@ function take(
       return { next: { ...before, cancelRequested: true }, transitions: [{ type: "cancel-requested" }] };
     case "retry":
       if (before.state !== "Failed") return unchanged;
-      return { next: { ...before, ...fresh, state: "Compensating" }, transitions: [{ type: "retried" }] };
+      return { next: { ...before, ...fresh, state: "Compensating", undone: [] }, transitions: [{ type: "retried" }] };
     default:
       return input satisfies never;
   }
@@ -132,9 +134,10 @@ function take(
 /** Of a step or a compensation that nobody has tried yet. */
 const fresh = { failures: 0, begun: false, timerAt: null };
 
-function completed(before: Progress, step: StepShape) {
+function completed(steps: readonly StepShape[], before: Progress, step: StepShape) {
   const next = { ...before, ...fresh, error: null, completed: [...before.completed, step.name] };
-  return { next, transitions: [{ type: "step-completed" as const, step: step.name, attempt: before.failures + 1 }] };
+  const progress = `${next.completed.length}/${steps.length}`;
+  return { next, transitions: [{ type: "step-completed" as const, step: step.name, progress }] };
 }
 
 function failed(before: Progress, step: StepShape, message: string, isFinal: boolean, now: number) {
@@ -171,8 +174,13 @@ function notCompensated(
   ];
   const next = { ...before, failures, compensationError: message, timerAt: until.until ?? null };
   if (!isOver) return { next, transitions };
-  transitions.push({ type: "failed", step: step.name, error: message, undone: undone(steps, before) });
-  return { next: { ...next, state: "Failed" as const }, transitions };
+  const undone = steps
+    .slice(0, before.remaining)
+    .filter(({ compensation }) => compensation !== null)
+    .map(({ name }) => name)
+    .reverse();
+  transitions.push({ type: "failed", step: step.name, error: message, undone });
+  return { next: { ...next, state: "Failed" as const, undone }, transitions };
 }
 
 /** After so many failures, in milliseconds. */

@@ -50,6 +50,8 @@ export type Progress = {
   failedStep: string | null;
   /** Why the last attempt at a compensation failed. */
   compensationError: string | null;
+  /** Failed: what is left to be compensated, in that order. */
+  undone: readonly string[];
 };
 
 /** Before the start. */
@@ -68,20 +70,11 @@ export function notStarted(deadlineAt: number | null): Progress {
     error: null,
     failedStep: null,
     compensationError: null,
+    undone: [],
   };
 }
 
 /** Whether nothing happens any more, unless somebody asks for another try. */
 export function isEnded({ state }: Pick<Progress, "state">): boolean {
   return state === "Completed" || state === "Compensated" || state === "Failed";
-}
-
-/** The completed steps that have a compensation and were not compensated, in the order in which it would have come. */
-export function undone(steps: readonly StepShape[], { state, remaining }: Progress): string[] {
-  if (state !== "Compensating" && state !== "Failed") return [];
-  return steps
-    .slice(0, remaining)
-    .filter((step) => step.compensation !== null)
-    .map((step) => step.name)
-    .reverse();
 }
