@@ -31,7 +31,7 @@ export type SagaStatus = {
   compensationError: string | null;
   /** The type of the event that it waits for. */
   waitingFor: string | null;
-  /** When it goes on, if that is known: the end of a rest, a sleep or a wait. */
+  /** When a rest, a sleep or a wait is over. */
   dueAt: string | null;
   deadlineAt: string | null;
   startedAt: string;
@@ -52,7 +52,6 @@ export type SagaQuery = {
 
 type Row = SagaRow & {
   number: string;
-  due_at: string | null;
   waiting_type: string | null;
   created_at: string;
   updated_at: string;
@@ -99,7 +98,7 @@ function select(sql: Sql, { saga, state, correlation, before, limit }: SagaQuery
 }
 
 function columns(sql: Sql): Fragment {
-  return sql`${instanceColumns(sql)}, number, due_at, waiting_type, created_at, updated_at, ended_at`;
+  return sql`${instanceColumns(sql)}, number, waiting_type, created_at, updated_at, ended_at`;
 }
 
 function statusOf(row: Row, { progress, steps }: Instance): SagaStatus {
@@ -124,10 +123,12 @@ function statusOf(row: Row, { progress, steps }: Instance): SagaStatus {
     failedStep: progress.failedStep,
     compensationError: progress.compensationError,
     waitingFor: row.waiting_type,
-    dueAt: row.due_at,
-    deadlineAt: progress.deadlineAt === null ? null : new Date(progress.deadlineAt).toISOString(),
+    dueAt: progress.paused ? null : timeOf(progress.timerAt),
+    deadlineAt: timeOf(progress.deadlineAt),
     startedAt: row.created_at,
     updatedAt: row.updated_at,
     endedAt: row.ended_at,
   };
 }
+
+const timeOf = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString());
