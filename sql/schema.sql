@@ -390,7 +390,7 @@ create table sagas (
   constraint sagas_pkey PRIMARY KEY (number),
   constraint sagas_id_key UNIQUE (id),
   constraint sagas_state_check CHECK (state = ANY (ARRAY['NotStarted'::text, 'Running'::text, 'Completed'::text, 'Compensating'::text, 'Compensated'::text, 'Failed'::text]))
-) with (fillfactor=70);
+) with (fillfactor=70, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000);
 CREATE INDEX sagas_correlation ON sagas USING btree (correlation_id, number);
 CREATE INDEX sagas_due ON sagas USING btree (saga, due_at) WHERE due_at IS NOT NULL AND owner IS NULL;
 CREATE INDEX sagas_ended ON sagas USING btree (ended_at) WHERE ended_at IS NOT NULL;
@@ -3452,8 +3452,12 @@ end $function$;
 CREATE OR REPLACE FUNCTION saga_claim(p_owner uuid, p_names text[], p_versions integer[], p_limit integer)
  RETURNS SETOF sagas
  LANGUAGE plpgsql
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
 AS $function$
 declare
+  -- A value, which an index can be asked for.
+  now_at constant timestamptz := clock_timestamp();
   known record;
   wanted int := p_limit;
   taken int;
@@ -3464,7 +3468,7 @@ begin
     return query
       with due as (
         select s.number from sagas s
-        where s.saga = known.name and s.due_at <= clock_timestamp() and s.owner is null and s.version <= known.version
+        where s.saga = known.name and s.due_at <= now_at and s.owner is null and s.version <= known.version
         order by s.due_at limit wanted
         for no key update skip locked
       )
@@ -3672,12 +3676,13 @@ CREATE OR REPLACE FUNCTION sagas_forget(p_window interval, p_limit integer)
  LANGUAGE plpgsql
 AS $function$
 declare
+  before constant timestamptz := clock_timestamp() - p_window;
   forgotten int;
 begin
   delete from leases l where l.name like 'sagas:%' and l.until < clock_timestamp() - interval '1 day';
   delete from sagas s where s.number in (
     select g.number from sagas g
-    where g.ended_at < clock_timestamp() - p_window and g.state <> 'Failed'
+    where g.ended_at < before and g.state <> 'Failed'
     order by g.ended_at limit p_limit for update skip locked);
   get diagnostics forgotten = row_count;
   return forgotten;

@@ -30,8 +30,10 @@ create table sagas (
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
   ended_at timestamptz
-  -- From step to step no index has to change, so that rows stay within their pages.
-) with (fillfactor = 70);
+)
+-- From step to step no index has to change, so that rows stay within their pages; and those that rest or end are cleared away
+-- by their number, not by their share of all that have ended.
+with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
 create index sagas_state on sagas (state, number);
 create index sagas_saga on sagas (saga, state, number);
 create index sagas_correlation on sagas (correlation_id, number);
