@@ -72,7 +72,13 @@ function saga(name: string, more: Partial<StartCall> = {}): StartCall {
     ...more,
   };
 }
-const instanceOf = (call: StartCall, epoch = 1, turn = 0): Instance => ({ ...call, epoch, turn, lost: 0 });
+const instanceOf = (call: StartCall, epoch = 1, turn = 0): Instance => ({
+  ...call,
+  epoch,
+  turn,
+  lost: 0,
+  waitingFor: null,
+});
 
 function record(instance: Instance, more: Partial<RecordCall> = {}): RecordCall {
   return {

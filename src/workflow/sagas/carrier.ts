@@ -6,7 +6,7 @@ import { type AttemptOptions, attempt } from "./attempt.ts";
 import { type AwaitedEventOptions, findAwaited } from "./awaited-event.ts";
 import type { Instance } from "./instance.ts";
 import type { Action } from "./machine.ts";
-import { messageOf, misfit, type Outcome, type Plan, planOf } from "./plan.ts";
+import { misfit, type Outcome, type Plan, planOf } from "./plan.ts";
 import type { Recorder } from "./recorder.ts";
 import type { SagaDefinition, SagaStep } from "./saga.ts";
 
@@ -59,11 +59,12 @@ export function createCarrier(options: CarrierOptions): (carried: Carried) => Pr
     return outcome;
   }
 
-  async function carry(carried: Carried): Promise<void> {
+  /** `hand`: the saga as it was recorded last, also when this fails. */
+  async function carry(carried: Carried, hand: { instance: Instance }): Promise<void> {
     const { definition, signal } = carried;
-    let { instance } = carried;
-    let outcome = deadlyOutcome(instance);
+    let outcome = deadlyOutcome(hand.instance);
     for (;;) {
+      const { instance } = hand;
       const plan = planOf({ definition, instance, outcome, now: now(), isGivenUp: carried.isStopping() });
       if (plan.isNews || plan.record.restMs !== null) {
         const recorded = await withstand(() => recorder.record(plan.record), signal);
@@ -73,45 +74,53 @@ export function createCarrier(options: CarrierOptions): (carried: Carried) => Pr
         }
         if (recorded !== "recorded") {
           // Somebody paused or cancelled it meanwhile: what has happened means something else now.
-          instance = { ...instance, progress: { ...instance.progress, ...recorded } };
+          hand.instance = { ...instance, progress: { ...instance.progress, ...recorded } };
           continue;
         }
-        const { progress, places, version, steps } = plan.record;
-        instance = { ...instance, progress, places, version, steps, data: plan.data, turn: instance.turn + 1, lost: 0 };
+        const { progress, places, version, steps, waitingFor } = plan.record;
+        const turn = instance.turn + 1;
+        hand.instance = { ...instance, progress, places, version, steps, waitingFor, data: plan.data, turn, lost: 0 };
         onRecorded(plan);
         if (plan.record.restMs !== null) return;
       }
       try {
-        outcome = await perform(plan.action, instance, carried);
+        outcome = await perform(plan.action, hand.instance, carried);
       } catch (error) {
         if (!signal.aborted) throw error;
-        if (!carried.isLost()) await giveUp(definition, instance, 0);
+        if (!carried.isLost()) await giveUp(hand.instance, 0);
         return;
       }
     }
   }
 
   /** Leaves it to whoever comes next, as it was recorded last. */
-  async function giveUp(definition: SagaDefinition, instance: Instance, restMs: number): Promise<void> {
-    const { record } = planOf({ definition, instance, outcome: null, now: now(), isGivenUp: true });
-    const { progress, places } = instance;
-    const steps = instance.steps;
-    await recorder.record({ ...record, version: instance.version, steps, progress, places, restMs, events: [] });
+  async function giveUp(given: Instance, restMs: number): Promise<void> {
+    let instance = given;
+    for (;;) {
+      const { version, steps, progress, places, waitingFor } = instance;
+      const call = { instance, version, steps, progress, places, waitingFor, data: null, restMs, events: [] };
+      const recorded = await recorder.record(call);
+      if (typeof recorded === "string") return;
+      instance = { ...instance, progress: { ...progress, ...recorded } };
+    }
   }
 
   return async (carried) => {
-    const { definition, instance, signal } = carried;
-    const about = { saga: instance.saga, sagaId: instance.id };
-    const unfit = misfit(definition, instance);
+    const { definition, signal } = carried;
+    const hand = { instance: carried.instance };
+    const { saga, id: sagaId, progress } = carried.instance;
+    const unfit = misfit(definition, carried.instance);
     try {
-      if (unfit === null) return await carry(carried);
-      log.warn({ ...about, reason: unfit }, "a saga cannot be carried on by this process");
+      if (unfit === null) return await carry(carried, hand);
+      log.warn({ saga, sagaId, reason: unfit }, "a saga cannot be carried on by this process");
+      // Whoever asks how it stands is told too.
+      hand.instance = { ...carried.instance, progress: { ...progress, error: unfit } };
     } catch (error) {
       if (signal.aborted || carried.isLost()) return;
-      log.error({ err: error, ...about, reason: messageOf(error) }, "a saga could not be carried on");
+      log.error({ err: error, saga, sagaId }, "a saga could not be carried on");
     }
-    await giveUp(definition, instance, putOffMs).catch((error: unknown) => {
-      log[isOutage(error) ? "debug" : "error"]({ err: error, ...about }, "a saga could not be given up");
+    await giveUp(hand.instance, putOffMs).catch((error: unknown) => {
+      log[isOutage(error) ? "debug" : "error"]({ err: error, saga, sagaId }, "a saga could not be given up");
     });
   };
 }

@@ -25,6 +25,8 @@ export type Instance = {
   steps: readonly string[];
   progress: Progress;
   places: Places;
+  /** The type of the event that it waits for. */
+  waitingFor: string | null;
   /** As JSON. */
   data: string;
 };
@@ -41,6 +43,7 @@ export type SagaRow = {
   epoch: string;
   turn: string;
   lost: number;
+  waiting_type: string | null;
   steps: string;
   progress: string;
   data: string;
@@ -49,8 +52,8 @@ export type SagaRow = {
 /** The columns of a row; names of steps have no commas. */
 export function instanceColumns(sql: Sql): Fragment {
   return sql`
-    id, saga, version, correlation_id, state, paused, cancel_requested, epoch, turn, lost, array_to_string(steps, ',') as steps,
-    progress, data`;
+    id, saga, version, correlation_id, state, paused, cancel_requested, epoch, turn, lost, waiting_type,
+    array_to_string(steps, ',') as steps, progress, data`;
 }
 
 export function instanceOf(row: SagaRow): Instance {
@@ -69,6 +72,7 @@ export function instanceOf(row: SagaRow): Instance {
     steps: row.steps === "" ? [] : row.steps.split(","),
     progress: { ...progress, state: stateOf(row.state), paused, cancelRequested },
     places,
+    waitingFor: row.waiting_type,
     data: row.data,
   };
 }

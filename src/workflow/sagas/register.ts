@@ -52,7 +52,6 @@ export type SagaQuery = {
 
 type Row = SagaRow & {
   number: string;
-  waiting_type: string | null;
   created_at: string;
   updated_at: string;
   ended_at: string | null;
@@ -98,7 +97,7 @@ function select(sql: Sql, { saga, state, correlation, before, limit }: SagaQuery
 }
 
 function columns(sql: Sql): Fragment {
-  return sql`${instanceColumns(sql)}, number, waiting_type, created_at, updated_at, ended_at`;
+  return sql`${instanceColumns(sql)}, number, created_at, updated_at, ended_at`;
 }
 
 function statusOf(row: Row, { progress, steps }: Instance): SagaStatus {

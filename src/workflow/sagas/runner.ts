@@ -39,6 +39,8 @@ export type Runner = {
 
 const pollMs = 1_000;
 const maxClaim = 200;
+/** So often it is made sure that nothing is this process's without its knowing. */
+const certainMs = 15_000;
 
 type Held = { isLost: boolean; abort: AbortController };
 
@@ -55,6 +57,7 @@ export function createRunner(options: RunnerOptions): Runner {
   let freeing = false;
   let isMoreDue = false;
   let freeAtMs = 0;
+  let certainUntilMs = 0;
   let takenOver = 0;
   let alarm: { atMs: number; timer: ReturnType<typeof setTimeout> } | null = null;
   let loop: Loop | null = null;
@@ -95,6 +98,7 @@ export function createRunner(options: RunnerOptions): Runner {
       const inHand = [...running.keys(), ...reserved];
       await pool.run((sql) => callSagaFree(sql, { owner, inHand }));
       isUncertain = false;
+      certainUntilMs = performance.now() + certainMs;
     } finally {
       freeing = false;
     }
@@ -131,6 +135,7 @@ export function createRunner(options: RunnerOptions): Runner {
   async function round(): Promise<void> {
     silence();
     if (held === null || stopping) return;
+    if (performance.now() >= certainUntilMs) isUncertain = true;
     if (isUncertain || performance.now() >= freeAtMs) await free();
     await claim();
     if (isMoreDue) return;

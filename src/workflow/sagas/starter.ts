@@ -74,7 +74,19 @@ export function createStarter(options: StarterOptions): (request: StartRequest) 
       if (outcome === "conflict") throw idempotencyKeyReused(key ?? id);
     } else {
       onStarted();
-      if (run) runner.run({ ...subject, version, epoch: 1, turn: 0, lost: 0, steps: names, progress, places, data });
+      if (run)
+        runner.run({
+          ...subject,
+          version,
+          epoch: 1,
+          turn: 0,
+          lost: 0,
+          steps: names,
+          progress,
+          places,
+          waitingFor: null,
+          data,
+        });
       else runner.wake();
     }
     return { sagaId: id, correlationId };
