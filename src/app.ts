@@ -36,6 +36,7 @@ import { createUnreadGauge } from "./subscription/receipts/unread-gauge.ts";
 import { readFigures } from "./subscription/registry/figures.ts";
 import { type Subscriptions, startSubscriptions } from "./subscription/subscriptions.ts";
 import { loadModules, registerEvents } from "./workflow/module/load-modules.ts";
+import { startWorkflows } from "./workflow/workflows.ts";
 
 export type App = {
   url: string;
@@ -191,7 +192,8 @@ async function startParts(
   });
   stops.push(schemas.stop);
   const { registry, upcasting, registration } = schemas;
-  await registerEvents(await loadModules(config.modules), registration, upcasting);
+  const modules = await loadModules(config.modules);
+  await registerEvents(modules, registration, upcasting);
 
   const appender = createAppender({
     pool: appends,
@@ -209,6 +211,16 @@ async function startParts(
     validation: schemas.validation,
   });
   stops.push(appender.stop);
+
+  const workflows = startWorkflows({
+    modules,
+    service: config.serviceName,
+    appender,
+    reads,
+    writes: claims,
+    log,
+  });
+  stops.push(workflows.stop);
 
   const onControl = (position: number) => {
     tail.wake(position);
@@ -381,6 +393,7 @@ async function startParts(
     receipts: { receipts, catalog, registry, upcasting, body },
     processed: { processed, catalog, reads, body },
     locks: { locks, body },
+    commands: { ...workflows, body, log },
     schemas: { ...schemas, reads, body },
     operations: {
       checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),

@@ -18,6 +18,7 @@ export const catalogue = {
   "not-processed": { status: 404, title: "The event is not processed", retryable: true },
   "lock-not-found": { status: 404, title: "Nobody holds the lock", retryable: false },
   "schema-not-found": { status: 404, title: "There is no such schema", retryable: false },
+  "command-not-found": { status: 404, title: "There is no such command", retryable: false },
   "dead-letter-not-found": { status: 404, title: "There is no such dead letter", retryable: false },
   "method-not-allowed": { status: 405, title: "The resource has no such method", retryable: false },
   "not-acceptable": { status: 406, title: "None of the accepted media types can be served", retryable: false },
@@ -39,6 +40,8 @@ export const catalogue = {
   "schema-version-gap": { status: 409, title: "The version is not the next one", retryable: false },
   "incompatible-schema": { status: 409, title: "The schema is not compatible", retryable: false },
   "schema-in-use": { status: 409, title: "The schema is in use", retryable: false },
+  "command-rejected": { status: 409, title: "The command is refused", retryable: false },
+  "command-conflict": { status: 409, title: "Others were faster too often", retryable: true },
   "event-removed": { status: 410, title: "The event has been removed", retryable: false },
   "wrong-expected-version": { status: 412, title: "Wrong expected version", retryable: false },
   "body-too-large": { status: 413, title: "The body is too large", retryable: false },
@@ -52,6 +55,7 @@ export const catalogue = {
   "upcast-failed": { status: 422, title: "The data cannot be upcast", retryable: false },
   "invalid-request": { status: 422, title: "The body is not valid", retryable: false },
   "idempotency-key-reused": { status: 422, title: "The key was used for another request", retryable: false },
+  "command-failed": { status: 500, title: "The command failed", retryable: false },
   "internal-error": { status: 500, title: "The service failed", retryable: true },
   overloaded: { status: 503, title: "The service is overloaded", retryable: true },
   "storage-unavailable": { status: 503, title: "The database is not available", retryable: true },
@@ -189,6 +193,30 @@ export const deliveryInUse = (stream: string, delivery: string, subscriptions: s
     { stream, delivery, subscriptions },
   );
 export const invalidRequest = (violations: Violation[]) => invalid("invalid-request", violations);
+export const commandNotFound = (command: string) =>
+  new Problem(
+    "command-not-found",
+    `There is no command ${command.slice(0, 100)}; GET /api/commands lists what there is`,
+    {
+      command: command.slice(0, 100),
+    },
+  );
+/** `details`: what its handler gave besides the reason. */
+export const commandRejected = (command: string, reason: string, details: Readonly<Record<string, unknown>>) =>
+  new Problem("command-rejected", reason, { command, details });
+/** `why` begins with "it" or "its". */
+export const commandFailed = (command: string, why: string, cause: unknown, errors: readonly Violation[] = []) =>
+  new Problem(
+    "command-failed",
+    `The command ${command} failed, and nothing was stored: ${why}`,
+    { command, ...(errors.length > 0 && { errors: errors.slice(0, maxViolations) }) },
+    cause,
+  );
+export const commandConflict = (command: string, stream: string) =>
+  new Problem("command-conflict", `Others appended to ${stream} each time that ${command} was decided; try again`, {
+    command,
+    stream,
+  });
 export const emptyAppend = () => new Problem("empty-append", "The array of events is empty");
 export const streamNotFound = (stream: string) =>
   new Problem("stream-not-found", `Stream ${stream} does not exist`, { stream });

@@ -8,7 +8,11 @@ import type { BodyReader } from "./body.ts";
 
 /** The JSON of a body; an empty one is an empty object. Throws `malformed-body`. */
 export async function readJson(body: BodyReader, request: Request): Promise<unknown> {
-  const text = await body.text(request);
+  return parseJson(await body.text(request));
+}
+
+/** The JSON of a text; an empty one is an empty object. Throws `malformed-body`. */
+export function parseJson(text: string): unknown {
   if (text.trim() === "") return {};
   try {
     return JSON.parse(text);

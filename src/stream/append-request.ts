@@ -14,6 +14,15 @@ export type AppendRequest = {
   isList?: boolean;
 };
 
+/** What is answered to a command with an Idempotency-Key, kept in the transaction that stores its events. */
+export type CommandAnswer = {
+  /** The scoped key. */
+  key: string;
+  requestHash: string;
+  /** As JSON text, without line breaks. */
+  answer: string;
+};
+
 /** A client's key belongs to who asks and to the stream: the stream's lock orders the requests of one key on all processes. */
 export function scopeKey(principal: string, stream: string, key: string): string {
   return `${principal}\n${stream}\n${key}`;

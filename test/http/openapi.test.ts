@@ -84,5 +84,5 @@ test("each example is of its schema", () => {
 
 test("a route without a documented operation is refused", () => {
   const app = new Elysia().get("/surprise", () => "");
-  expect(() => openApiDocument(app.routes)).toThrow("the route GET /surprise is not documented");
+  expect(() => openApiDocument(app.routes, [])).toThrow("the route GET /surprise is not documented");
 });

@@ -3,6 +3,7 @@ import type { Elysia } from "elysia";
 import type { Edge, Handler } from "../context.ts";
 import { appendEvents } from "./append.ts";
 import * as claims from "./claims.ts";
+import * as commands from "./commands.ts";
 import { consumeSubscription } from "./consume.ts";
 import * as consumers from "./consumers.ts";
 import * as deadLetters from "./dead-letters.ts";
@@ -10,7 +11,7 @@ import * as live from "./live.ts";
 import * as locks from "./locks.ts";
 import type { Operation } from "./operation.ts";
 import * as processed from "./processed.ts";
-import { readEvent, readLog, readStream } from "./read.ts";
+import { readEvent, readLog, readStream, readWorkflowEvents } from "./read.ts";
 import * as receipts from "./receipts.ts";
 import * as registry from "./schema-registry.ts";
 import { docs, docsAsset, livez, metrics, openApi, problemIndex, problemPage, readyz } from "./service.ts";
@@ -84,6 +85,9 @@ export const operations = {
   "GET /api/schemas/:type/versions/:version": registry.getSchema,
   "PUT /api/schemas/:type/versions/:version": registry.putSchema,
   "DELETE /api/schemas/:type/versions/:version": registry.deleteSchema,
+  "GET /api/commands": commands.listCommands,
+  "POST /api/commands/:command": commands.runCommand,
+  "GET /api/workflows/:workflow/events": commands.readWorkflow(readWorkflowEvents),
   "GET /livez": livez,
   "GET /readyz": readyz,
   "GET /metrics": metrics,

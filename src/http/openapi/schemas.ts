@@ -4,6 +4,7 @@ import { streamName } from "../../stream/event.ts";
 import { validations } from "../../stream/schema/validation.ts";
 import { deliveries, type StreamSettings } from "../../stream/stream-configuration.ts";
 import type { StreamDescription } from "../../stream/streams.ts";
+import { commandSchemas } from "./commands.ts";
 import { consumerSchemas } from "./consumer-schemas.ts";
 import { cursor, decimal, eventSchemas } from "./event-schemas.ts";
 import { lockSchemas } from "./locks.ts";
@@ -204,6 +205,7 @@ export const schemas: Record<string, Schema> = {
   ...subscriptionSchemas,
   ...receiptSchemas,
   ...processedSchemas,
+  ...commandSchemas,
   ...lockSchemas,
   ...registrySchemas,
   ...consumerSchemas,

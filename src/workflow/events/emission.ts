@@ -19,14 +19,14 @@ export class EmissionRefused extends Error {
 }
 
 /** What all events of one cause bear. */
-export type Cause = { correlationId: string; causationId: string };
+export type Cause = { correlationId: string; causationId: string; traceparent: string | null };
 
 /** Of an event of a stream. Throws `EmissionRefused`. */
 export type Emission = (stream: string, draft: DraftEvent, cause: Cause) => NewEvent;
 
 /** `service`: its name, which stands in the source of events. */
 export function createEmission(service: string): Emission {
-  return (stream, draft, { correlationId, causationId }) => {
+  return (stream, draft, { correlationId, causationId, traceparent }) => {
     if (!streamName.test(stream))
       throw new EmissionRefused(`${draft.type} to a stream that has no valid name`, [
         { path: "", message: JSON.stringify(stream).slice(0, 250) },
@@ -43,6 +43,7 @@ export function createEmission(service: string): Emission {
       correlationid: correlationId,
       causationid: causationId,
     };
+    if (traceparent !== null) value.traceparent = traceparent;
     if (id !== undefined) value.id = id;
     if (subject !== undefined) value.subject = subject;
     if (partitionKey !== undefined) value.partitionkey = partitionKey;

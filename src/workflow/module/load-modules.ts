@@ -19,14 +19,23 @@ export async function loadModules(paths: readonly string[]): Promise<Module[]> {
       throw new Error(`there are two modules of the name ${module.name}`);
     modules.push(module);
   }
-  const owners = new Map<string, string>();
-  for (const { name, events } of modules)
-    for (const event of events) {
-      const owner = owners.get(event.name);
-      if (owner !== undefined) throw new Error(`the modules ${owner} and ${name} both define ${event.name}`);
-      owners.set(event.name, name);
-    }
+  requireApart(modules, ({ events }) => events);
+  requireApart(modules, ({ streams }) => streams);
+  requireApart(modules, ({ deciders }) => deciders);
+  requireApart(modules, ({ commands, deciders }) => [...commands, ...deciders.flatMap((decider) => decider.commands)]);
   return modules;
+}
+
+/** Throws where two modules, or two parts of one, define the same. */
+function requireApart(modules: readonly Module[], partsOf: (module: Module) => readonly { name: string }[]): void {
+  const owners = new Map<string, string>();
+  for (const module of modules)
+    for (const part of partsOf(module)) {
+      const owner = owners.get(part.name);
+      if (owner === module.name) throw new Error(`module ${owner} defines ${part.name} twice`);
+      if (owner !== undefined) throw new Error(`the modules ${owner} and ${module.name} both define ${part.name}`);
+      owners.set(part.name, module.name);
+    }
 }
 
 /**
