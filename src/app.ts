@@ -333,6 +333,7 @@ async function startParts(
         upcasts: upcasting.counters,
         sandboxes: schemas.sandboxes,
       },
+      workflows: { commands: workflows.runner.counters },
       subscriptions: () => readFigures(reads, subscriptionsMeasured, measureTimeoutMs),
       eventLoopLagSeconds: loopLag.seconds,
     },

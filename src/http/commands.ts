@@ -4,14 +4,14 @@ import { contentHash } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import { scopeKey } from "../stream/append-request.ts";
 import type { CommandOutcome } from "../workflow/commands/command-answers.ts";
-import type { CommandRunner, Runnable } from "../workflow/commands/command-runner.ts";
+import type { CommandListing, CommandRunner } from "../workflow/commands/command-runner.ts";
 import { type BodyReader, decodeUtf8 } from "./body.ts";
 import { type Handler, json } from "./context.ts";
 import { parseJson } from "./json-body.ts";
 import { readIdempotencyKey, readQuery, readText } from "./parameters.ts";
 
 export type CommandsDependencies = {
-  commands: readonly Runnable[];
+  commands: readonly CommandListing[];
   runner: Pick<CommandRunner, "run">;
   body: BodyReader;
   log: Log;

@@ -4,6 +4,7 @@ import type { Log } from "../base/log.ts";
 import { addSchemaMetrics, type SchemaSources } from "./schema-metrics.ts";
 import { createSubscriptionGauges, type SubscriptionFigures } from "./subscription-gauges.ts";
 import type { ProcessMetrics } from "./workers/messages.ts";
+import { addWorkflowMetrics, type WorkflowSources } from "./workflow-metrics.ts";
 
 export type MetricsSources = {
   appends: () => {
@@ -48,6 +49,7 @@ export type MetricsSources = {
   processed: () => { marked: number; forgotten: number };
   locks: () => { acquired: number; refused: number; waiting: number };
   schemas: SchemaSources;
+  workflows: WorkflowSources;
   /** How the subscriptions stand, within a moment. */
   subscriptions: () => Promise<SubscriptionFigures[]>;
   eventLoopLagSeconds: () => number;
@@ -233,6 +235,7 @@ export function createMetrics(sources: MetricsSources, log: Log): Metrics {
   counter("sluice_locks_refused_total", "Requests for named locks that were held.", () => locks().refused);
   gauge("sluice_locks_waiting", "Requests that wait for a named lock.", () => locks().waiting);
   addSchemaMetrics(registry, sources.schemas);
+  addWorkflowMetrics(registry, sources.workflows);
   gauge("sluice_event_loop_lag_seconds", "How late the last timer came.", sources.eventLoopLagSeconds, "max");
   gauge("sluice_process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage().rss);
   gauge("sluice_workers", "Processes that serve.", () => 1);

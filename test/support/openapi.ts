@@ -1,7 +1,9 @@
 // Holds answers and examples against the OpenAPI document.
 import { expect } from "bun:test";
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
+import { readConfig } from "../../src/config.ts";
 import { describeOperations } from "../../src/http/openapi/document.ts";
+import { commandsOf, loadModules } from "../../src/workflow/module/load-modules.ts";
 
 type Reference = { $ref?: string };
 export type DocumentedExample = Reference & { value?: unknown };
@@ -16,7 +18,8 @@ export type DocumentedOperation = {
   responses: Record<string, DocumentedResponse>;
 };
 
-export const documentText = describeOperations();
+/** As the service with its samples says. */
+export const documentText = describeOperations(commandsOf(await loadModules(readConfig({}).modules)));
 export const document = JSON.parse(documentText) as {
   openapi: string;
   paths: Record<string, Record<string, DocumentedOperation>>;

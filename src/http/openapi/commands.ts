@@ -1,6 +1,6 @@
 // The documents of commands and workflows.
 import type { ProblemCode } from "../../base/errors.ts";
-import type { Runnable } from "../../workflow/commands/command-runner.ts";
+import type { CommandListing } from "../../workflow/commands/command-runner.ts";
 import { decimal } from "./event-schemas.ts";
 import { component, type Operation, problems, type ResponseObject, type Schema, serviceFailures } from "./operation.ts";
 import { use } from "./parameters.ts";
@@ -143,7 +143,7 @@ export const runCommand: Operation = {
 };
 
 /** The operation of one command. */
-export function commandOperation({ name, description, body, result }: Runnable): Operation {
+export function commandOperation({ name, description, body, result }: CommandListing): Operation {
   const camel = name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
   return {
     operationId: `command.${camel}`,

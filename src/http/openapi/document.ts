@@ -1,7 +1,7 @@
 // The OpenAPI 3.1 document, collected from the routes of the application.
 import { registerSchemaPath } from "@elysiajs/swagger/utils";
 import { Elysia, type HTTPMethod } from "elysia";
-import type { Runnable } from "../../workflow/commands/command-runner.ts";
+import type { CommandListing } from "../../workflow/commands/command-runner.ts";
 import type { Handler } from "../context.ts";
 import { commandOperation } from "./commands.ts";
 import type { Tag } from "./operation.ts";
@@ -37,7 +37,7 @@ export type Document = { openapi: string; paths: Record<string, Record<string, u
  * would declare 3.0.3 and mount a page that loads its scripts from other hosts. Schemas are JSON Schema 2020-12, which
  * 3.1 takes as it is. Each command of a module stands there by itself. Throws when a route has no document.
  */
-export function openApiDocument(routes: Elysia["routes"], commands: readonly Runnable[]): Document {
+export function openApiDocument(routes: Elysia["routes"], commands: readonly CommandListing[]): Document {
   const collected: Document["paths"] = {};
   for (const { method, path, hooks } of routes) {
     const detail = (hooks as { detail?: { operationId?: string; hide?: boolean } }).detail;
@@ -72,7 +72,7 @@ export function printDocument(document: Document): string {
 }
 
 /** The text of the document of this version's operations, without a service that runs. */
-export function describeOperations(commands: readonly Runnable[] = []): string {
+export function describeOperations(commands: readonly CommandListing[] = []): string {
   const unserved: Handler = () => new Response(null, { status: 503 });
   const handlers = Object.fromEntries(Object.keys(operations).map((key) => [key, unserved])) as Handlers;
   const app = new Elysia();

@@ -63,12 +63,17 @@ export type Execution = {
 export type Commit = (parts: readonly EmittedPart[], result: unknown) => Promise<readonly Appended[]>;
 export type EmittedPart = { stream: string; events: readonly NewEvent[]; expected: Expected };
 
-/** A command of any kind. */
-export type Runnable = {
+/** What is told of a command. */
+export type CommandListing = {
   readonly name: string;
   readonly description: string | null;
   readonly body: TSchema;
+  /** Null when it has none. */
   readonly result: TSchema | null;
+};
+
+/** A command of any kind. */
+export type Runnable = CommandListing & {
   execute: (body: unknown, execution: Execution) => Promise<void>;
 };
 

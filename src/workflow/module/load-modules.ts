@@ -4,6 +4,7 @@ import { pathToFileURL } from "node:url";
 import { Problem, type SchemaChange } from "../../base/errors.ts";
 import type { Registration } from "../../stream/schema/registration.ts";
 import type { Upcasting } from "../../stream/schema/upcasting.ts";
+import type { CommandListing } from "../commands/command-runner.ts";
 import { asModule, type Module } from "./module.ts";
 
 /** The modules of these files, paths from the working directory. Throws one plain sentence where a file is none. */
@@ -22,8 +23,13 @@ export async function loadModules(paths: readonly string[]): Promise<Module[]> {
   requireApart(modules, ({ events }) => events);
   requireApart(modules, ({ streams }) => streams);
   requireApart(modules, ({ deciders }) => deciders);
-  requireApart(modules, ({ commands, deciders }) => [...commands, ...deciders.flatMap((decider) => decider.commands)]);
+  requireApart(modules, (module) => commandsOf([module]));
   return modules;
+}
+
+/** All commands of the modules. */
+export function commandsOf(modules: readonly Module[]): CommandListing[] {
+  return modules.flatMap(({ commands, deciders }) => [...commands, ...deciders.flatMap((decider) => decider.commands)]);
 }
 
 /** Throws where two modules, or two parts of one, define the same. */
