@@ -18,8 +18,10 @@ export type DocumentedOperation = {
   responses: Record<string, DocumentedResponse>;
 };
 
-/** As the service with its samples says. */
-export const documentText = describeOperations(commandsOf(await loadModules(readConfig({}).modules)));
+/** Of a service without modules. */
+export const documentText = describeOperations();
+/** Of a service with its samples. */
+export const documentWithSamples = describeOperations(commandsOf(await loadModules(readConfig({}).modules)));
 export const document = JSON.parse(documentText) as {
   openapi: string;
   paths: Record<string, Record<string, DocumentedOperation>>;

@@ -144,9 +144,9 @@ export const runCommand: Operation = {
 
 /** The operation of one command. */
 export function commandOperation({ name, description, body, result }: CommandListing): Operation {
-  const camel = name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+  const id = `run-${name}`.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
   return {
-    operationId: `command.${camel}`,
+    operationId: id,
     summary: description ?? name,
     description: running,
     tags: ["Commands"],
