@@ -29,6 +29,8 @@ export async function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]):
     key: [] as (string | null)[],
     hash: [] as (string | null)[],
     validation: [] as number[],
+    born: [] as (number | null)[],
+    lastId: [] as (string | null)[],
   };
   const e = {
     known: [] as (number | null)[],
@@ -47,6 +49,8 @@ export async function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]):
   const knownIndex = new Map<string, number>();
   let keyed = false;
   let checked = false;
+  let exact = false;
+  let built = false;
   let binary = false;
 
   for (const request of batch) {
@@ -59,6 +63,11 @@ export async function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]):
     if (request.idempotency !== null) keyed = true;
     r.validation.push(validationCode(request.checked));
     if (request.checked !== undefined && request.checked.mode !== 0) checked = true;
+    const version = typeof request.expected === "object" ? request.expected : null;
+    r.born.push(version?.bornOffset ?? null);
+    r.lastId.push(version?.eventId ?? null);
+    if (version !== null) exact = true;
+    if (version !== null && version.eventId !== null) built = true;
     for (const event of request.events) {
       let known: number | null = null;
       if (event.known) {
@@ -98,7 +107,8 @@ export async function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]):
       ${textList(e.correlation)}, ${textList(e.partitionKey)}, ${textList(e.attributes)}, ${textList(e.data)},
       ${binary ? arrayLiteral(e.binary) : null}::bytea[],
       ${hasKnown ? arrayLiteral(k.stream) : null}::int[], ${hasKnown ? textList(k.id) : null}::text,
-      ${hasKnown ? textList(k.source) : null}::text, ${checked ? arrayLiteral(r.validation) : null}::int[])`;
+      ${hasKnown ? textList(k.source) : null}::text, ${checked ? arrayLiteral(r.validation) : null}::int[],
+      ${exact ? arrayLiteral(r.born) : null}::bigint[], ${built ? textList(r.lastId) : null}::text)`;
   return rows[0] as LogAppendRow;
 }
 
@@ -116,6 +126,6 @@ function expectedNumber(expected: Expected): number | null {
     case "something":
       return -2;
     default:
-      return expected;
+      return typeof expected === "object" ? expected.offset : expected;
   }
 }
