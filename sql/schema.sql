@@ -412,6 +412,21 @@ create table schema_versions (
   constraint schema_versions_type_fkey FOREIGN KEY (type) REFERENCES schema_types(type)
 );
 
+create table snapshots (
+  stream_id    bigint not null,
+  owner        text collate "C" not null,
+  "offset"     bigint not null,
+  "position"   bigint not null,
+  state        json,
+  state_binary bytea,
+  content_type text not null,
+  tag          text,
+  recorded_at  timestamp with time zone not null,
+  constraint snapshots_pkey PRIMARY KEY (stream_id, owner),
+  constraint snapshots_check CHECK ((state IS NULL) <> (state_binary IS NULL)),
+  constraint snapshots_offset_check CHECK ("offset" >= 0)
+);
+
 create table stream_deletions (
   "position" bigint not null,
   stream     text collate "C" not null,
@@ -2718,7 +2733,7 @@ begin
   left_ms := ceil(extract(epoch from l.expires_at - now_at) * 1000);
 end $function$;
 
-CREATE OR REPLACE FUNCTION log_append(p_streams text, r_stream integer[], r_expected bigint[], r_count integer[], r_key text, r_request_hash uuid[], e_known integer[], e_hash uuid[], e_bytes integer[], e_version integer[], e_id text, e_type text, e_correlation text, e_partition_key text, e_attributes text, e_data text, e_binary bytea[], k_stream integer[], k_id text, k_source text, r_validation integer[] DEFAULT NULL::integer[], r_group integer[] DEFAULT NULL::integer[], a_group integer[] DEFAULT NULL::integer[], a_key text DEFAULT NULL::text, a_hash uuid[] DEFAULT NULL::uuid[], a_answer text DEFAULT NULL::text, OUT status integer[], OUT actual bigint[], OUT offsets bigint[], OUT relative integer[], OUT positions bigint[], OUT duplicates boolean[], OUT base bigint, OUT recorded timestamp with time zone)
+CREATE OR REPLACE FUNCTION log_append(p_streams text, r_stream integer[], r_expected bigint[], r_count integer[], r_key text, r_request_hash uuid[], e_known integer[], e_hash uuid[], e_bytes integer[], e_version integer[], e_id text, e_type text, e_correlation text, e_partition_key text, e_attributes text, e_data text, e_binary bytea[], k_stream integer[], k_id text, k_source text, r_validation integer[] DEFAULT NULL::integer[], r_born bigint[] DEFAULT NULL::bigint[], r_last_id text DEFAULT NULL::text, r_group integer[] DEFAULT NULL::integer[], a_group integer[] DEFAULT NULL::integer[], a_key text DEFAULT NULL::text, a_hash uuid[] DEFAULT NULL::uuid[], a_answer text DEFAULT NULL::text, OUT status integer[], OUT actual bigint[], OUT offsets bigint[], OUT relative integer[], OUT positions bigint[], OUT duplicates boolean[], OUT base bigint, OUT recorded timestamp with time zone)
  RETURNS record
  LANGUAGE plpgsql
 AS $function$
@@ -2728,6 +2743,10 @@ declare
   -- Whether the id came with this batch: then its position is still relative to base.
   k_fresh boolean[];
   keys text[] := string_to_array(r_key, E'\x1e', E'\x1f');
+  expected_ids text[] := string_to_array(r_last_id, E'\x1e', E'\x1f');
+  -- Only where somebody expects one.
+  ids text[] := case when r_last_id is not null then string_to_array(e_id, E'\x1e') end;
+  s_last_id text[];
   request_count constant int := cardinality(r_stream);
   event_count constant int := cardinality(e_bytes);
   known_count constant int := coalesce(cardinality(k_stream), 0);
@@ -2770,11 +2789,12 @@ begin
 
   select l.checkpoint_position into checkpoint from log l;
 
-  select array_agg(coalesce(e."offset", p.last) order by p.n), array_agg(coalesce(e.stream_bytes, p.bytes) order by p.n)
-    into s_last, s_bytes
+  select array_agg(coalesce(e."offset", p.last) order by p.n), array_agg(coalesce(e.stream_bytes, p.bytes) order by p.n),
+         case when r_last_id is not null then array_agg(e.id order by p.n) end
+    into s_last, s_bytes, s_last_id
     from unnest(s_id, s_last, s_bytes) with ordinality p(id, last, bytes, n)
     left join lateral (
-      select ev."offset", ev.stream_bytes from events ev
+      select ev."offset", ev.stream_bytes, ev.id from events ev
       where ev.stream_id = p.id and ev.position >= checkpoint
       order by ev."offset" desc limit 1
     ) e on true;
@@ -2869,6 +2889,10 @@ begin
            s_last[s] = r_expected[m] or (r_expected[m] = -2 and s_last[s] >= s_born[s])) then
         verdict := 2;
       end if;
+      if verdict = 0 and fresh > 0
+         and (r_born[m] <> s_born[s] or coalesce(expected_ids[m] <> s_last_id[s], expected_ids[m] is not null)) then
+        verdict := 2;
+      end if;
       if verdict = 0 and answered is not null and r_group[m] = any(answered) then verdict := 10; end if;
       if verdict <> 0 then
         is_refused := true;
@@ -2906,6 +2930,7 @@ begin
           cumulative[n] := s_bytes[s];
           event_stream[n] := s_id[s];
           relative[n] := fresh_count;
+          if ids is not null then s_last_id[s] := ids[n]; end if;
           if k is not null then
             k_offset[k] := s_last[s];
             k_position[k] := fresh_count;
@@ -3582,6 +3607,53 @@ AS $function$
   end
 $function$;
 
+CREATE OR REPLACE FUNCTION snapshot_put(p_stream text, p_owner text, p_offset bigint, p_position bigint, p_state text, p_binary bytea, p_content_type text, p_tag text, OUT outcome text, OUT known bigint, OUT log_id uuid, OUT recorded timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  s record;
+  held bigint;
+begin
+  perform from streams st where st.name = p_stream and not st.internal for key share;
+  select h.id, h.last_offset, h.log_id, h.created_at, st.born_offset into s
+    from stream_heads h join streams st using (id) where h.name = p_stream and not h.internal;
+  if s.created_at is null then
+    outcome := 'not-found';
+    return;
+  end if;
+  log_id := s.log_id;
+  if p_offset > s.last_offset then
+    outcome := 'beyond-head';
+    known := s.last_offset;
+    return;
+  end if;
+  if p_offset < s.born_offset then
+    outcome := 'outdated';
+    known := s.born_offset - 1;
+    return;
+  end if;
+  recorded := date_trunc('milliseconds', clock_timestamp());
+  insert into snapshots as n (stream_id, owner, "offset", position, state, state_binary, content_type, tag, recorded_at)
+    values (s.id, p_owner, p_offset, coalesce(p_position, p_offset), p_state::json, p_binary, p_content_type, p_tag, recorded)
+    on conflict (stream_id, owner) do nothing;
+  if found then
+    outcome := 'created';
+    return;
+  end if;
+  select n."offset" into held from snapshots n where n.stream_id = s.id and n.owner = p_owner for update;
+  if held > p_offset then
+    outcome := 'outdated';
+    known := held;
+    return;
+  end if;
+  update snapshots n
+    set "offset" = p_offset, position = coalesce(p_position, p_offset), state = p_state::json, state_binary = p_binary,
+        content_type = p_content_type, tag = p_tag, recorded_at = recorded
+    where n.stream_id = s.id and n.owner = p_owner;
+  outcome := 'replaced';
+end $function$;
+
 CREATE OR REPLACE FUNCTION stream_configure(p_name text, p_ephemeral boolean, p_delivery text, p_replay boolean, p_max_age_ms bigint, p_max_bytes bigint, p_max_events bigint, p_visibility_timeout_ms integer, p_max_attempts integer, p_backoff_initial_ms integer, p_backoff_factor double precision, p_backoff_max_ms integer, p_validation integer DEFAULT 0)
  RETURNS text
  LANGUAGE plpgsql
@@ -3627,7 +3699,8 @@ AS $function$
 declare
   head record;
 begin
-  perform from streams s where s.name = p_name and not s.internal for no key update;
+  -- Stronger than an append's lock: a snapshot that is being saved is waited for, and goes too.
+  perform from streams s where s.name = p_name and not s.internal for update;
   select h.*, s.first_bytes into head from stream_heads h join streams s using (id)
     where h.name = p_name and h.created_at is not null and not h.internal;
   if not found then return; end if;
@@ -3649,6 +3722,7 @@ begin
       values ('-infinity', head.id, head.last_offset + 1)
       on conflict (trimmed_before, stream_id) do update set below_offset = excluded.below_offset;
   end if;
+  delete from snapshots n where n.stream_id = head.id;
   perform subscription_retire(s.id) from subscriptions s where s.queue_of = p_name;
   "position" := log_control('sluice.stream-deleted',
     json_build_object('stream', p_name, 'from', head.first_offset::text, 'to', head.last_offset::text));

@@ -216,6 +216,7 @@ async function startParts(
     modules,
     service: config.serviceName,
     appender,
+    upcasting,
     reads,
     writes: claims,
     log,

@@ -48,7 +48,7 @@ export type Config = {
   development: boolean;
 };
 
-const samples = ["users.ts"];
+const samples = ["users.ts", "invitations.ts", "orders.ts"];
 
 type Environment = Record<string, string | undefined>;
 

@@ -94,7 +94,7 @@ test("nothing set, and everything empty, are the defaults", () => {
     host: "127.0.0.1",
     port: 8_080,
     databaseUrl: null,
-    modules: [expect.stringMatching(/src\/samples\/users\.ts$/)],
+    modules: ["users", "invitations", "orders"].map((name) => expect.stringMatching(new RegExp(`src/samples/${name}\\.ts$`))),
     storage: "embedded",
     schema: "event_streaming",
     autoMigrate: true,

@@ -9,6 +9,9 @@
 -- producer-given (stream, source, id); indexes are 1-based. Lists of text are joined by U+001E, an absent one is U+001F:
 -- neither can occur in an attribute or in JSON, and splitting is several times cheaper than parsing array literals.
 -- r_expected: null = any version, -1 = nothing was ever appended, -2 = something was, else the last offset.
+-- r_born: beside a last offset, where the stream's present life must begin, since a deletion leaves the last offset as it is.
+-- r_last_id: beside those, the id that the last event must have. Who builds on a request that is still under way expects its
+-- event, and not whatever another process has put at that offset; null where nobody does.
 -- r_validation: how the request was checked against the schemas of its events: 0 not at all (as is null for all), 1 by a stream
 -- that warns, 2 by one that enforces, 3 by one that enforces, and it does not match.
 -- r_group: neighbouring requests of one number are stored together or not at all, judged on what stood before the first of them;
@@ -28,7 +31,7 @@ create or replace function log_append(
   e_partition_key text, e_attributes text, e_data text, e_binary bytea[],
   k_stream int[], k_id text, k_source text,
   -- Last and with defaults, because a process of an earlier version does not give them.
-  r_validation int[] default null,
+  r_validation int[] default null, r_born bigint[] default null, r_last_id text default null,
   r_group int[] default null, a_group int[] default null, a_key text default null, a_hash uuid[] default null, a_answer text default null,
   out status int[], out actual bigint[], out offsets bigint[], out relative int[], out positions bigint[],
   out duplicates boolean[], out base bigint, out recorded timestamptz
@@ -40,6 +43,10 @@ declare
   -- Whether the id came with this batch: then its position is still relative to base.
   k_fresh boolean[];
   keys text[] := string_to_array(r_key, E'\x1e', E'\x1f');
+  expected_ids text[] := string_to_array(r_last_id, E'\x1e', E'\x1f');
+  -- Only where somebody expects one.
+  ids text[] := case when r_last_id is not null then string_to_array(e_id, E'\x1e') end;
+  s_last_id text[];
   request_count constant int := cardinality(r_stream);
   event_count constant int := cardinality(e_bytes);
   known_count constant int := coalesce(cardinality(k_stream), 0);
@@ -82,11 +89,12 @@ begin
 
   select l.checkpoint_position into checkpoint from log l;
 
-  select array_agg(coalesce(e."offset", p.last) order by p.n), array_agg(coalesce(e.stream_bytes, p.bytes) order by p.n)
-    into s_last, s_bytes
+  select array_agg(coalesce(e."offset", p.last) order by p.n), array_agg(coalesce(e.stream_bytes, p.bytes) order by p.n),
+         case when r_last_id is not null then array_agg(e.id order by p.n) end
+    into s_last, s_bytes, s_last_id
     from unnest(s_id, s_last, s_bytes) with ordinality p(id, last, bytes, n)
     left join lateral (
-      select ev."offset", ev.stream_bytes from events ev
+      select ev."offset", ev.stream_bytes, ev.id from events ev
       where ev.stream_id = p.id and ev.position >= checkpoint
       order by ev."offset" desc limit 1
     ) e on true;
@@ -181,6 +189,10 @@ begin
            s_last[s] = r_expected[m] or (r_expected[m] = -2 and s_last[s] >= s_born[s])) then
         verdict := 2;
       end if;
+      if verdict = 0 and fresh > 0
+         and (r_born[m] <> s_born[s] or coalesce(expected_ids[m] <> s_last_id[s], expected_ids[m] is not null)) then
+        verdict := 2;
+      end if;
       if verdict = 0 and answered is not null and r_group[m] = any(answered) then verdict := 10; end if;
       if verdict <> 0 then
         is_refused := true;
@@ -218,6 +230,7 @@ begin
           cumulative[n] := s_bytes[s];
           event_stream[n] := s_id[s];
           relative[n] := fresh_count;
+          if ids is not null then s_last_id[s] := ids[n]; end if;
           if k is not null then
             k_offset[k] := s_last[s];
             k_position[k] := fresh_count;

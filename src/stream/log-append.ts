@@ -40,6 +40,8 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
     key: [] as (string | null)[],
     hash: [] as (string | null)[],
     validation: [] as number[],
+    born: [] as (number | null)[],
+    lastId: [] as (string | null)[],
   };
   const e = {
     known: [] as (number | null)[],
@@ -58,6 +60,8 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
   const knownIndex = new Map<string, number>();
   let keyed = false;
   let checked = false;
+  let exact = false;
+  let built = false;
   let binary = false;
 
   for (const request of batch) {
@@ -70,6 +74,11 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
     if (request.idempotency !== null) keyed = true;
     r.validation.push(validationCode(request.checked));
     if (request.checked !== undefined && request.checked.mode !== 0) checked = true;
+    const version = typeof request.expected === "object" ? request.expected : null;
+    r.born.push(version?.bornOffset ?? null);
+    r.lastId.push(version?.eventId ?? null);
+    if (version !== null) exact = true;
+    if (version !== null && version.eventId !== null) built = true;
     for (const event of request.events) {
       let known: number | null = null;
       if (event.known) {
@@ -122,6 +131,7 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
       ${binary ? arrayLiteral(e.binary) : null}::bytea[],
       ${hasKnown ? arrayLiteral(k.stream) : null}::int[], ${hasKnown ? textList(k.id) : null}::text,
       ${hasKnown ? textList(k.source) : null}::text, ${checked ? arrayLiteral(r.validation) : null}::int[],
+      ${exact ? arrayLiteral(r.born) : null}::bigint[], ${built ? textList(r.lastId) : null}::text,
       ${grouped ? arrayLiteral(numbers) : null}::int[], ${answers ? arrayLiteral(a.group) : null}::int[],
       ${answers ? textList(a.key) : null}::text, ${answers ? arrayLiteral(a.hash) : null}::uuid[],
       ${answers ? textList(a.answer) : null}::text)`;
@@ -142,6 +152,6 @@ function expectedNumber(expected: Expected): number | null {
     case "something":
       return -2;
     default:
-      return expected;
+      return typeof expected === "object" ? expected.offset : expected;
   }
 }
