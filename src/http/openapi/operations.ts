@@ -14,6 +14,7 @@ import { readEvent, readLog, readStream } from "./read.ts";
 import * as receipts from "./receipts.ts";
 import * as registry from "./schema-registry.ts";
 import { docs, docsAsset, livez, metrics, openApi, problemIndex, problemPage, readyz } from "./service.ts";
+import * as snapshots from "./snapshots.ts";
 import { deleteStream, getStream, headStream, listStreams, putStream } from "./streams.ts";
 import * as subscriptions from "./subscriptions.ts";
 
@@ -28,6 +29,8 @@ export const operations = {
   "HEAD /api/streams/:name": headStream,
   "PUT /api/streams/:name": putStream,
   "DELETE /api/streams/:name": deleteStream,
+  "GET /api/streams/:name/snapshot": snapshots.getSnapshot,
+  "PUT /api/streams/:name/snapshot": snapshots.putSnapshot,
   "POST /api/streams/:name/claims": claims.claimFromQueue,
   "POST /api/streams/:name/acks": claims.acknowledgeQueue,
   "POST /api/streams/:name/nacks": claims.giveBackQueue,

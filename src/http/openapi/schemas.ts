@@ -11,6 +11,7 @@ import { component, problemType, type Schema } from "./operation.ts";
 import { processedSchemas } from "./processed.ts";
 import { receiptSchemas } from "./receipts.ts";
 import { registrySchemas } from "./registry-schemas.ts";
+import { snapshotSchemas } from "./snapshots.ts";
 import { subscriptionSchemas } from "./subscription-schemas.ts";
 
 const StreamName: Schema = {
@@ -207,6 +208,7 @@ export const schemas: Record<string, Schema> = {
   ...lockSchemas,
   ...registrySchemas,
   ...consumerSchemas,
+  ...snapshotSchemas,
   StreamName,
   StreamConfiguration: StreamConfigurationSchema,
   StreamDescription: {
