@@ -366,6 +366,7 @@ async function startParts(
         forgetting.wakePurge();
       },
     },
+    snapshots: { reads, writes: claims, body, log },
     subscriptions: { catalog, reads, body, log },
     claims: { consumption, catalog, settlements: ledger, schemas: registry, body },
     live: {

@@ -25,6 +25,7 @@ import { type ProcessedDependencies, processedHandlers } from "./processed.ts";
 import { type ReceiptsDependencies, receiptsHandlers } from "./receipts.ts";
 import { schemaVersionsHandlers } from "./schema-versions.ts";
 import { type SchemasDependencies, schemasHandlers } from "./schemas.ts";
+import { type SnapshotsDependencies, snapshotsHandlers } from "./snapshots.ts";
 import { type StreamsDependencies, streamsHandlers } from "./streams.ts";
 import { type SubscriptionsDependencies, subscriptionsHandlers } from "./subscriptions.ts";
 
@@ -32,6 +33,7 @@ export type ServerDependencies = {
   append: AppendDependencies;
   events: EventsDependencies;
   streams: StreamsDependencies;
+  snapshots: SnapshotsDependencies;
   subscriptions: SubscriptionsDependencies;
   claims: ClaimsDependencies;
   consume: ConsumeDependencies;
@@ -53,6 +55,7 @@ export type ServerDependencies = {
 
 function handlersOf(dependencies: ServerDependencies, document: () => Promise<string>): Handlers {
   const streams = streamsHandlers(dependencies.streams);
+  const snapshots = snapshotsHandlers(dependencies.snapshots);
   const subscriptions = subscriptionsHandlers(dependencies.subscriptions);
   const claims = claimsHandlers(dependencies.claims, "subscription");
   const queues = claimsHandlers(dependencies.claims, "queue");
@@ -80,6 +83,8 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
     "HEAD /api/streams/:name": streams.head,
     "PUT /api/streams/:name": streams.put,
     "DELETE /api/streams/:name": streams.remove,
+    "GET /api/streams/:name/snapshot": snapshots.get,
+    "PUT /api/streams/:name/snapshot": snapshots.put,
     "POST /api/streams/:name/claims": queues.claim,
     "POST /api/streams/:name/acks": queues.acknowledge,
     "POST /api/streams/:name/nacks": queues.giveBack,

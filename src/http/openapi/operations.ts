@@ -15,6 +15,7 @@ import { readEvent, readLog, readStream, readWorkflowEvents } from "./read.ts";
 import * as receipts from "./receipts.ts";
 import * as registry from "./schema-registry.ts";
 import { docs, docsAsset, livez, metrics, openApi, problemIndex, problemPage, readyz } from "./service.ts";
+import * as snapshots from "./snapshots.ts";
 import { deleteStream, getStream, headStream, listStreams, putStream } from "./streams.ts";
 import * as subscriptions from "./subscriptions.ts";
 
@@ -29,6 +30,8 @@ export const operations = {
   "HEAD /api/streams/:name": headStream,
   "PUT /api/streams/:name": putStream,
   "DELETE /api/streams/:name": deleteStream,
+  "GET /api/streams/:name/snapshot": snapshots.getSnapshot,
+  "PUT /api/streams/:name/snapshot": snapshots.putSnapshot,
   "POST /api/streams/:name/claims": claims.claimFromQueue,
   "POST /api/streams/:name/acks": claims.acknowledgeQueue,
   "POST /api/streams/:name/nacks": claims.giveBackQueue,

@@ -1,5 +1,6 @@
 // The parameters and headers that operations share.
 import { consumerName } from "../../subscription/registry/subscription.ts";
+import { ownerPattern } from "../snapshots.ts";
 import { component, type Header, type Parameter } from "./operation.ts";
 
 const place =
@@ -222,6 +223,16 @@ export const parameters = {
   }),
   UnreadLimit: query("limit", "Most events of a page", { type: "integer", minimum: 1, maximum: 1_000, default: 100 }),
   CountOnly: query("count", "True: the count alone", { type: "boolean", default: false }),
+  SnapshotOffset: query("offset", "Of bytes: the offset of the last event that is in the state", {
+    type: "string",
+    pattern: "^[0-9]{1,16}$",
+    examples: ["17"],
+  }),
+  SnapshotBy: query("by", "Only one by this: `client`, or `decider:` and the name of a decider", {
+    type: "string",
+    pattern: ownerPattern.source,
+    examples: ["client", "decider:order"],
+  }),
   LockKey: {
     name: "key",
     in: "path",

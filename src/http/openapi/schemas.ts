@@ -12,6 +12,7 @@ import { component, problemType, type Schema } from "./operation.ts";
 import { processedSchemas } from "./processed.ts";
 import { receiptSchemas } from "./receipts.ts";
 import { registrySchemas } from "./registry-schemas.ts";
+import { snapshotSchemas } from "./snapshots.ts";
 import { subscriptionSchemas } from "./subscription-schemas.ts";
 
 const StreamName: Schema = {
@@ -209,6 +210,7 @@ export const schemas: Record<string, Schema> = {
   ...lockSchemas,
   ...registrySchemas,
   ...consumerSchemas,
+  ...snapshotSchemas,
   StreamName,
   StreamConfiguration: StreamConfigurationSchema,
   StreamDescription: {

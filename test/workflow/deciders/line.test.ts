@@ -113,10 +113,7 @@ test("a refusal is told only of what is stored: not on a decision that fails, an
   const refused = add(one, "refused", -1);
   expect(await add(other, "refused", 4)).toBe(6);
   hold.release();
-  expect([
-    [4, 3],
-    [3, 5],
-  ]).toContainEqual((await Promise.all([taken, refused])) as number[]);
+  expect(["4,3", "3,5"]).toContain((await Promise.all([taken, refused])).join());
 });
 
 test("a decision without events is as good as the newest state", async () => {
