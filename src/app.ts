@@ -23,6 +23,7 @@ import { createAppender } from "./stream/append.ts";
 import { locateStream } from "./stream/follow-start.ts";
 import { createForgetting } from "./stream/forgetting.ts";
 import { type Outbox, startOutbox } from "./stream/outbox/outbox.ts";
+import { readStanding } from "./stream/outbox/standing.ts";
 import { readTail } from "./stream/page.ts";
 import { startPayloadIndex } from "./stream/payload-index.ts";
 import { readHead } from "./stream/resolve.ts";
@@ -340,6 +341,7 @@ async function startParts(
         upcasts: upcasting.counters,
         sandboxes: schemas.sandboxes,
       },
+      outbox: { counters: outbox.counters, standing: () => readStanding(reads) },
       subscriptions: () => readFigures(reads, subscriptionsMeasured, measureTimeoutMs),
       eventLoopLagSeconds: loopLag.seconds,
     },
@@ -400,6 +402,7 @@ async function startParts(
     receipts: { receipts, catalog, registry, upcasting, body },
     processed: { processed, catalog, reads, body },
     locks: { locks, body },
+    outbox: { reads, writes: claims, body, wake: outbox.wake, log },
     schemas: { ...schemas, reads, body },
     operations: {
       checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),

@@ -70,7 +70,7 @@ export function createWake({
 
   function onNotification(payload: string): void {
     heardAt = Date.now();
-    if (payload === outboxHint) return onOutbox();
+    if (payload === outboxHint) onOutbox();
     const [sender, position, cursorList = "-", liveList = "-", changed = "-", rows = "-"] = payload.split(" ");
     if (sender === self) return;
     if (position !== undefined && position !== "-1") onWake(Number(position));

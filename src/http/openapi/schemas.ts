@@ -8,6 +8,7 @@ import { consumerSchemas } from "./consumer-schemas.ts";
 import { cursor, decimal, eventSchemas } from "./event-schemas.ts";
 import { lockSchemas } from "./locks.ts";
 import { component, problemType, type Schema } from "./operation.ts";
+import { outboxSchemas } from "./outbox.ts";
 import { processedSchemas } from "./processed.ts";
 import { receiptSchemas } from "./receipts.ts";
 import { registrySchemas } from "./registry-schemas.ts";
@@ -205,6 +206,7 @@ export const schemas: Record<string, Schema> = {
   ...receiptSchemas,
   ...processedSchemas,
   ...lockSchemas,
+  ...outboxSchemas,
   ...registrySchemas,
   ...consumerSchemas,
   StreamName,
