@@ -270,29 +270,32 @@ create table migrations (
 
 create table outbox (
   id             bigint not null generated always as identity,
-  stream         text not null,
-  type           text not null,
+  stream         text collate "C" not null,
+  type           text collate "C" not null,
   data           json,
   data_binary    bytea,
   event_id       text,
   schema_version integer not null default 1,
   correlation_id text,
   partition_key  text,
-  attributes     json not null default '{}'::json,
+  attributes     jsonb not null default '{}'::jsonb,
+  own            boolean not null default false,
   created_at     timestamp with time zone not null default clock_timestamp(),
   failure        text,
   failed_at      timestamp with time zone,
   constraint outbox_pkey PRIMARY KEY (id),
-  constraint outbox_attributes_check CHECK (json_typeof(attributes) = 'object'::text),
+  constraint outbox_attributes_check CHECK (jsonb_typeof(attributes) = 'object'::text AND NOT attributes ?| ARRAY['specversion'::text, 'id'::text, 'type'::text, 'schemaversion'::text, 'correlationid'::text, 'partitionkey'::text, 'data'::text, 'data_base64'::text]),
   constraint outbox_check CHECK (data IS NULL OR data_binary IS NULL),
-  constraint outbox_correlation_id_check CHECK (length(correlation_id) >= 1 AND length(correlation_id) <= 256),
+  constraint outbox_check1 CHECK (own OR NOT starts_with(type, 'sluice.'::text)),
+  constraint outbox_correlation_id_check CHECK (length(correlation_id) >= 1 AND length(correlation_id) <= 256 AND correlation_id !~ '[\u0001-\u001f\u007f-\u009f]'::text),
   constraint outbox_data_check CHECK (data IS NULL OR data::jsonb IS NOT NULL),
-  constraint outbox_event_id_check CHECK (length(event_id) >= 1 AND length(event_id) <= 256),
-  constraint outbox_partition_key_check CHECK (length(partition_key) >= 1 AND length(partition_key) <= 256),
+  constraint outbox_event_id_check CHECK (length(event_id) >= 1 AND length(event_id) <= 256 AND event_id !~ '[\u0001-\u001f\u007f-\u009f]'::text),
+  constraint outbox_partition_key_check CHECK (length(partition_key) >= 1 AND length(partition_key) <= 256 AND partition_key !~ '[\u0001-\u001f\u007f-\u009f]'::text),
   constraint outbox_schema_version_check CHECK (schema_version >= 1 AND schema_version <= 999999999),
   constraint outbox_stream_check CHECK (stream ~ '^[A-Za-z0-9._:-]{1,200}$'::text AND (stream <> ALL (ARRAY['.'::text, '..'::text]))),
-  constraint outbox_type_check CHECK (type ~ '^[^\u0001-\u001f\u007f-\u009f]{1,256}$'::text)
-);
+  constraint outbox_type_check CHECK (length(type) >= 1 AND length(type) <= 256 AND type !~ '[\u0001-\u001f\u007f-\u009f]'::text)
+) with (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=10000);
+CREATE INDEX outbox_failed ON outbox USING btree (id) WHERE failure IS NOT NULL;
 
 create table partition_removals (
   partition text collate "C" not null,
@@ -2733,7 +2736,7 @@ begin
   left_ms := ceil(extract(epoch from l.expires_at - now_at) * 1000);
 end $function$;
 
-CREATE OR REPLACE FUNCTION log_append(p_streams text, r_stream integer[], r_expected bigint[], r_count integer[], r_key text, r_request_hash uuid[], e_known integer[], e_hash uuid[], e_bytes integer[], e_version integer[], e_id text, e_type text, e_correlation text, e_partition_key text, e_attributes text, e_data text, e_binary bytea[], k_stream integer[], k_id text, k_source text, r_validation integer[] DEFAULT NULL::integer[], r_born bigint[] DEFAULT NULL::bigint[], r_last_id text DEFAULT NULL::text, r_group integer[] DEFAULT NULL::integer[], a_group integer[] DEFAULT NULL::integer[], a_key text DEFAULT NULL::text, a_hash uuid[] DEFAULT NULL::uuid[], a_answer text DEFAULT NULL::text, OUT status integer[], OUT actual bigint[], OUT offsets bigint[], OUT relative integer[], OUT positions bigint[], OUT duplicates boolean[], OUT base bigint, OUT recorded timestamp with time zone)
+CREATE OR REPLACE FUNCTION log_append(p_streams text, r_stream integer[], r_expected bigint[], r_count integer[], r_key text, r_request_hash uuid[], e_known integer[], e_hash uuid[], e_bytes integer[], e_version integer[], e_id text, e_type text, e_correlation text, e_partition_key text, e_attributes text, e_data text, e_binary bytea[], k_stream integer[], k_id text, k_source text, r_validation integer[] DEFAULT NULL::integer[], r_born bigint[] DEFAULT NULL::bigint[], r_last_id text DEFAULT NULL::text, r_group integer[] DEFAULT NULL::integer[], a_group integer[] DEFAULT NULL::integer[], a_key text DEFAULT NULL::text, a_hash uuid[] DEFAULT NULL::uuid[], a_answer text DEFAULT NULL::text, o_row bigint[] DEFAULT NULL::bigint[], o_request integer[] DEFAULT NULL::integer[], OUT status integer[], OUT actual bigint[], OUT offsets bigint[], OUT relative integer[], OUT positions bigint[], OUT duplicates boolean[], OUT base bigint, OUT recorded timestamp with time zone)
  RETURNS record
  LANGUAGE plpgsql
 AS $function$
@@ -2767,6 +2770,9 @@ declare
   s int; k int; fresh int; verdict int;
   r int := 1; group_last int; is_refused boolean;
 begin
+  -- Before anything is locked or judged, or a statement that is repeated would store them again.
+  if o_row is not null then perform outbox_hold(o_row); end if;
+
   insert into streams (name)
     select u.name from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n)
     where (select st.id from streams st where st.name = u.name) is null
@@ -3001,6 +3007,10 @@ begin
             last_position = excluded.last_position, recorded_at = excluded.recorded_at;
   end if;
 
+  if o_row is not null then
+    delete from outbox o using unnest(o_row, o_request) u(row, request) where o.id = u.row and status[u.request] in (0, 1, 6);
+  end if;
+
   if a_group is not null then
     insert into command_answers (key, request_hash, answer, offsets, recorded_at)
       select u.key, u.hash, u.answer::json, offsets[g.first : g.last], coalesce(recorded, clock_timestamp())
@@ -3135,6 +3145,22 @@ begin
     end if;
   end loop;
   return low;
+end $function$;
+
+CREATE OR REPLACE FUNCTION outbox_hold(p_ids bigint[])
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+declare
+  held int;
+begin
+  select count(*) into held from (
+    select 1 from outbox o where o.id = any(p_ids) and o.failure is null for update skip locked
+  ) h;
+  if held <> cardinality(p_ids) then
+    raise exception using errcode = 'SL011', message = 'rows of the outbox are gone, or held by somebody else';
+  end if;
+  return true;
 end $function$;
 
 CREATE OR REPLACE FUNCTION partition_blocker(p_partition text, p_records_before timestamp with time zone, OUT stream_id bigint, OUT "offset" bigint)

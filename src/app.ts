@@ -16,11 +16,14 @@ import { createMetrics, renderMetrics } from "./ops/metrics.ts";
 import type { ProcessMetrics } from "./ops/workers/messages.ts";
 import { type Connection, createDatabase, type Database, type DatabaseOptions } from "./storage/database.ts";
 import { startEmbedded } from "./storage/embedded.ts";
+import { createLeases } from "./storage/lease.ts";
 import { assertCurrent, migrate } from "./storage/migrate.ts";
 import { createWake } from "./storage/wake.ts";
 import { createAppender } from "./stream/append.ts";
 import { locateStream } from "./stream/follow-start.ts";
 import { createForgetting } from "./stream/forgetting.ts";
+import { type Outbox, startOutbox } from "./stream/outbox/outbox.ts";
+import { readStanding } from "./stream/outbox/standing.ts";
 import { readTail } from "./stream/page.ts";
 import { startPayloadIndex } from "./stream/payload-index.ts";
 import { readHead } from "./stream/resolve.ts";
@@ -168,6 +171,7 @@ async function startParts(
   let subscriptions: Subscriptions | null = null;
   let liveHub: LiveHub | null = null;
   let schemas: Schemas | null = null;
+  let outbox: Outbox | null = null;
   const wake = createWake({
     connect: database.listen,
     channel: `sluice_${config.schema}`,
@@ -175,6 +179,7 @@ async function startParts(
     onCursors: (cursors) => subscriptions?.ledger.wake(cursors),
     onLive: (ids) => liveHub?.reload(ids),
     onSchemas: () => schemas?.registry.wake(),
+    onOutbox: () => outbox?.wakeHere(),
     log,
   });
   stops.push(wake.stop);
@@ -222,6 +227,20 @@ async function startParts(
     log,
   });
   stops.push(workflows.stop);
+  const leases = createLeases({ pool: claims, ttlMs: config.leaseMs, log });
+  stops.push(leases.stop);
+  leases.start();
+  outbox = startOutbox({
+    pool: claims,
+    appender,
+    leases,
+    intervalMs: config.outboxIntervalMs,
+    announce: wake.sendOutbox,
+    service: config.serviceName,
+    maxEventBytes: config.maxBodyBytes,
+    log,
+  });
+  stops.push(outbox.stop);
 
   const onControl = (position: number) => {
     tail.wake(position);
@@ -335,6 +354,7 @@ async function startParts(
         sandboxes: schemas.sandboxes,
       },
       workflows: { commands: workflows.runner.counters },
+      outbox: { counters: outbox.counters, standing: () => readStanding(reads) },
       subscriptions: () => readFigures(reads, subscriptionsMeasured, measureTimeoutMs),
       eventLoopLagSeconds: loopLag.seconds,
     },
@@ -397,6 +417,7 @@ async function startParts(
     processed: { processed, catalog, reads, body },
     locks: { locks, body },
     commands: { ...workflows, body, log },
+    outbox: { reads, writes: claims, body, wake: outbox.wake, log },
     schemas: { ...schemas, reads, body },
     operations: {
       checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),

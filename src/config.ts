@@ -40,6 +40,9 @@ export type Config = {
   processedMs: number;
   groupWindow: number;
   trimIntervalMs: number;
+  /** How long work that one process does for all stays its own without a sign of life. */
+  leaseMs: number;
+  outboxIntervalMs: number;
   shutdownMs: number;
   ginIndex: boolean;
   /** Files of the modules that extend the service. */
@@ -156,6 +159,8 @@ export function readConfig(env: Environment): Config {
     groupWindow: number("GROUP_WINDOW", 1_000_000, 10, 100_000_000),
     processedMs: duration("PROCESSED_WINDOW", "7d", 1_000, 31_536_000_000),
     trimIntervalMs: duration("TRIM_INTERVAL", "5s", 50, 3_600_000),
+    leaseMs: duration("LEASE_DURATION", "10s", 300, 600_000),
+    outboxIntervalMs: duration("OUTBOX_INTERVAL", "100ms", 10, 60_000),
     shutdownMs: duration("SHUTDOWN_TIMEOUT", "20s", 100, 600_000),
     ginIndex: flag("GIN_INDEX", false),
     modules: modules("MODULES"),

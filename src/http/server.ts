@@ -20,6 +20,7 @@ import { openApiDocument } from "./openapi/document.ts";
 import { type Handlers, registerOperations } from "./openapi/operations.ts";
 import { withRegisteredEvents } from "./openapi/registered-events.ts";
 import { type OperationsDependencies, operationsHandlers } from "./operations.ts";
+import { type OutboxDependencies, outboxHandlers } from "./outbox.ts";
 import { problemPageHandlers } from "./problem-pages.ts";
 import { type ProcessedDependencies, processedHandlers } from "./processed.ts";
 import { type ReceiptsDependencies, receiptsHandlers } from "./receipts.ts";
@@ -42,6 +43,7 @@ export type ServerDependencies = {
   processed: ProcessedDependencies;
   locks: LocksDependencies;
   commands: CommandsDependencies;
+  outbox: OutboxDependencies;
   schemas: SchemasDependencies;
   consumers: ConsumersDependencies;
   deadLetters: DeadLettersDependencies;
@@ -64,6 +66,7 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
   const processed = processedHandlers(dependencies.processed, "subscription");
   const queueProcessed = processedHandlers(dependencies.processed, "queue");
   const locks = locksHandlers(dependencies.locks);
+  const outbox = outboxHandlers(dependencies.outbox);
   const consumers = consumersHandlers(dependencies.consumers);
   const deadLetters = deadLettersHandlers(dependencies.deadLetters, "subscription");
   const queueLetters = deadLettersHandlers(dependencies.deadLetters, "queue");
@@ -122,6 +125,10 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
     "GET /api/locks/:key": locks.get,
     "PUT /api/locks/:key": locks.renew,
     "DELETE /api/locks/:key": locks.release,
+    "GET /api/outbox": outbox.get,
+    "GET /api/outbox/failures": outbox.failures,
+    "POST /api/outbox/failures/retry": outbox.retry,
+    "DELETE /api/outbox/failures": outbox.discard,
     "GET /api/subscriptions/:name/consumers": consumers.list,
     "GET /api/subscriptions/:name/consumers/:consumer": consumers.get,
     "PUT /api/subscriptions/:name/consumers/:consumer": consumers.put,

@@ -13,6 +13,8 @@ export type Wake = {
   sendSchemas: () => void;
   /** Tells the others that what flows on these live connections has changed. */
   sendLive: (ids: Iterable<string>) => void;
+  /** Tells the others that the outbox has new rows. */
+  sendOutbox: () => void;
   stop: () => Promise<void>;
 };
 
@@ -28,6 +30,8 @@ export type WakeOptions = {
   onLive: (ids: readonly string[] | null) => void;
   /** The schema registry has changed, or may have. */
   onSchemas: () => void;
+  /** The outbox has new rows. */
+  onOutbox: () => void;
   log: Log;
 };
 
@@ -35,17 +39,29 @@ const coalesceMs = 10;
 // A notification has less than 8,000 bytes.
 const maxNamedCursors = 250;
 const maxNamedLive = 80;
+/** What somebody who inserts into the outbox may announce; not one of the service's processes. */
+const outboxHint = "outbox";
 // A half-open connection says nothing: without hearing itself for this long, the listener connects anew.
 const pingMs = 5_000;
 const deafMs = 12_000;
 
-export function createWake({ connect, channel, onWake, onCursors, onLive, onSchemas, log }: WakeOptions): Wake {
+export function createWake({
+  connect,
+  channel,
+  onWake,
+  onCursors,
+  onLive,
+  onSchemas,
+  onOutbox,
+  log,
+}: WakeOptions): Wake {
   const self = randomUUID();
   let sql: Sql | null = null;
   let pending: number | null = null;
   let cursors = new Set<number>();
   let live = new Set<string>();
   let schemas = false;
+  let outbox = false;
   let timer: ReturnType<typeof setTimeout> | null = null;
   let sending: Promise<unknown> = Promise.resolve();
   let heardAt = Date.now();
@@ -54,12 +70,14 @@ export function createWake({ connect, channel, onWake, onCursors, onLive, onSche
 
   function onNotification(payload: string): void {
     heardAt = Date.now();
-    const [sender, position, cursorList = "-", liveList = "-", changed = "-"] = payload.split(" ");
+    if (payload === outboxHint) onOutbox();
+    const [sender, position, cursorList = "-", liveList = "-", changed = "-", rows = "-"] = payload.split(" ");
     if (sender === self) return;
     if (position !== undefined && position !== "-1") onWake(Number(position));
     if (cursorList !== "-") onCursors(cursorList === "*" ? null : cursorList.split(",").map(Number));
     if (liveList !== "-") onLive(liveList === "*" ? null : liveList.split(","));
     if (changed !== "-") onSchemas();
+    if (rows !== "-") onOutbox();
   }
 
   async function listen(): Promise<void> {
@@ -89,7 +107,7 @@ export function createWake({ connect, channel, onWake, onCursors, onLive, onSche
     return mine.notify(channel, payload).catch((error: unknown) => log.debug({ err: error }, "a wake-up was lost"));
   }
 
-  const isAnyPending = () => pending !== null || cursors.size > 0 || live.size > 0 || schemas;
+  const isAnyPending = () => pending !== null || cursors.size > 0 || live.size > 0 || schemas || outbox;
 
   function flush(): void {
     timer = null;
@@ -100,11 +118,13 @@ export function createWake({ connect, channel, onWake, onCursors, onLive, onSche
       listOf(cursors, maxNamedCursors),
       listOf(live, maxNamedLive),
       schemas ? "*" : "-",
+      outbox ? "*" : "-",
     ].join(" ");
     pending = null;
     cursors = new Set();
     live = new Set();
     schemas = false;
+    outbox = false;
     sending = notify(payload).then(() => {
       if (isAnyPending()) schedule();
     });
@@ -134,6 +154,10 @@ export function createWake({ connect, channel, onWake, onCursors, onLive, onSche
     },
     sendSchemas() {
       schemas = true;
+      schedule();
+    },
+    sendOutbox() {
+      outbox = true;
       schedule();
     },
     sendLive(ids) {

@@ -25,6 +25,8 @@ export type AppendRequest = {
   idempotency: { key: string; requestHash: string } | null;
   /** The events came as a list, so that what is said of one has to name its place. */
   isList?: boolean;
+  /** The rows of the outbox that these events were; they go in the statement that stores the events. */
+  outbox?: readonly number[];
 };
 
 /** What is answered to a command with an Idempotency-Key, kept in the transaction that stores its events. */

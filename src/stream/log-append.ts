@@ -57,6 +57,7 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
     binary: [] as (string | null)[],
   };
   const k = { stream: [] as number[], id: [] as string[], source: [] as string[] };
+  const o = { row: [] as number[], request: [] as number[] };
   const knownIndex = new Map<string, number>();
   let keyed = false;
   let checked = false;
@@ -64,7 +65,7 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
   let built = false;
   let binary = false;
 
-  for (const request of batch) {
+  for (const [n, request] of batch.entries()) {
     const stream = streamIndex.get(request.stream) as number;
     r.stream.push(stream);
     r.expected.push(expectedNumber(request.expected));
@@ -79,6 +80,10 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
     r.lastId.push(version?.eventId ?? null);
     if (version !== null) exact = true;
     if (version !== null && version.eventId !== null) built = true;
+    for (const row of request.outbox ?? []) {
+      o.row.push(row);
+      o.request.push(n + 1);
+    }
     for (const event of request.events) {
       let known: number | null = null;
       if (event.known) {
@@ -119,6 +124,7 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
   const answers = a.group.length > 0;
   const grouped = answers || groups.length < batch.length;
   const hasKnown = k.id.length > 0;
+  const hasRows = o.row.length > 0;
   const rows = await sql<LogAppendRow[]>`
     select status, actual, offsets, relative, positions, duplicates, base, recorded
     from log_append(
@@ -134,7 +140,8 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
       ${exact ? arrayLiteral(r.born) : null}::bigint[], ${built ? textList(r.lastId) : null}::text,
       ${grouped ? arrayLiteral(numbers) : null}::int[], ${answers ? arrayLiteral(a.group) : null}::int[],
       ${answers ? textList(a.key) : null}::text, ${answers ? arrayLiteral(a.hash) : null}::uuid[],
-      ${answers ? textList(a.answer) : null}::text)`;
+      ${answers ? textList(a.answer) : null}::text,
+      ${hasRows ? arrayLiteral(o.row) : null}::bigint[], ${hasRows ? arrayLiteral(o.request) : null}::int[])`;
   return rows[0] as LogAppendRow;
 }
 

@@ -28,6 +28,7 @@ async function start(name: string, channel = "wake_test"): Promise<{ wake: Wake;
     onCursors: () => {},
     onLive: () => {},
     onSchemas: () => {},
+    onOutbox: () => {},
     onWake: (position) => woken.push(position),
     log: createLog("silent", "test"),
   });

@@ -59,6 +59,7 @@ beforeAll(async () => {
     onCursors: (cursors) => subscriptions.ledger.wake(cursors),
     onLive() {},
     onSchemas: () => {},
+    onOutbox: () => {},
     log,
   });
   subscriptions = await startSubscriptions({

@@ -26,6 +26,7 @@ const tags: Record<Tag, string> = {
   "Live connections": "One event stream for many streams and subscriptions.",
   Schemas: "Versions of event types, their JSON Schemas, and how older events become newer ones.",
   Commands: "Run the commands of the service's modules, and follow the workflows that they begin.",
+  Outbox: "Events that services on the same database insert in their own transactions.",
   Locks: "Named locks with a time to live and a fencing token.",
   Operations: "Health, metrics and documentation of the service.",
 };

@@ -34,8 +34,9 @@ export type Tag =
   | "Subscriptions"
   | "Live connections"
   | "Locks"
-  | "Schemas"
   | "Commands"
+  | "Outbox"
+  | "Schemas"
   | "Operations";
 
 export type Operation = {

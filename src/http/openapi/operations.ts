@@ -10,6 +10,7 @@ import * as deadLetters from "./dead-letters.ts";
 import * as live from "./live.ts";
 import * as locks from "./locks.ts";
 import type { Operation } from "./operation.ts";
+import * as outbox from "./outbox.ts";
 import * as processed from "./processed.ts";
 import { readEvent, readLog, readStream, readWorkflowEvents } from "./read.ts";
 import * as receipts from "./receipts.ts";
@@ -69,6 +70,10 @@ export const operations = {
   "GET /api/locks/:key": locks.getLock,
   "PUT /api/locks/:key": locks.renewLock,
   "DELETE /api/locks/:key": locks.releaseLock,
+  "GET /api/outbox": outbox.getOutbox,
+  "GET /api/outbox/failures": outbox.listOutboxFailures,
+  "POST /api/outbox/failures/retry": outbox.retryOutboxFailures,
+  "DELETE /api/outbox/failures": outbox.discardOutboxFailures,
   "GET /api/subscriptions/:name/consumers": consumers.listConsumers,
   "GET /api/subscriptions/:name/consumers/:consumer": consumers.getConsumer,
   "PUT /api/subscriptions/:name/consumers/:consumer": consumers.putConsumer,

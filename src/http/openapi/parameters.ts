@@ -203,6 +203,11 @@ export const parameters = {
     maximum: 1_000,
     default: 100,
   }),
+  FailedRowAfter: query("after", "Only ids behind this one. What `next` links use", {
+    type: "string",
+    pattern: "^[0-9]{1,15}$",
+  }),
+  FailedRowLimit: query("limit", "Most rows of a page", { type: "integer", minimum: 1, maximum: 1_000, default: 100 }),
   ConsumerName: {
     name: "consumer",
     in: "path",

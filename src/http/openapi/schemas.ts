@@ -9,6 +9,7 @@ import { consumerSchemas } from "./consumer-schemas.ts";
 import { cursor, decimal, eventSchemas } from "./event-schemas.ts";
 import { lockSchemas } from "./locks.ts";
 import { component, problemType, type Schema } from "./operation.ts";
+import { outboxSchemas } from "./outbox.ts";
 import { processedSchemas } from "./processed.ts";
 import { receiptSchemas } from "./receipts.ts";
 import { registrySchemas } from "./registry-schemas.ts";
@@ -208,6 +209,7 @@ export const schemas: Record<string, Schema> = {
   ...processedSchemas,
   ...commandSchemas,
   ...lockSchemas,
+  ...outboxSchemas,
   ...registrySchemas,
   ...consumerSchemas,
   ...snapshotSchemas,
