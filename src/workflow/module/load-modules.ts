@@ -19,14 +19,25 @@ export async function loadModules(paths: readonly string[]): Promise<Module[]> {
       throw new Error(`there are two modules of the name ${module.name}`);
     modules.push(module);
   }
-  const owners = new Map<string, string>();
-  for (const { name, events } of modules)
-    for (const event of events) {
-      const owner = owners.get(event.name);
-      if (owner !== undefined) throw new Error(`the modules ${owner} and ${name} both define ${event.name}`);
-      owners.set(event.name, name);
-    }
+  requireOwners(modules, "", ({ events }) => events);
+  requireOwners(modules, "stream ", ({ streams }) => streams);
+  requireOwners(modules, "subscription ", ({ subscriptions }) => subscriptions);
   return modules;
+}
+
+/** Throws where two modules define the same thing. */
+function requireOwners(
+  modules: readonly Module[],
+  what: string,
+  partsOf: (module: Module) => readonly { name: string }[],
+): void {
+  const owners = new Map<string, string>();
+  for (const module of modules)
+    for (const { name } of partsOf(module)) {
+      const owner = owners.get(name);
+      if (owner !== undefined) throw new Error(`the modules ${owner} and ${module.name} both define ${what}${name}`);
+      owners.set(name, module.name);
+    }
 }
 
 /**
