@@ -39,6 +39,8 @@ import { createUnreadGauge } from "./subscription/receipts/unread-gauge.ts";
 import { readFigures } from "./subscription/registry/figures.ts";
 import { type Subscriptions, startSubscriptions } from "./subscription/subscriptions.ts";
 import { loadModules, registerEvents } from "./workflow/module/load-modules.ts";
+import { putStreams } from "./workflow/module/put-streams.ts";
+import { startModuleSubscriptions } from "./workflow/subscriptions/subscriptions.ts";
 import { startWorkflows } from "./workflow/workflows.ts";
 
 export type App = {
@@ -274,6 +276,7 @@ async function startParts(
   stops.push(subscriptions.stop);
   const { catalog, consumption, ledger, processed, receipts, expiry, deadLetters, membership } = subscriptions;
   const { resets } = subscriptions;
+  await putStreams(modules, { writes: appends, onConfigured: consumption.configureQueue, log });
 
   const locks = createLocks({ pool: claims, log });
   stops.push(locks.stop);
@@ -297,6 +300,8 @@ async function startParts(
 
   const feeds = { ...subscriptions, log };
   const local = createLocalConsumption({ ...feeds, settlements: ledger });
+  const handlers = await startModuleSubscriptions(modules, { feeds, settlements: ledger, log });
+  stops.push(() => handlers.stop(config.shutdownMs));
   const subscriptionStreams = createSubscriptionStreams({
     feeds,
     schemas: registry,
@@ -437,7 +442,12 @@ async function startParts(
     draining = true;
     log.info("draining");
     hub.stop();
-    const ended = Promise.all([subscriptionStreams.stop(), live.stop(), local.stop(config.shutdownMs)]);
+    const ended = Promise.all([
+      subscriptionStreams.stop(),
+      live.stop(),
+      local.stop(config.shutdownMs),
+      handlers.stop(config.shutdownMs),
+    ]);
     ledger.drain();
     locks.drain();
     const late = setTimeout(() => void listening.stop(true), config.shutdownMs);
