@@ -168,13 +168,11 @@ test("a handler that asks when an event was recorded is told what the log says, 
 
 test("an event with an id of its own is stored once, and the state has it once", async () => {
   const process = start(
-    basket
-      .command("put", { ...put, decide: (_, { item }) => Put.event({ item }, { id: item }) })
-      .command("ask", {
-        ...put,
-        result: State,
-        decide: (state) => ({ events: [], result: { items: [...state.items] } }),
-      }),
+    basket.command("put", { ...put, decide: (_, { item }) => Put.event({ item }, { id: item }) }).command("ask", {
+      ...put,
+      result: State,
+      decide: (state) => ({ events: [], result: { items: [...state.items] } }),
+    }),
   );
   const runs = await Promise.all(
     ["a", "b", "a", "c", "b", "a"].map((item) => process.run("put", { id: "once", item })),
