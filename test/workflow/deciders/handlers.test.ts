@@ -194,7 +194,7 @@ test("whoever does not wait any more ends the attempts", async () => {
     command,
     { id: "left", item: "" },
     {
-      cause: { correlationId: "w", causationId: "c" },
+      cause: { correlationId: "w", causationId: "c", traceparent: null },
       signal: abort.signal,
       commit() {
         if (++commits === 2) abort.abort(new Error("gone"));
