@@ -41,6 +41,7 @@ import { type Subscriptions, startSubscriptions } from "./subscription/subscript
 import { loadModules, registerEvents } from "./workflow/module/load-modules.ts";
 import { putStreams } from "./workflow/module/put-streams.ts";
 import { startModuleSubscriptions } from "./workflow/subscriptions/subscriptions.ts";
+import { startWorkflows } from "./workflow/workflows.ts";
 
 export type App = {
   url: string;
@@ -232,6 +233,16 @@ async function startParts(
     log,
   });
   stops.push(outbox.stop);
+  const workflows = startWorkflows({
+    modules,
+    service: config.serviceName,
+    appender,
+    upcasting,
+    reads,
+    writes: claims,
+    log,
+  });
+  stops.push(workflows.stop);
 
   const onControl = (position: number) => {
     tail.wake(position);
@@ -348,6 +359,7 @@ async function startParts(
         sandboxes: schemas.sandboxes,
       },
       outbox: { counters: outbox.counters, standing: () => readStanding(reads) },
+      workflows: { commands: workflows.runner.counters },
       subscriptions: () => readFigures(reads, subscriptionsMeasured, measureTimeoutMs),
       eventLoopLagSeconds: loopLag.seconds,
     },
@@ -379,6 +391,7 @@ async function startParts(
         forgetting.wakePurge();
       },
     },
+    snapshots: { reads, writes: claims, body, log },
     subscriptions: { catalog, reads, body, log },
     claims: { consumption, catalog, settlements: ledger, schemas: registry, body },
     live: {
@@ -409,6 +422,7 @@ async function startParts(
     processed: { processed, catalog, reads, body },
     locks: { locks, body },
     outbox: { reads, writes: claims, body, wake: outbox.wake, log },
+    commands: { ...workflows, body, log },
     schemas: { ...schemas, reads, body },
     operations: {
       checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),

@@ -1,4 +1,5 @@
 // The configuration: environment variables, checked at start; a bad value is one clear line.
+import { fileURLToPath } from "node:url";
 import { parseDuration } from "./base/duration.ts";
 import { quoteSchema } from "./storage/migrate.ts";
 
@@ -50,6 +51,8 @@ export type Config = {
   development: boolean;
 };
 
+const samples = ["users.ts", "invitations.ts", "orders.ts"];
+
 type Environment = Record<string, string | undefined>;
 
 /** Reads and checks the environment. Throws `ConfigError`, which names the variable. */
@@ -89,6 +92,12 @@ export function readConfig(env: Environment): Config {
     return ms;
   };
 
+  /** The samples unless others are named; `none` stands for no modules. */
+  const modules = (name: string) => {
+    const listed = list(name);
+    if (listed.length === 0) return samples.map((file) => fileURLToPath(new URL(`samples/${file}`, import.meta.url)));
+    return listed.length === 1 && listed[0] === "none" ? [] : listed;
+  };
   const publicUrl = (name: string) => {
     const given = env[name] ?? "";
     if (given === "") return null;
@@ -154,7 +163,7 @@ export function readConfig(env: Environment): Config {
     outboxIntervalMs: duration("OUTBOX_INTERVAL", "100ms", 10, 60_000),
     shutdownMs: duration("SHUTDOWN_TIMEOUT", "20s", 100, 600_000),
     ginIndex: flag("GIN_INDEX", false),
-    modules: list("MODULES"),
+    modules: modules("MODULES"),
     corsOrigins: origins("CORS_ORIGINS"),
     development: env.NODE_ENV !== "production",
   };

@@ -6,6 +6,7 @@ import type { Log } from "../base/log.ts";
 import { readComponents } from "../stream/schema/components.ts";
 import { type AppendDependencies, appendHandler } from "./append.ts";
 import { type ClaimsDependencies, claimsHandlers } from "./claims.ts";
+import { type CommandsDependencies, commandsHandlers } from "./commands.ts";
 import { type ConsumeDependencies, consumeHandler } from "./consume.ts";
 import { type ConsumersDependencies, consumersHandlers } from "./consumers.ts";
 import { answerProblem, createEdge } from "./context.ts";
@@ -25,6 +26,7 @@ import { type ProcessedDependencies, processedHandlers } from "./processed.ts";
 import { type ReceiptsDependencies, receiptsHandlers } from "./receipts.ts";
 import { schemaVersionsHandlers } from "./schema-versions.ts";
 import { type SchemasDependencies, schemasHandlers } from "./schemas.ts";
+import { type SnapshotsDependencies, snapshotsHandlers } from "./snapshots.ts";
 import { type StreamsDependencies, streamsHandlers } from "./streams.ts";
 import { type SubscriptionsDependencies, subscriptionsHandlers } from "./subscriptions.ts";
 
@@ -32,6 +34,7 @@ export type ServerDependencies = {
   append: AppendDependencies;
   events: EventsDependencies;
   streams: StreamsDependencies;
+  snapshots: SnapshotsDependencies;
   subscriptions: SubscriptionsDependencies;
   claims: ClaimsDependencies;
   consume: ConsumeDependencies;
@@ -40,6 +43,7 @@ export type ServerDependencies = {
   processed: ProcessedDependencies;
   locks: LocksDependencies;
   outbox: OutboxDependencies;
+  commands: CommandsDependencies;
   schemas: SchemasDependencies;
   consumers: ConsumersDependencies;
   deadLetters: DeadLettersDependencies;
@@ -53,6 +57,7 @@ export type ServerDependencies = {
 
 function handlersOf(dependencies: ServerDependencies, document: () => Promise<string>): Handlers {
   const streams = streamsHandlers(dependencies.streams);
+  const snapshots = snapshotsHandlers(dependencies.snapshots);
   const subscriptions = subscriptionsHandlers(dependencies.subscriptions);
   const claims = claimsHandlers(dependencies.claims, "subscription");
   const queues = claimsHandlers(dependencies.claims, "queue");
@@ -67,19 +72,22 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
   const queueLetters = deadLettersHandlers(dependencies.deadLetters, "queue");
   const schemas = schemasHandlers(dependencies.schemas);
   const schemaVersions = schemaVersionsHandlers(dependencies.schemas);
+  const commands = commandsHandlers(dependencies.commands);
   const operations = operationsHandlers(dependencies.operations);
   const docs = docsHandlers(document, dependencies.schemas.registry.revision, dependencies.development);
   const problems = problemPageHandlers();
   return {
     "POST /api/streams/:name/events": appendHandler(dependencies.append),
-    "GET /api/streams/:name/events": eventsHandler(dependencies.events, true),
+    "GET /api/streams/:name/events": eventsHandler(dependencies.events, "stream"),
     "GET /api/streams/:name/events/:offset": eventHandler(dependencies.events),
-    "GET /api/events": eventsHandler(dependencies.events, false),
+    "GET /api/events": eventsHandler(dependencies.events, "log"),
     "GET /api/streams": streams.list,
     "GET /api/streams/:name": streams.get,
     "HEAD /api/streams/:name": streams.head,
     "PUT /api/streams/:name": streams.put,
     "DELETE /api/streams/:name": streams.remove,
+    "GET /api/streams/:name/snapshot": snapshots.get,
+    "PUT /api/streams/:name/snapshot": snapshots.put,
     "POST /api/streams/:name/claims": queues.claim,
     "POST /api/streams/:name/acks": queues.acknowledge,
     "POST /api/streams/:name/nacks": queues.giveBack,
@@ -140,6 +148,9 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
     "GET /api/schemas/:type/versions/:version": schemaVersions.get,
     "PUT /api/schemas/:type/versions/:version": schemaVersions.put,
     "DELETE /api/schemas/:type/versions/:version": schemaVersions.remove,
+    "GET /api/commands": commands.list,
+    "POST /api/commands/:command": commands.run,
+    "GET /api/workflows/:workflow/events": eventsHandler(dependencies.events, "workflow"),
     "GET /livez": operations.live,
     "GET /readyz": operations.ready,
     "GET /metrics": operations.metrics,
@@ -157,7 +168,10 @@ export function createServer(dependencies: ServerDependencies) {
   const edge = createEdge(log, cors);
   const app = new Elysia({ name: "sluice" });
   const document = async () =>
-    withRegisteredEvents(openApiDocument(app.routes), await readComponents(dependencies.schemas.reads));
+    withRegisteredEvents(
+      openApiDocument(app.routes, dependencies.commands.commands),
+      await readComponents(dependencies.schemas.reads),
+    );
   const allowed = registerOperations(app, handlersOf(dependencies, document), edge);
   for (const [path, methods] of allowed) {
     // Whatever answers GET answers HEAD.

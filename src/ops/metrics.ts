@@ -5,6 +5,7 @@ import { addOutboxMetrics, type OutboxSources } from "./outbox-metrics.ts";
 import { addSchemaMetrics, type SchemaSources } from "./schema-metrics.ts";
 import { createSubscriptionGauges, type SubscriptionFigures } from "./subscription-gauges.ts";
 import type { ProcessMetrics } from "./workers/messages.ts";
+import { addWorkflowMetrics, type WorkflowSources } from "./workflow-metrics.ts";
 
 export type MetricsSources = {
   appends: () => {
@@ -50,6 +51,7 @@ export type MetricsSources = {
   locks: () => { acquired: number; refused: number; waiting: number };
   schemas: SchemaSources;
   outbox: OutboxSources;
+  workflows: WorkflowSources;
   /** How the subscriptions stand, within a moment. */
   subscriptions: () => Promise<SubscriptionFigures[]>;
   eventLoopLagSeconds: () => number;
@@ -236,6 +238,7 @@ export function createMetrics(sources: MetricsSources, log: Log): Metrics {
   gauge("sluice_locks_waiting", "Requests that wait for a named lock.", () => locks().waiting);
   addSchemaMetrics(registry, sources.schemas);
   addOutboxMetrics(registry, sources.outbox);
+  addWorkflowMetrics(registry, sources.workflows);
   gauge("sluice_event_loop_lag_seconds", "How late the last timer came.", sources.eventLoopLagSeconds, "max");
   gauge("sluice_process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage().rss);
   gauge("sluice_workers", "Processes that serve.", () => 1);

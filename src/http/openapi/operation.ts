@@ -36,6 +36,7 @@ export type Tag =
   | "Locks"
   | "Outbox"
   | "Schemas"
+  | "Commands"
   | "Operations";
 
 export type Operation = {

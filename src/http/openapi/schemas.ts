@@ -4,6 +4,7 @@ import { streamName } from "../../stream/event.ts";
 import { validations } from "../../stream/schema/validation.ts";
 import { deliveries, type StreamSettings } from "../../stream/stream-configuration.ts";
 import type { StreamDescription } from "../../stream/streams.ts";
+import { commandSchemas } from "./commands.ts";
 import { consumerSchemas } from "./consumer-schemas.ts";
 import { cursor, decimal, eventSchemas } from "./event-schemas.ts";
 import { lockSchemas } from "./locks.ts";
@@ -12,6 +13,7 @@ import { outboxSchemas } from "./outbox.ts";
 import { processedSchemas } from "./processed.ts";
 import { receiptSchemas } from "./receipts.ts";
 import { registrySchemas } from "./registry-schemas.ts";
+import { snapshotSchemas } from "./snapshots.ts";
 import { subscriptionSchemas } from "./subscription-schemas.ts";
 
 const StreamName: Schema = {
@@ -205,10 +207,12 @@ export const schemas: Record<string, Schema> = {
   ...subscriptionSchemas,
   ...receiptSchemas,
   ...processedSchemas,
+  ...commandSchemas,
   ...lockSchemas,
   ...outboxSchemas,
   ...registrySchemas,
   ...consumerSchemas,
+  ...snapshotSchemas,
   StreamName,
   StreamConfiguration: StreamConfigurationSchema,
   StreamDescription: {
