@@ -300,7 +300,7 @@ async function startParts(
 
   const feeds = { ...subscriptions, log };
   const local = createLocalConsumption({ ...feeds, settlements: ledger });
-  const handlers = await startModuleSubscriptions(modules, { feeds, settlements: ledger, log });
+  const handlers = await startModuleSubscriptions(modules, { feeds, settlements: ledger, upcasting, log });
   stops.push(() => handlers.stop(config.shutdownMs));
   const subscriptionStreams = createSubscriptionStreams({
     feeds,

@@ -3,6 +3,7 @@ import { Problem } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { pause } from "../../base/pause.ts";
 import { mayPass } from "../../storage/withstand.ts";
+import type { Upcasting } from "../../stream/schema/upcasting.ts";
 import { type FeedDependencies, openFeed } from "../../subscription/feed.ts";
 import type { Settlements } from "../../subscription/ledger/settlements.ts";
 import type { SubscriptionDefinition } from "./define-subscription.ts";
@@ -11,6 +12,7 @@ import { handleAll } from "./handling.ts";
 export type ConsumerDependencies = {
   feeds: FeedDependencies;
   settlements: Pick<Settlements, "acknowledge" | "giveBack" | "extend">;
+  upcasting: Pick<Upcasting, "attempt">;
   log: Log;
 };
 
@@ -46,7 +48,7 @@ export async function consumeHere(
 }
 
 async function consumeOnce(
-  { feeds, settlements, log }: ConsumerDependencies,
+  { feeds, settlements, upcasting, log }: ConsumerDependencies,
   definition: SubscriptionDefinition,
   consumer: string,
   signal: AbortSignal,
@@ -64,6 +66,7 @@ async function consumeOnce(
     acknowledge: async (token: string) => (await settlements.acknowledge(list([token])))[0] ?? "stale",
     giveBack: async (token: string, how: Parameters<Settlements["giveBack"]>[1]) =>
       (await settlements.giveBack(list([token]), how))[0] ?? "stale",
+    upcasting,
     log,
   };
   const feed = await openFeed(feeds, { subscription: definition.name, consumer, autoAcknowledge: false, signal }).catch(

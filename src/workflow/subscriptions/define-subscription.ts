@@ -30,7 +30,7 @@ export type SubscriptionConfigurationOptions = {
   batchInterval?: string;
   expiresAfter?: string;
   metadata?: Readonly<Record<string, unknown>>;
-  /** As which versions events are handed out. Handlers always get the newest. */
+  /** As which versions events are handed out, where there are no handlers: those get the newest that their module knows. */
   receiveAs?: string | number;
 };
 
@@ -138,6 +138,5 @@ function handled(configuration: Record<string, unknown>, handlers: readonly Hand
     types: handlers.map(({ type }) => type.name),
     maxInFlight: defaultInFlight,
     ...configuration,
-    receiveAs: "latest",
   };
 }

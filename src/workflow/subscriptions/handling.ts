@@ -1,6 +1,9 @@
 // Handles what a subscription hands out: calls the handlers, acknowledges what they have done, gives back what they could not.
 import type { Log } from "../../base/log.ts";
-import type { StoredEvent } from "../../stream/event.ts";
+import { withstand } from "../../storage/withstand.ts";
+import type { StoredEvent, UpcastFailure } from "../../stream/event.ts";
+import { targetOf } from "../../stream/schema/target.ts";
+import type { Upcasting } from "../../stream/schema/upcasting.ts";
 import type { Delivery } from "../../subscription/ledger/delivery.ts";
 import { keyHash } from "../../subscription/ledger/key-hash.ts";
 import type { Return, Settlement } from "../../subscription/ledger/settlements.ts";
@@ -13,6 +16,7 @@ export type HandlingDependencies = {
   /** Settles a delivery for good. */
   acknowledge: (token: string) => Promise<Settlement>;
   giveBack: (token: string, how: Return) => Promise<Settlement>;
+  upcasting: Pick<Upcasting, "attempt">;
   log: Log;
 };
 
@@ -25,20 +29,27 @@ const maxReasonLength = 1_000;
  * ledger hands them out again behind it. `onSettled` is told each token that needs no keeping any more.
  */
 export async function handleAll(
-  { acknowledge, giveBack, log }: HandlingDependencies,
+  { acknowledge, giveBack, upcasting, log }: HandlingDependencies,
   { name, handlers, timeoutMs, concurrency }: SubscriptionDefinition,
   deliveries: readonly Delivery[],
   { isGroup, onSettled, signal }: { isGroup: boolean; onSettled: (token: string) => void; signal: AbortSignal },
 ): Promise<void> {
   const byType = new Map(handlers.map((handler) => [handler.type.name, handler]));
+  // Upcast here, and not by the subscription: processes of two versions of a module may share it, and each gets what it knows.
+  const target = targetOf("stored", new Map(handlers.map(({ type }) => [type.name, type.versions.length])));
+  const events = deliveries.map(({ event }) => event);
+  const attempted = await withstand(async () => upcasting.attempt(events, target), signal);
+  const shown = new Map(deliveries.map((delivery, n) => [delivery, attempted[n] as StoredEvent | UpcastFailure]));
 
   /** Null when it is done, else what becomes of it. */
-  async function handle({ event, attempt }: Delivery): Promise<Return | null> {
-    const handler = byType.get(event.type);
+  async function handle(delivery: Delivery): Promise<Return | null> {
+    const { attempt } = delivery;
+    const handler = byType.get(delivery.event.type);
     // Of a type that only `types` names.
     if (handler === undefined) return null;
+    const event = shown.get(delivery) as StoredEvent | UpcastFailure;
     const unfit = unfitness(event, handler);
-    if (unfit !== null) return unfit;
+    if (unfit !== null || "failure" in event) return unfit;
     try {
       await withTimeLimit(timeoutMs, (limit) =>
         handler.handle(dataOf(event), contextOf(event), { attempt, signal: limit }),
@@ -86,7 +97,9 @@ export async function handleAll(
 }
 
 /** Why an event cannot be given to its handler; null where it can. */
-function unfitness(event: StoredEvent, { type }: HandledType): Return | null {
+function unfitness(event: StoredEvent | UpcastFailure, { type }: HandledType): Return | null {
+  if ("failure" in event)
+    return { action: event.passing ? "requeue" : "dead-letter", delayMs: null, reason: event.failure };
   const known = type.versions.length;
   if (event.schemaVersion > known)
     return {

@@ -60,7 +60,7 @@ test("events are handled in order as they are appended, with what they bear, and
   ]);
   await settled(service);
   const { body } = await send<Record<string, unknown>>(`${service.url}/api/subscriptions/jobs`);
-  expect(body).toMatchObject({ mode: "exclusive", types: ["Job"], receiveAs: "latest" });
+  expect(body).toMatchObject({ mode: "exclusive", types: ["Job"], receiveAs: "stored" });
 });
 
 test("handlers get the newest version of a type", async () => {
@@ -75,6 +75,35 @@ test("handlers get the newest version of a type", async () => {
   ]);
   await noted(2);
   expect(files.notes).toEqual([-1, 7]);
+});
+
+test("handlers get the version that their module knows, also when others know a newer one", async () => {
+  const service = await start(`
+    const Moved = defineEvent("Moved", Type.Object({ x: Type.Number() }))
+      .version(Type.Object({ x: Type.Number(), y: Type.Number() }), { upcast: ({ x }) => {
+        if (x < 0) throw new Error("x is negative");
+        return { x, y: -x };
+      } });
+    const jobs = defineSubscription("jobs", { stream: "moves", from: "beginning", maxAttempts: 1 }).on(Moved, (data) => note(data));
+    export default defineModule({ name: "space", events: [Moved], subscriptions: [jobs] });`);
+  const third = { schema: { type: "object" }, upcast: { language: "jsonata", expression: '{"point": [x, y]}' } };
+  await send(`${service.url}/api/schemas/Moved/versions/3`, { method: "PUT", body: JSON.stringify(third) });
+  await append(service.url, "moves", [
+    { type: "Moved", data: { x: 1 } },
+    { type: "Moved", data: { x: -1 } },
+    { type: "Moved", schemaversion: 3, data: { point: [1, 2] } },
+    { type: "Moved", schemaversion: 2, data: { x: 3, y: 4 } },
+  ]);
+  await noted(2);
+  expect(files.notes).toEqual([
+    { x: 1, y: -1 },
+    { x: 3, y: 4 },
+  ]);
+  await until("two are dead", async () => (await letters(service)).length === 2);
+  expect((await letters(service)).map(({ lastError }) => lastError).toSorted()).toEqual([
+    expect.stringContaining("x is negative"),
+    "it is version 3 of Moved, of which the module knows 2",
+  ]);
 });
 
 test("an event whose handler throws comes again, and is a dead letter with the reason after as many attempts as are allowed", async () => {
