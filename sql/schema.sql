@@ -2,6 +2,16 @@
 
 create sequence lock_tokens as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1;
 
+create table command_answers (
+  key          text not null,
+  request_hash uuid not null,
+  answer       json not null,
+  offsets      bigint[] not null,
+  recorded_at  timestamp with time zone not null,
+  constraint command_answers_pkey PRIMARY KEY (key)
+);
+CREATE INDEX command_answers_recorded_at ON command_answers USING btree (recorded_at);
+
 create table consumers (
   subscription_id bigint not null,
   name            text collate "C" not null,
@@ -446,6 +456,21 @@ create table schema_versions (
   constraint schema_versions_type_fkey FOREIGN KEY (type) REFERENCES schema_types(type)
 );
 
+create table snapshots (
+  stream_id    bigint not null,
+  owner        text collate "C" not null,
+  "offset"     bigint not null,
+  "position"   bigint not null,
+  state        json,
+  state_binary bytea,
+  content_type text not null,
+  tag          text,
+  recorded_at  timestamp with time zone not null,
+  constraint snapshots_pkey PRIMARY KEY (stream_id, owner),
+  constraint snapshots_check CHECK ((state IS NULL) <> (state_binary IS NULL)),
+  constraint snapshots_offset_check CHECK ("offset" >= 0)
+);
+
 create table stream_deletions (
   "position" bigint not null,
   stream     text collate "C" not null,
@@ -617,6 +642,17 @@ create view stream_heads as
           WHERE ev.stream_id = s.id AND ev."position" >= l.checkpoint_position
           ORDER BY ev."offset" DESC
          LIMIT 1) e ON true;
+
+CREATE OR REPLACE FUNCTION command_answer(p_key text, p_request_hash uuid, p_answer json)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+begin
+  insert into command_answers (key, request_hash, answer, offsets, recorded_at)
+    values (p_key, p_request_hash, p_answer, '{}', clock_timestamp())
+    on conflict (key) do nothing;
+  return found;
+end $function$;
 
 CREATE OR REPLACE FUNCTION consumer_enter(p_subscription bigint, p_name text, OUT outcome text, OUT cursor_id bigint, OUT session bigint)
  RETURNS record
@@ -2741,7 +2777,7 @@ begin
   left_ms := ceil(extract(epoch from l.expires_at - now_at) * 1000);
 end $function$;
 
-CREATE OR REPLACE FUNCTION log_append(p_streams text, r_stream integer[], r_expected bigint[], r_count integer[], r_key text, r_request_hash uuid[], e_known integer[], e_hash uuid[], e_bytes integer[], e_version integer[], e_id text, e_type text, e_correlation text, e_partition_key text, e_attributes text, e_data text, e_binary bytea[], k_stream integer[], k_id text, k_source text, r_validation integer[] DEFAULT NULL::integer[], OUT status integer[], OUT actual bigint[], OUT offsets bigint[], OUT relative integer[], OUT positions bigint[], OUT duplicates boolean[], OUT base bigint, OUT recorded timestamp with time zone)
+CREATE OR REPLACE FUNCTION log_append(p_streams text, r_stream integer[], r_expected bigint[], r_count integer[], r_key text, r_request_hash uuid[], e_known integer[], e_hash uuid[], e_bytes integer[], e_version integer[], e_id text, e_type text, e_correlation text, e_partition_key text, e_attributes text, e_data text, e_binary bytea[], k_stream integer[], k_id text, k_source text, r_validation integer[] DEFAULT NULL::integer[], r_born bigint[] DEFAULT NULL::bigint[], r_last_id text DEFAULT NULL::text, r_group integer[] DEFAULT NULL::integer[], a_group integer[] DEFAULT NULL::integer[], a_key text DEFAULT NULL::text, a_hash uuid[] DEFAULT NULL::uuid[], a_answer text DEFAULT NULL::text, o_row bigint[] DEFAULT NULL::bigint[], o_request integer[] DEFAULT NULL::integer[], OUT status integer[], OUT actual bigint[], OUT offsets bigint[], OUT relative integer[], OUT positions bigint[], OUT duplicates boolean[], OUT base bigint, OUT recorded timestamp with time zone)
  RETURNS record
  LANGUAGE plpgsql
 AS $function$
@@ -2751,6 +2787,10 @@ declare
   -- Whether the id came with this batch: then its position is still relative to base.
   k_fresh boolean[];
   keys text[] := string_to_array(r_key, E'\x1e', E'\x1f');
+  expected_ids text[] := string_to_array(r_last_id, E'\x1e', E'\x1f');
+  -- Only where somebody expects one.
+  ids text[] := case when r_last_id is not null then string_to_array(e_id, E'\x1e') end;
+  s_last_id text[];
   request_count constant int := cardinality(r_stream);
   event_count constant int := cardinality(e_bytes);
   known_count constant int := coalesce(cardinality(k_stream), 0);
@@ -2765,8 +2805,15 @@ declare
   event_ephemeral boolean[];
   fresh_count int := 0;
   last_event int := 0;
+  answer_keys text[] := string_to_array(a_key, E'\x1e');
+  -- Groups that were answered before.
+  answered int[];
   s int; k int; fresh int; verdict int;
+  r int := 1; group_last int; is_refused boolean;
 begin
+  -- Before anything is locked or judged, or a statement that is repeated would store them again.
+  if o_row is not null then perform outbox_hold(o_row); end if;
+
   insert into streams (name)
     select u.name from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n)
     where (select st.id from streams st where st.name = u.name) is null
@@ -2789,11 +2836,12 @@ begin
 
   select l.checkpoint_position into checkpoint from log l;
 
-  select array_agg(coalesce(e."offset", p.last) order by p.n), array_agg(coalesce(e.stream_bytes, p.bytes) order by p.n)
-    into s_last, s_bytes
+  select array_agg(coalesce(e."offset", p.last) order by p.n), array_agg(coalesce(e.stream_bytes, p.bytes) order by p.n),
+         case when r_last_id is not null then array_agg(e.id order by p.n) end
+    into s_last, s_bytes, s_last_id
     from unnest(s_id, s_last, s_bytes) with ordinality p(id, last, bytes, n)
     left join lateral (
-      select ev."offset", ev.stream_bytes from events ev
+      select ev."offset", ev.stream_bytes, ev.id from events ev
       where ev.stream_id = p.id and ev.position >= checkpoint
       order by ev."offset" desc limit 1
     ) e on true;
@@ -2808,6 +2856,14 @@ begin
     k_fresh := array_fill(false, array[known_count]);
   end if;
 
+  if a_group is not null then
+    -- Whoever answers the same command on another process comes before or after this batch, in an order that is the same for all.
+    perform pg_advisory_xact_lock(l.id)
+      from (select hashtextextended(u.key, 0) as id from unnest(answer_keys) u(key) order by 1) l;
+    select array_agg(u.n) into answered
+      from unnest(a_group, answer_keys) u(n, key) where exists (select from command_answers c where c.key = u.key);
+  end if;
+
   status := array_fill(0, array[request_count]);
   actual := array_fill(null::bigint, array[request_count]);
   r_first := array_fill(0, array[request_count]);
@@ -2819,90 +2875,121 @@ begin
   duplicates := array_fill(false, array[event_count]);
   if has_ephemeral then event_ephemeral := duplicates; end if;
 
-  for r in 1 .. request_count loop
-    s := r_stream[r];
-    r_first[r] := last_event + 1;
-    last_event := last_event + r_count[r];
-    actual[r] := s_last[s];
-
-    if keys[r] is not null then
-      select i.* into remembered from idempotency_keys i where i.key = keys[r];
-      -- What a deleted life of the stream answered is forgotten with it.
-      if found and remembered.offsets[1] >= s_born[s] then
-        if remembered.request_hash <> r_request_hash[r] then
-          status[r] := 4;
-        else
-          status[r] := 5;
-          offsets[r_first[r] : last_event] := remembered.offsets;
-          duplicates[r_first[r] : last_event] := remembered.duplicates;
-          positions[last_event] := remembered.last_position;
-        end if;
-        continue;
-      end if;
-    end if;
-
-    -- Judge first, assign after: a refused request leaves no event and no visible stream.
-    verdict := 0;
-    fresh := r_count[r];
-    if known_count > 0 then
-      for n in r_first[r] .. last_event loop
-        k := e_known[n];
-        if k_offset[k] is not null then
-          fresh := fresh - 1;
-          if k_hash[k] <> e_hash[n] then
-            verdict := 3;
-            duplicates[n] := true;
-          end if;
-        end if;
+  while r <= request_count loop
+    group_last := r;
+    if r_group is not null then
+      while r_group[group_last + 1] = r_group[r] loop
+        group_last := group_last + 1;
       end loop;
     end if;
-    -- What is stored already is not judged again.
-    if fresh > 0 and (s_validation is not null or r_validation is not null) then
-      if least(coalesce(r_validation[r], 0), 2) <> coalesce(s_validation[s], 0) then
-        status[r] := 7;
-        actual[r] := coalesce(s_validation[s], 0);
-        continue;
-      end if;
-      if verdict = 0 and r_validation[r] = 3 then verdict := 8; end if;
-    end if;
-    if verdict = 0 and fresh > 0 and r_expected[r] is not null and not (
-         s_last[s] = r_expected[r] or (r_expected[r] = -2 and s_last[s] >= s_born[s])) then
-      verdict := 2;
-    end if;
-    if verdict <> 0 then
-      status[r] := verdict;
-      continue;
-    end if;
-    if fresh = 0 then
-      status[r] := 1;
-    elsif has_ephemeral and s_ephemeral[s] then
-      status[r] := 6;
-      event_ephemeral[r_first[r] : last_event] := array_fill(true, array[r_count[r]]);
-    end if;
+    is_refused := false;
 
-    for n in r_first[r] .. last_event loop
-      k := e_known[n];
-      if k_offset[k] is not null then
-        offsets[n] := k_offset[k];
-        duplicates[n] := true;
-        positions[n] := case when k_fresh[k] then -1 - k_position[k] else k_position[k] end;
-      else
-        s_last[s] := s_last[s] + 1;
-        s_bytes[s] := s_bytes[s] + e_bytes[n];
-        offsets[n] := s_last[s];
-        cumulative[n] := s_bytes[s];
-        event_stream[n] := s_id[s];
-        relative[n] := fresh_count;
-        if k is not null then
-          k_offset[k] := s_last[s];
-          k_position[k] := fresh_count;
-          k_hash[k] := e_hash[n];
-          k_fresh[k] := true;
+    -- Judge first, assign after: a refused request leaves no event and no visible stream.
+    for m in r .. group_last loop
+      s := r_stream[m];
+      r_first[m] := last_event + 1;
+      last_event := last_event + r_count[m];
+      actual[m] := s_last[s];
+
+      if keys[m] is not null then
+        select i.* into remembered from idempotency_keys i where i.key = keys[m];
+        -- What a deleted life of the stream answered is forgotten with it.
+        if found and remembered.offsets[1] >= s_born[s] then
+          is_refused := true;
+          if remembered.request_hash <> r_request_hash[m] then
+            status[m] := 4;
+          else
+            status[m] := 5;
+            offsets[r_first[m] : last_event] := remembered.offsets;
+            duplicates[r_first[m] : last_event] := remembered.duplicates;
+            positions[last_event] := remembered.last_position;
+          end if;
+          continue;
         end if;
-        fresh_count := fresh_count + 1;
+      end if;
+
+      verdict := 0;
+      fresh := r_count[m];
+      if known_count > 0 then
+        for n in r_first[m] .. last_event loop
+          k := e_known[n];
+          if k_offset[k] is not null then
+            fresh := fresh - 1;
+            if k_hash[k] <> e_hash[n] then
+              verdict := 3;
+              duplicates[n] := true;
+            end if;
+          end if;
+        end loop;
+      end if;
+      -- What is stored already is not judged again.
+      if fresh > 0 and (s_validation is not null or r_validation is not null) then
+        if least(coalesce(r_validation[m], 0), 2) <> coalesce(s_validation[s], 0) then
+          is_refused := true;
+          status[m] := 7;
+          actual[m] := coalesce(s_validation[s], 0);
+          continue;
+        end if;
+        if verdict = 0 and r_validation[m] = 3 then verdict := 8; end if;
+      end if;
+      if verdict = 0 and fresh > 0 and r_expected[m] is not null and not (
+           s_last[s] = r_expected[m] or (r_expected[m] = -2 and s_last[s] >= s_born[s])) then
+        verdict := 2;
+      end if;
+      if verdict = 0 and fresh > 0
+         and (r_born[m] <> s_born[s] or coalesce(expected_ids[m] <> s_last_id[s], expected_ids[m] is not null)) then
+        verdict := 2;
+      end if;
+      if verdict = 0 and answered is not null and r_group[m] = any(answered) then verdict := 10; end if;
+      if verdict <> 0 then
+        is_refused := true;
+        status[m] := verdict;
+      elsif fresh = 0 then
+        status[m] := 1;
+      elsif has_ephemeral and s_ephemeral[s] then
+        status[m] := 6;
       end if;
     end loop;
-    actual[r] := s_last[s];
+
+    if is_refused then
+      for m in r .. group_last loop
+        if status[m] in (0, 1, 6) then status[m] := 9; end if;
+      end loop;
+      r := group_last + 1;
+      continue;
+    end if;
+
+    for m in r .. group_last loop
+      s := r_stream[m];
+      if status[m] = 6 then
+        event_ephemeral[r_first[m] : r_first[m] + r_count[m] - 1] := array_fill(true, array[r_count[m]]);
+      end if;
+      for n in r_first[m] .. r_first[m] + r_count[m] - 1 loop
+        k := e_known[n];
+        if k_offset[k] is not null then
+          offsets[n] := k_offset[k];
+          duplicates[n] := true;
+          positions[n] := case when k_fresh[k] then -1 - k_position[k] else k_position[k] end;
+        else
+          s_last[s] := s_last[s] + 1;
+          s_bytes[s] := s_bytes[s] + e_bytes[n];
+          offsets[n] := s_last[s];
+          cumulative[n] := s_bytes[s];
+          event_stream[n] := s_id[s];
+          relative[n] := fresh_count;
+          if ids is not null then s_last_id[s] := ids[n]; end if;
+          if k is not null then
+            k_offset[k] := s_last[s];
+            k_position[k] := fresh_count;
+            k_hash[k] := e_hash[n];
+            k_fresh[k] := true;
+          end if;
+          fresh_count := fresh_count + 1;
+        end if;
+      end loop;
+      actual[m] := s_last[s];
+    end loop;
+    r := group_last + 1;
   end loop;
 
   if fresh_count > 0 then
@@ -2959,6 +3046,22 @@ begin
       on conflict (key) do update
         set request_hash = excluded.request_hash, offsets = excluded.offsets, duplicates = excluded.duplicates,
             last_position = excluded.last_position, recorded_at = excluded.recorded_at;
+  end if;
+
+  if o_row is not null then
+    delete from outbox o using unnest(o_row, o_request) u(row, request) where o.id = u.row and status[u.request] in (0, 1, 6);
+  end if;
+
+  if a_group is not null then
+    insert into command_answers (key, request_hash, answer, offsets, recorded_at)
+      select u.key, u.hash, u.answer::json, offsets[g.first : g.last], coalesce(recorded, clock_timestamp())
+      from unnest(a_group, answer_keys, a_hash, string_to_array(a_answer, E'\x1e')) u(n, key, hash, answer)
+        cross join lateral (
+          select min(r_first[m]) as first, max(r_first[m] + r_count[m] - 1) as last, bool_and(status[m] in (0, 1, 6)) as is_stored
+          from generate_series(1, request_count) m where r_group[m] = u.n
+        ) g
+      where g.is_stored
+      order by u.key;
   end if;
 end $function$;
 
@@ -3810,6 +3913,53 @@ AS $function$
   end
 $function$;
 
+CREATE OR REPLACE FUNCTION snapshot_put(p_stream text, p_owner text, p_offset bigint, p_position bigint, p_state text, p_binary bytea, p_content_type text, p_tag text, OUT outcome text, OUT known bigint, OUT log_id uuid, OUT recorded timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  s record;
+  held bigint;
+begin
+  perform from streams st where st.name = p_stream and not st.internal for key share;
+  select h.id, h.last_offset, h.log_id, h.created_at, st.born_offset into s
+    from stream_heads h join streams st using (id) where h.name = p_stream and not h.internal;
+  if s.created_at is null then
+    outcome := 'not-found';
+    return;
+  end if;
+  log_id := s.log_id;
+  if p_offset > s.last_offset then
+    outcome := 'beyond-head';
+    known := s.last_offset;
+    return;
+  end if;
+  if p_offset < s.born_offset then
+    outcome := 'outdated';
+    known := s.born_offset - 1;
+    return;
+  end if;
+  recorded := date_trunc('milliseconds', clock_timestamp());
+  insert into snapshots as n (stream_id, owner, "offset", position, state, state_binary, content_type, tag, recorded_at)
+    values (s.id, p_owner, p_offset, coalesce(p_position, p_offset), p_state::json, p_binary, p_content_type, p_tag, recorded)
+    on conflict (stream_id, owner) do nothing;
+  if found then
+    outcome := 'created';
+    return;
+  end if;
+  select n."offset" into held from snapshots n where n.stream_id = s.id and n.owner = p_owner for update;
+  if held > p_offset then
+    outcome := 'outdated';
+    known := held;
+    return;
+  end if;
+  update snapshots n
+    set "offset" = p_offset, position = coalesce(p_position, p_offset), state = p_state::json, state_binary = p_binary,
+        content_type = p_content_type, tag = p_tag, recorded_at = recorded
+    where n.stream_id = s.id and n.owner = p_owner;
+  outcome := 'replaced';
+end $function$;
+
 CREATE OR REPLACE FUNCTION stream_configure(p_name text, p_ephemeral boolean, p_delivery text, p_replay boolean, p_max_age_ms bigint, p_max_bytes bigint, p_max_events bigint, p_visibility_timeout_ms integer, p_max_attempts integer, p_backoff_initial_ms integer, p_backoff_factor double precision, p_backoff_max_ms integer, p_validation integer DEFAULT 0)
  RETURNS text
  LANGUAGE plpgsql
@@ -3855,7 +4005,8 @@ AS $function$
 declare
   head record;
 begin
-  perform from streams s where s.name = p_name and not s.internal for no key update;
+  -- Stronger than an append's lock: a snapshot that is being saved is waited for, and goes too.
+  perform from streams s where s.name = p_name and not s.internal for update;
   select h.*, s.first_bytes into head from stream_heads h join streams s using (id)
     where h.name = p_name and h.created_at is not null and not h.internal;
   if not found then return; end if;
@@ -3877,6 +4028,7 @@ begin
       values ('-infinity', head.id, head.last_offset + 1)
       on conflict (trimmed_before, stream_id) do update set below_offset = excluded.below_offset;
   end if;
+  delete from snapshots n where n.stream_id = head.id;
   perform subscription_retire(s.id) from subscriptions s where s.queue_of = p_name;
   "position" := log_control('sluice.stream-deleted',
     json_build_object('stream', p_name, 'from', head.first_offset::text, 'to', head.last_offset::text));

@@ -23,6 +23,7 @@ import { createAppender } from "./stream/append.ts";
 import { locateStream } from "./stream/follow-start.ts";
 import { createForgetting } from "./stream/forgetting.ts";
 import { type Outbox, startOutbox } from "./stream/outbox/outbox.ts";
+import { readStanding } from "./stream/outbox/standing.ts";
 import { readTail } from "./stream/page.ts";
 import { startPayloadIndex } from "./stream/payload-index.ts";
 import { readHead } from "./stream/resolve.ts";
@@ -38,7 +39,10 @@ import { createUnreadGauge } from "./subscription/receipts/unread-gauge.ts";
 import { readFigures } from "./subscription/registry/figures.ts";
 import { type Subscriptions, startSubscriptions } from "./subscription/subscriptions.ts";
 import { loadModules, registerEvents } from "./workflow/module/load-modules.ts";
+import { putStreams } from "./workflow/module/put-streams.ts";
 import { startSagas } from "./workflow/sagas/sagas.ts";
+import { startModuleSubscriptions } from "./workflow/subscriptions/subscriptions.ts";
+import { startWorkflows } from "./workflow/workflows.ts";
 
 export type App = {
   url: string;
@@ -216,6 +220,16 @@ async function startParts(
   });
   stops.push(appender.stop);
 
+  const workflows = startWorkflows({
+    modules,
+    service: config.serviceName,
+    appender,
+    upcasting,
+    reads,
+    writes: claims,
+    log,
+  });
+  stops.push(workflows.stop);
   const leases = createLeases({ pool: claims, ttlMs: config.leaseMs, log });
   stops.push(leases.stop);
   leases.start();
@@ -263,6 +277,7 @@ async function startParts(
   stops.push(subscriptions.stop);
   const { catalog, consumption, ledger, processed, receipts, expiry, deadLetters, membership } = subscriptions;
   const { resets } = subscriptions;
+  await putStreams(modules, { writes: appends, onConfigured: consumption.configureQueue, log });
 
   const sagas = startSagas({
     modules,
@@ -272,7 +287,7 @@ async function startParts(
     tail,
     upcasting,
     wakeOutbox: outbox.wake,
-    runCommand: () => Promise.reject(new Error("commands cannot be run yet")),
+    runCommand: workflows.call,
     service: config.serviceName,
     concurrency: config.sagaConcurrency,
     windowMs: config.sagaWindowMs,
@@ -302,6 +317,14 @@ async function startParts(
 
   const feeds = { ...subscriptions, log };
   const local = createLocalConsumption({ ...feeds, settlements: ledger });
+  const handlers = await startModuleSubscriptions(modules, {
+    feeds,
+    settlements: ledger,
+    upcasting,
+    reach: { runCommand: workflows.call, startSaga: sagas.startFor },
+    log,
+  });
+  stops.push(() => handlers.stop(config.shutdownMs));
   const subscriptionStreams = createSubscriptionStreams({
     feeds,
     schemas: registry,
@@ -358,6 +381,8 @@ async function startParts(
         upcasts: upcasting.counters,
         sandboxes: schemas.sandboxes,
       },
+      workflows: { commands: workflows.runner.counters },
+      outbox: { counters: outbox.counters, standing: () => readStanding(reads) },
       subscriptions: () => readFigures(reads, subscriptionsMeasured, measureTimeoutMs),
       eventLoopLagSeconds: loopLag.seconds,
     },
@@ -389,6 +414,7 @@ async function startParts(
         forgetting.wakePurge();
       },
     },
+    snapshots: { reads, writes: claims, body, log },
     subscriptions: { catalog, reads, body, log },
     claims: { consumption, catalog, settlements: ledger, schemas: registry, body },
     live: {
@@ -418,6 +444,8 @@ async function startParts(
     receipts: { receipts, catalog, registry, upcasting, body },
     processed: { processed, catalog, reads, body },
     locks: { locks, body },
+    commands: { ...workflows, body, log },
+    outbox: { reads, writes: claims, body, wake: outbox.wake, log },
     schemas: { ...schemas, reads, body },
     sagas: { sagas, body },
     operations: {
@@ -438,7 +466,12 @@ async function startParts(
     draining = true;
     log.info("draining");
     hub.stop();
-    const ended = Promise.all([subscriptionStreams.stop(), live.stop(), local.stop(config.shutdownMs)]);
+    const ended = Promise.all([
+      subscriptionStreams.stop(),
+      live.stop(),
+      local.stop(config.shutdownMs),
+      handlers.stop(config.shutdownMs),
+    ]);
     ledger.drain();
     locks.drain();
     const late = setTimeout(() => void listening.stop(true), config.shutdownMs);

@@ -1,4 +1,5 @@
 // The configuration: environment variables, checked at start; a bad value is one clear line.
+import { fileURLToPath } from "node:url";
 import { parseDuration } from "./base/duration.ts";
 import { quoteSchema } from "./storage/migrate.ts";
 
@@ -54,6 +55,8 @@ export type Config = {
   development: boolean;
 };
 
+const samples = ["users.ts", "invitations.ts", "orders.ts"];
+
 type Environment = Record<string, string | undefined>;
 
 /** Reads and checks the environment. Throws `ConfigError`, which names the variable. */
@@ -93,6 +96,12 @@ export function readConfig(env: Environment): Config {
     return ms;
   };
 
+  /** The samples unless others are named; `none` stands for no modules. */
+  const modules = (name: string) => {
+    const listed = list(name);
+    if (listed.length === 0) return samples.map((file) => fileURLToPath(new URL(`samples/${file}`, import.meta.url)));
+    return listed.length === 1 && listed[0] === "none" ? [] : listed;
+  };
   const publicUrl = (name: string) => {
     const given = env[name] ?? "";
     if (given === "") return null;
@@ -160,7 +169,7 @@ export function readConfig(env: Environment): Config {
     sagaWindowMs: duration("SAGA_WINDOW", "30d", 60_000, 315_360_000_000),
     shutdownMs: duration("SHUTDOWN_TIMEOUT", "20s", 100, 600_000),
     ginIndex: flag("GIN_INDEX", false),
-    modules: list("MODULES"),
+    modules: modules("MODULES"),
     corsOrigins: origins("CORS_ORIGINS"),
     development: env.NODE_ENV !== "production",
   };

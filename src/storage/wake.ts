@@ -39,6 +39,8 @@ const coalesceMs = 10;
 // A notification has less than 8,000 bytes.
 const maxNamedCursors = 250;
 const maxNamedLive = 80;
+/** What somebody who inserts into the outbox may announce; not one of the service's processes. */
+const outboxHint = "outbox";
 // A half-open connection says nothing: without hearing itself for this long, the listener connects anew.
 const pingMs = 5_000;
 const deafMs = 12_000;
@@ -68,6 +70,7 @@ export function createWake({
 
   function onNotification(payload: string): void {
     heardAt = Date.now();
+    if (payload === outboxHint) onOutbox();
     const [sender, position, cursorList = "-", liveList = "-", changed = "-", rows = "-"] = payload.split(" ");
     if (sender === self) return;
     if (position !== undefined && position !== "-1") onWake(Number(position));

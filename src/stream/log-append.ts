@@ -1,7 +1,7 @@
 // Calls the SQL function log_append: one batch of requests as parallel lists.
 import { arrayLiteral, textList } from "../storage/lists.ts";
 import type { Sql } from "../storage/pool.ts";
-import type { AppendRequest, Expected } from "./append-request.ts";
+import type { AppendRequest, CommandAnswer, Expected } from "./append-request.ts";
 import type { Checked } from "./schema/validation.ts";
 
 /** The function's answer; arrays as they stand on the wire. */
@@ -19,7 +19,18 @@ export type LogAppendRow = {
 /** A request, and how it was checked against the schemas of its events, if it was. */
 export type CheckedRequest = AppendRequest & { checked?: Checked };
 
-export async function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]): Promise<LogAppendRow> {
+/** Requests that are stored together or not at all, and what is answered with them. */
+export type RequestGroup = { requests: readonly CheckedRequest[]; answer: CommandAnswer | null };
+
+export function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]): Promise<LogAppendRow> {
+  return appendGroups(
+    sql,
+    batch.map((request) => ({ requests: [request], answer: null })),
+  );
+}
+
+export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): Promise<LogAppendRow> {
+  const batch = groups.flatMap(({ requests }) => requests);
   const streams = [...new Set(batch.map((request) => request.stream))].sort();
   const streamIndex = new Map(streams.map((name, i) => [name, i + 1]));
   const r = {
@@ -29,6 +40,8 @@ export async function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]):
     key: [] as (string | null)[],
     hash: [] as (string | null)[],
     validation: [] as number[],
+    born: [] as (number | null)[],
+    lastId: [] as (string | null)[],
   };
   const e = {
     known: [] as (number | null)[],
@@ -48,6 +61,8 @@ export async function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]):
   const knownIndex = new Map<string, number>();
   let keyed = false;
   let checked = false;
+  let exact = false;
+  let built = false;
   let binary = false;
 
   for (const [n, request] of batch.entries()) {
@@ -60,6 +75,11 @@ export async function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]):
     if (request.idempotency !== null) keyed = true;
     r.validation.push(validationCode(request.checked));
     if (request.checked !== undefined && request.checked.mode !== 0) checked = true;
+    const version = typeof request.expected === "object" ? request.expected : null;
+    r.born.push(version?.bornOffset ?? null);
+    r.lastId.push(version?.eventId ?? null);
+    if (version !== null) exact = true;
+    if (version !== null && version.eventId !== null) built = true;
     for (const row of request.outbox ?? []) {
       o.row.push(row);
       o.request.push(n + 1);
@@ -91,17 +111,24 @@ export async function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]):
       if (event.binary !== null) binary = true;
     }
   }
+  const a = { group: [] as number[], key: [] as string[], hash: [] as string[], answer: [] as string[] };
+  const numbers: number[] = [];
+  for (const [n, { requests, answer }] of groups.entries()) {
+    for (let i = 0; i < requests.length; i++) numbers.push(n);
+    if (answer === null) continue;
+    a.group.push(n);
+    a.key.push(answer.key);
+    a.hash.push(answer.requestHash);
+    a.answer.push(answer.answer);
+  }
+  const answers = a.group.length > 0;
+  const grouped = answers || groups.length < batch.length;
   const hasKnown = k.id.length > 0;
   const hasRows = o.row.length > 0;
-  const rowList = arrayLiteral(o.row);
-  // Held before anything else is locked or judged, or a statement that is repeated would store them again.
-  const streamList = hasRows
-    ? sql`case when outbox_hold(${rowList}::bigint[]) then ${textList(streams)} end`
-    : sql`${textList(streams)}`;
-  const appended = sql`
+  const rows = await sql<LogAppendRow[]>`
     select status, actual, offsets, relative, positions, duplicates, base, recorded
     from log_append(
-      ${streamList},
+      ${textList(streams)},
       ${arrayLiteral(r.stream)}::int[], ${arrayLiteral(r.expected)}::bigint[], ${arrayLiteral(r.count)}::int[],
       ${keyed ? textList(r.key) : null}::text, ${keyed ? arrayLiteral(r.hash) : null}::uuid[],
       ${hasKnown ? arrayLiteral(e.known) : null}::int[], ${hasKnown ? arrayLiteral(e.hash) : null}::uuid[],
@@ -109,17 +136,12 @@ export async function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]):
       ${textList(e.correlation)}, ${textList(e.partitionKey)}, ${textList(e.attributes)}, ${textList(e.data)},
       ${binary ? arrayLiteral(e.binary) : null}::bytea[],
       ${hasKnown ? arrayLiteral(k.stream) : null}::int[], ${hasKnown ? textList(k.id) : null}::text,
-      ${hasKnown ? textList(k.source) : null}::text, ${checked ? arrayLiteral(r.validation) : null}::int[])`;
-  const rows = hasRows
-    ? await sql<LogAppendRow[]>`
-        with appended as materialized (${appended}),
-        relayed as (
-          delete from outbox where id = any(array(
-            select r.id from unnest(${rowList}::bigint[], ${arrayLiteral(o.request)}::int[]) r(id, request)
-            where (select a.status[r.request] from appended a) in (0, 1, 6)))
-        )
-        select * from appended`
-    : await sql<LogAppendRow[]>`${appended}`;
+      ${hasKnown ? textList(k.source) : null}::text, ${checked ? arrayLiteral(r.validation) : null}::int[],
+      ${exact ? arrayLiteral(r.born) : null}::bigint[], ${built ? textList(r.lastId) : null}::text,
+      ${grouped ? arrayLiteral(numbers) : null}::int[], ${answers ? arrayLiteral(a.group) : null}::int[],
+      ${answers ? textList(a.key) : null}::text, ${answers ? arrayLiteral(a.hash) : null}::uuid[],
+      ${answers ? textList(a.answer) : null}::text,
+      ${hasRows ? arrayLiteral(o.row) : null}::bigint[], ${hasRows ? arrayLiteral(o.request) : null}::int[])`;
   return rows[0] as LogAppendRow;
 }
 
@@ -137,6 +159,6 @@ function expectedNumber(expected: Expected): number | null {
     case "something":
       return -2;
     default:
-      return expected;
+      return typeof expected === "object" ? expected.offset : expected;
   }
 }

@@ -11,3 +11,9 @@ export { defineModule, type Module } from "./module/module.ts";
 export { defineStream, type StreamDefinition } from "./module/stream-definition.ts";
 export { defineSaga } from "./sagas/define-saga.ts";
 export type { SagaContext, SagaDefinition } from "./sagas/saga.ts";
+export {
+  defineSubscription,
+  type EventHandler,
+  type SubscriptionDefinition,
+} from "./subscriptions/define-subscription.ts";
+export type { HandledDelivery } from "./subscriptions/handled-delivery.ts";

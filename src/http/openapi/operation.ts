@@ -34,6 +34,8 @@ export type Tag =
   | "Subscriptions"
   | "Live connections"
   | "Locks"
+  | "Commands"
+  | "Outbox"
   | "Schemas"
   | "Sagas"
   | "Operations";

@@ -1,7 +1,7 @@
 // One attempt at a step or at its compensation: calls the code of the module, and says what has become of it.
 import { Problem } from "../../base/errors.ts";
-import type { CommandDefinition } from "../commands/command.ts";
 import { Rejection } from "../commands/rejection.ts";
+import { type CallCommand, runCommandBy } from "../commands/run-command.ts";
 import { type Emission, EmissionRefused } from "../events/emission.ts";
 import { checkerOf, inWords } from "../handlers/checker.ts";
 import { withTimeLimit } from "../handlers/time-limit.ts";
@@ -11,14 +11,7 @@ import { messageOf, type Outcome } from "./plan.ts";
 import type { SagaContext, SagaDefinition, SagaStep } from "./saga.ts";
 import { emittedEvent, type OutgoingEvent } from "./saga-events.ts";
 
-/** Runs a command of a module; throws a problem, or what its handler throws. */
-export type RunCommand = (
-  name: string,
-  body: unknown,
-  cause: { idempotencyKey: string; correlationId: string; signal: AbortSignal },
-) => Promise<{ result: unknown }>;
-
-export type AttemptOptions = { emission: Emission; runCommand: RunCommand };
+export type AttemptOptions = { emission: Emission; runCommand: CallCommand };
 
 export type Attempt = {
   definition: SagaDefinition;
@@ -59,16 +52,17 @@ export async function attempt({ emission, runCommand }: AttemptOptions, made: At
       if (isOver) throw new Error(`the attempt at ${step.name} is over`);
       const name = nameOf(stream);
       for (const draft of drafts)
-        events.push(emittedEvent(name, emission(name, draft, { correlationId, causationId: idempotencyKey })));
+        events.push(
+          emittedEvent(name, emission(name, draft, { correlationId, causationId: idempotencyKey, traceparent: null })),
+        );
     },
-    async run(command: string | CommandDefinition, body) {
+    run: runCommandBy(async (name, body) => {
       if (isOver) throw new Error(`the attempt at ${step.name} is over`);
-      const name = typeof command === "string" ? command : command.name;
       const count = (runs.get(name) ?? 0) + 1;
       runs.set(name, count);
       const key = `${idempotencyKey}:${name}${count === 1 ? "" : `:${count}`}`;
       return (await runCommand(name, body, { idempotencyKey: key, correlationId, signal: own })).result;
-    },
+    }),
   });
 
   try {

@@ -5,8 +5,8 @@ import { everyone } from "../../base/principal.ts";
 import type { Semaphore } from "../../base/semaphore.ts";
 import type { Pool } from "../../storage/pool.ts";
 import { readPage } from "../../stream/page.ts";
-import { asLatest } from "../../stream/schema/target.ts";
 import type { Upcasting } from "../../stream/schema/upcasting.ts";
+import { knownVersions } from "../events/known-versions.ts";
 import { contextOf, dataOf } from "../events/recorded-event.ts";
 import { frozen, withAdditions } from "./attempt.ts";
 import type { Instance } from "./instance.ts";
@@ -36,6 +36,7 @@ export async function findAwaited(
   signal: AbortSignal,
 ): Promise<Outcome> {
   const type = step.event.name;
+  const target = knownVersions([step.event]);
   const data = JSON.parse(instance.data) as Record<string, unknown>;
   const bound = await readHead();
   const upTo = (position: number) => ({
@@ -61,7 +62,7 @@ export async function findAwaited(
         }),
       signal,
     );
-    for (const [n, event] of (await upcasting.attempt(page.events, asLatest)).entries()) {
+    for (const [n, event] of (await upcasting.attempt(page.events, target)).entries()) {
       const position = page.events[n]?.position as number;
       if ("failure" in event) {
         if (event.passing) throw schemasUnavailable(event.failure);

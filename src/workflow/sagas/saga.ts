@@ -1,6 +1,6 @@
 // A saga: steps one after the other, each kept as soon as it is done, and undone in reverse when a later one fails.
 import type { Static, TObject, TSchema } from "@sinclair/typebox";
-import type { CommandDefinition } from "../commands/command.ts";
+import type { RunCommand } from "../commands/run-command.ts";
 import type { DraftEvent } from "../events/draft-event.ts";
 import type { EventType } from "../events/event-type.ts";
 import type { EventContext } from "../events/recorded-event.ts";
@@ -28,7 +28,7 @@ export type SagaContext = {
    * Runs a command of a module, with an idempotency key of its own: it has its effect once, however often the step is tried.
    * Returns its result; throws when it is refused, which fails the step for good.
    */
-  run(command: string | CommandDefinition, body: unknown): Promise<unknown>;
+  readonly run: RunCommand;
 };
 
 /** What a step adds to the data; a member that is undefined is taken away. */

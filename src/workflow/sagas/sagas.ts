@@ -7,9 +7,10 @@ import type { Pool } from "../../storage/pool.ts";
 import { readHead } from "../../stream/resolve.ts";
 import type { Upcasting } from "../../stream/schema/upcasting.ts";
 import type { Tail } from "../../stream/tail.ts";
+import type { CallCommand } from "../commands/run-command.ts";
 import { createEmission } from "../events/emission.ts";
 import type { Module } from "../module/module.ts";
-import type { RunCommand } from "./attempt.ts";
+import type { CallStart } from "../subscriptions/handled-delivery.ts";
 import { callSagaFlag, callSagaRecord, type Flag } from "./calls.ts";
 import { createCarrier } from "./carrier.ts";
 import { startForgettingSagas } from "./forget.ts";
@@ -25,6 +26,8 @@ import { startWatch } from "./watch.ts";
 
 export type Sagas = {
   start: (request: StartRequest) => Promise<Started>;
+  /** For a handler, whose keys are apart from those of clients. */
+  startFor: CallStart;
   /** Throws `saga-not-found`. */
   find: (id: string) => Promise<FoundSaga>;
   list: (query: SagaQuery) => Promise<{ sagas: SagaStatus[]; next: number | null }>;
@@ -44,7 +47,7 @@ export type SagasOptions = {
   tail: Pick<Tail, "head" | "subscribe">;
   upcasting: Pick<Upcasting, "attempt">;
   wakeOutbox: () => void;
-  runCommand: RunCommand;
+  runCommand: CallCommand;
   /** Name of the service. */
   service: string;
   /** Sagas that this process carries out at once. */
@@ -56,6 +59,9 @@ export type SagasOptions = {
 
 const looksAtOnce = 4;
 const flagged: Record<Flag, TransitionType> = { pause: "paused", resume: "resumed", cancel: "cancel-requested" };
+
+/** Who starts sagas from within: no client has such a name. */
+const handlers = "$handlers";
 
 export function startSagas(options: SagasOptions): Sagas {
   const { modules, reads, writes, leases, tail, upcasting, wakeOutbox, runCommand, log } = options;
@@ -92,15 +98,17 @@ export function startSagas(options: SagasOptions): Sagas {
     return found;
   }
 
+  const start = createStarter({
+    definitions,
+    recorder,
+    runner,
+    now: schedule.now,
+    head: tail.head,
+    onStarted: tally.started,
+  });
   return {
-    start: createStarter({
-      definitions,
-      recorder,
-      runner,
-      now: schedule.now,
-      head: tail.head,
-      onStarted: tally.started,
-    }),
+    start,
+    startFor: (saga, input, cause) => start({ saga, input, ...cause, principal: handlers }),
     find,
     list: (query) => listSagas(reads, query),
     async flag(id, flag) {
