@@ -2736,7 +2736,7 @@ begin
   left_ms := ceil(extract(epoch from l.expires_at - now_at) * 1000);
 end $function$;
 
-CREATE OR REPLACE FUNCTION log_append(p_streams text, r_stream integer[], r_expected bigint[], r_count integer[], r_key text, r_request_hash uuid[], e_known integer[], e_hash uuid[], e_bytes integer[], e_version integer[], e_id text, e_type text, e_correlation text, e_partition_key text, e_attributes text, e_data text, e_binary bytea[], k_stream integer[], k_id text, k_source text, r_validation integer[] DEFAULT NULL::integer[], r_born bigint[] DEFAULT NULL::bigint[], r_last_id text DEFAULT NULL::text, r_group integer[] DEFAULT NULL::integer[], a_group integer[] DEFAULT NULL::integer[], a_key text DEFAULT NULL::text, a_hash uuid[] DEFAULT NULL::uuid[], a_answer text DEFAULT NULL::text, OUT status integer[], OUT actual bigint[], OUT offsets bigint[], OUT relative integer[], OUT positions bigint[], OUT duplicates boolean[], OUT base bigint, OUT recorded timestamp with time zone)
+CREATE OR REPLACE FUNCTION log_append(p_streams text, r_stream integer[], r_expected bigint[], r_count integer[], r_key text, r_request_hash uuid[], e_known integer[], e_hash uuid[], e_bytes integer[], e_version integer[], e_id text, e_type text, e_correlation text, e_partition_key text, e_attributes text, e_data text, e_binary bytea[], k_stream integer[], k_id text, k_source text, r_validation integer[] DEFAULT NULL::integer[], r_born bigint[] DEFAULT NULL::bigint[], r_last_id text DEFAULT NULL::text, r_group integer[] DEFAULT NULL::integer[], a_group integer[] DEFAULT NULL::integer[], a_key text DEFAULT NULL::text, a_hash uuid[] DEFAULT NULL::uuid[], a_answer text DEFAULT NULL::text, o_row bigint[] DEFAULT NULL::bigint[], o_request integer[] DEFAULT NULL::integer[], OUT status integer[], OUT actual bigint[], OUT offsets bigint[], OUT relative integer[], OUT positions bigint[], OUT duplicates boolean[], OUT base bigint, OUT recorded timestamp with time zone)
  RETURNS record
  LANGUAGE plpgsql
 AS $function$
@@ -2770,6 +2770,9 @@ declare
   s int; k int; fresh int; verdict int;
   r int := 1; group_last int; is_refused boolean;
 begin
+  -- Before anything is locked or judged, or a statement that is repeated would store them again.
+  if o_row is not null then perform outbox_hold(o_row); end if;
+
   insert into streams (name)
     select u.name from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n)
     where (select st.id from streams st where st.name = u.name) is null
@@ -3002,6 +3005,10 @@ begin
       on conflict (key) do update
         set request_hash = excluded.request_hash, offsets = excluded.offsets, duplicates = excluded.duplicates,
             last_position = excluded.last_position, recorded_at = excluded.recorded_at;
+  end if;
+
+  if o_row is not null then
+    delete from outbox o using unnest(o_row, o_request) u(row, request) where o.id = u.row and status[u.request] in (0, 1, 6);
   end if;
 
   if a_group is not null then

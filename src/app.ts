@@ -219,6 +219,16 @@ async function startParts(
   });
   stops.push(appender.stop);
 
+  const workflows = startWorkflows({
+    modules,
+    service: config.serviceName,
+    appender,
+    upcasting,
+    reads,
+    writes: claims,
+    log,
+  });
+  stops.push(workflows.stop);
   const leases = createLeases({ pool: claims, ttlMs: config.leaseMs, log });
   stops.push(leases.stop);
   leases.start();
@@ -233,16 +243,6 @@ async function startParts(
     log,
   });
   stops.push(outbox.stop);
-  const workflows = startWorkflows({
-    modules,
-    service: config.serviceName,
-    appender,
-    upcasting,
-    reads,
-    writes: claims,
-    log,
-  });
-  stops.push(workflows.stop);
 
   const onControl = (position: number) => {
     tail.wake(position);
@@ -358,8 +358,8 @@ async function startParts(
         upcasts: upcasting.counters,
         sandboxes: schemas.sandboxes,
       },
-      outbox: { counters: outbox.counters, standing: () => readStanding(reads) },
       workflows: { commands: workflows.runner.counters },
+      outbox: { counters: outbox.counters, standing: () => readStanding(reads) },
       subscriptions: () => readFigures(reads, subscriptionsMeasured, measureTimeoutMs),
       eventLoopLagSeconds: loopLag.seconds,
     },
@@ -421,8 +421,8 @@ async function startParts(
     receipts: { receipts, catalog, registry, upcasting, body },
     processed: { processed, catalog, reads, body },
     locks: { locks, body },
-    outbox: { reads, writes: claims, body, wake: outbox.wake, log },
     commands: { ...workflows, body, log },
+    outbox: { reads, writes: claims, body, wake: outbox.wake, log },
     schemas: { ...schemas, reads, body },
     operations: {
       checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),

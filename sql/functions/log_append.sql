@@ -17,6 +17,7 @@
 -- r_group: neighbouring requests of one number are stored together or not at all, judged on what stood before the first of them;
 -- null for all when each stands for itself.
 -- a_*: answers of commands, one element each: the number of their group, their key, the hash of what was asked, the answer.
+-- o_row: rows of the outbox that become events of these requests; they go with what is stored. Who holds them first has them.
 -- status: 0 stored, 1 nothing but duplicates, 2 wrong version, 3 id with other content, 4 key with another request,
 -- 5 answer of the key's first request, 6 stored in an ephemeral stream, 7 the stream validates otherwise than the request was
 -- checked (actual tells how), 8 it does not match its schemas, 9 another request of its group is refused, 10 the command was
@@ -33,6 +34,7 @@ create or replace function log_append(
   -- Last and with defaults, because a process of an earlier version does not give them.
   r_validation int[] default null, r_born bigint[] default null, r_last_id text default null,
   r_group int[] default null, a_group int[] default null, a_key text default null, a_hash uuid[] default null, a_answer text default null,
+  o_row bigint[] default null, o_request int[] default null,
   out status int[], out actual bigint[], out offsets bigint[], out relative int[], out positions bigint[],
   out duplicates boolean[], out base bigint, out recorded timestamptz
 )
@@ -67,6 +69,9 @@ declare
   s int; k int; fresh int; verdict int;
   r int := 1; group_last int; is_refused boolean;
 begin
+  -- Before anything is locked or judged, or a statement that is repeated would store them again.
+  if o_row is not null then perform outbox_hold(o_row); end if;
+
   insert into streams (name)
     select u.name from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n)
     where (select st.id from streams st where st.name = u.name) is null
@@ -299,6 +304,10 @@ begin
       on conflict (key) do update
         set request_hash = excluded.request_hash, offsets = excluded.offsets, duplicates = excluded.duplicates,
             last_position = excluded.last_position, recorded_at = excluded.recorded_at;
+  end if;
+
+  if o_row is not null then
+    delete from outbox o using unnest(o_row, o_request) u(row, request) where o.id = u.row and status[u.request] in (0, 1, 6);
   end if;
 
   if a_group is not null then

@@ -42,8 +42,8 @@ export type ServerDependencies = {
   receipts: ReceiptsDependencies;
   processed: ProcessedDependencies;
   locks: LocksDependencies;
-  outbox: OutboxDependencies;
   commands: CommandsDependencies;
+  outbox: OutboxDependencies;
   schemas: SchemasDependencies;
   consumers: ConsumersDependencies;
   deadLetters: DeadLettersDependencies;

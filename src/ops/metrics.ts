@@ -50,8 +50,8 @@ export type MetricsSources = {
   processed: () => { marked: number; forgotten: number };
   locks: () => { acquired: number; refused: number; waiting: number };
   schemas: SchemaSources;
-  outbox: OutboxSources;
   workflows: WorkflowSources;
+  outbox: OutboxSources;
   /** How the subscriptions stand, within a moment. */
   subscriptions: () => Promise<SubscriptionFigures[]>;
   eventLoopLagSeconds: () => number;
@@ -237,8 +237,8 @@ export function createMetrics(sources: MetricsSources, log: Log): Metrics {
   counter("sluice_locks_refused_total", "Requests for named locks that were held.", () => locks().refused);
   gauge("sluice_locks_waiting", "Requests that wait for a named lock.", () => locks().waiting);
   addSchemaMetrics(registry, sources.schemas);
-  addOutboxMetrics(registry, sources.outbox);
   addWorkflowMetrics(registry, sources.workflows);
+  addOutboxMetrics(registry, sources.outbox);
   gauge("sluice_event_loop_lag_seconds", "How late the last timer came.", sources.eventLoopLagSeconds, "max");
   gauge("sluice_process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage().rss);
   gauge("sluice_workers", "Processes that serve.", () => 1);

@@ -75,15 +75,15 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
     if (request.idempotency !== null) keyed = true;
     r.validation.push(validationCode(request.checked));
     if (request.checked !== undefined && request.checked.mode !== 0) checked = true;
-    for (const row of request.outbox ?? []) {
-      o.row.push(row);
-      o.request.push(n + 1);
-    }
     const version = typeof request.expected === "object" ? request.expected : null;
     r.born.push(version?.bornOffset ?? null);
     r.lastId.push(version?.eventId ?? null);
     if (version !== null) exact = true;
     if (version !== null && version.eventId !== null) built = true;
+    for (const row of request.outbox ?? []) {
+      o.row.push(row);
+      o.request.push(n + 1);
+    }
     for (const event of request.events) {
       let known: number | null = null;
       if (event.known) {
@@ -124,7 +124,11 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
   const answers = a.group.length > 0;
   const grouped = answers || groups.length < batch.length;
   const hasKnown = k.id.length > 0;
-  const rest = sql`
+  const hasRows = o.row.length > 0;
+  const rows = await sql<LogAppendRow[]>`
+    select status, actual, offsets, relative, positions, duplicates, base, recorded
+    from log_append(
+      ${textList(streams)},
       ${arrayLiteral(r.stream)}::int[], ${arrayLiteral(r.expected)}::bigint[], ${arrayLiteral(r.count)}::int[],
       ${keyed ? textList(r.key) : null}::text, ${keyed ? arrayLiteral(r.hash) : null}::uuid[],
       ${hasKnown ? arrayLiteral(e.known) : null}::int[], ${hasKnown ? arrayLiteral(e.hash) : null}::uuid[],
@@ -136,24 +140,8 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
       ${exact ? arrayLiteral(r.born) : null}::bigint[], ${built ? textList(r.lastId) : null}::text,
       ${grouped ? arrayLiteral(numbers) : null}::int[], ${answers ? arrayLiteral(a.group) : null}::int[],
       ${answers ? textList(a.key) : null}::text, ${answers ? arrayLiteral(a.hash) : null}::uuid[],
-      ${answers ? textList(a.answer) : null}::text`;
-  const outboxRows = arrayLiteral(o.row);
-  // The rows are held before anything else is locked or judged, or a statement that is repeated would store them again.
-  const rows =
-    o.row.length === 0
-      ? await sql<LogAppendRow[]>`
-          select status, actual, offsets, relative, positions, duplicates, base, recorded
-          from log_append(${textList(streams)}, ${rest})`
-      : await sql<LogAppendRow[]>`
-          with appended as materialized (
-            select status, actual, offsets, relative, positions, duplicates, base, recorded
-            from log_append(case when outbox_hold(${outboxRows}::bigint[]) then ${textList(streams)} end, ${rest})
-          ), relayed as (
-            delete from outbox where id = any(array(
-              select r.id from unnest(${outboxRows}::bigint[], ${arrayLiteral(o.request)}::int[]) r(id, request)
-              where (select a.status[r.request] from appended a) in (0, 1, 6)))
-          )
-          select * from appended`;
+      ${answers ? textList(a.answer) : null}::text,
+      ${hasRows ? arrayLiteral(o.row) : null}::bigint[], ${hasRows ? arrayLiteral(o.request) : null}::int[])`;
   return rows[0] as LogAppendRow;
 }
 

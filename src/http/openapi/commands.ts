@@ -60,6 +60,7 @@ const refusals = [
   "invalid-request",
   "idempotency-key-reused",
   "command-failed",
+  "state-not-rebuilt",
   ...serviceFailures,
   "overloaded",
   "outcome-unknown",

@@ -25,8 +25,8 @@ const tags: Record<Tag, string> = {
     "Share events among consumers, with acknowledgements: subscriptions, and the built-in queues of ephemeral streams.",
   "Live connections": "One event stream for many streams and subscriptions.",
   Schemas: "Versions of event types, their JSON Schemas, and how older events become newer ones.",
-  Outbox: "Events that services on the same database insert in their own transactions.",
   Commands: "Run the commands of the service's modules, and follow the workflows that they begin.",
+  Outbox: "Events that services on the same database insert in their own transactions.",
   Locks: "Named locks with a time to live and a fencing token.",
   Operations: "Health, metrics and documentation of the service.",
 };

@@ -34,9 +34,9 @@ export type Tag =
   | "Subscriptions"
   | "Live connections"
   | "Locks"
+  | "Commands"
   | "Outbox"
   | "Schemas"
-  | "Commands"
   | "Operations";
 
 export type Operation = {

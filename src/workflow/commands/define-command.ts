@@ -1,5 +1,5 @@
 // Defines commands.
-import type { TSchema, TVoid } from "@sinclair/typebox";
+import type { Static, TSchema, TVoid } from "@sinclair/typebox";
 import { requireDuration, requireName } from "../module/definition.ts";
 import type { CommandDefinition, CommandOptions } from "./command.ts";
 
@@ -10,7 +10,7 @@ const maxHandlerMs = 60_000;
 export function defineCommand<Body extends TSchema, Result extends TSchema = TVoid>(
   name: string,
   { description, body, result, timeout = "5s", handle }: CommandOptions<Body, Result>,
-): CommandDefinition {
+): CommandDefinition<Static<Body>, Static<Result>> {
   return {
     kind: "command",
     name: requireName("command", name),

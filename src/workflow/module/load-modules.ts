@@ -20,11 +20,11 @@ export async function loadModules(paths: readonly string[]): Promise<Module[]> {
       throw new Error(`there are two modules of the name ${module.name}`);
     modules.push(module);
   }
-  requireApart(modules, ({ events }) => events);
-  requireApart(modules, ({ streams }) => streams);
-  requireApart(modules, ({ deciders }) => deciders);
-  requireApart(modules, ({ subscriptions }) => subscriptions);
-  requireApart(modules, (module) => commandsOf([module]));
+  requireApart(modules, "", ({ events }) => events);
+  requireApart(modules, "stream ", ({ streams }) => streams);
+  requireApart(modules, "subscription ", ({ subscriptions }) => subscriptions);
+  requireApart(modules, "decider ", ({ deciders }) => deciders);
+  requireApart(modules, "command ", (module) => commandsOf([module]));
   return modules;
 }
 
@@ -34,14 +34,18 @@ export function commandsOf(modules: readonly Module[]): CommandListing[] {
 }
 
 /** Throws where two modules, or two parts of one, define the same. */
-function requireApart(modules: readonly Module[], partsOf: (module: Module) => readonly { name: string }[]): void {
+function requireApart(
+  modules: readonly Module[],
+  what: string,
+  partsOf: (module: Module) => readonly { name: string }[],
+): void {
   const owners = new Map<string, string>();
   for (const module of modules)
-    for (const part of partsOf(module)) {
-      const owner = owners.get(part.name);
-      if (owner === module.name) throw new Error(`module ${owner} defines ${part.name} twice`);
-      if (owner !== undefined) throw new Error(`the modules ${owner} and ${module.name} both define ${part.name}`);
-      owners.set(part.name, module.name);
+    for (const { name } of partsOf(module)) {
+      const owner = owners.get(name);
+      if (owner === module.name) throw new Error(`module ${owner} defines ${what}${name} twice`);
+      if (owner !== undefined) throw new Error(`the modules ${owner} and ${module.name} both define ${what}${name}`);
+      owners.set(name, module.name);
     }
 }
 
