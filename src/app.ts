@@ -35,6 +35,8 @@ import { createTally } from "./subscription/ledger/tally.ts";
 import { createUnreadGauge } from "./subscription/receipts/unread-gauge.ts";
 import { readFigures } from "./subscription/registry/figures.ts";
 import { type Subscriptions, startSubscriptions } from "./subscription/subscriptions.ts";
+import { createDeciders, type Deciders } from "./workflow/deciders/deciders.ts";
+import { createEmission } from "./workflow/events/emission.ts";
 import { loadModules, registerEvents } from "./workflow/module/load-modules.ts";
 
 export type App = {
@@ -167,6 +169,7 @@ async function startParts(
   let subscriptions: Subscriptions | null = null;
   let liveHub: LiveHub | null = null;
   let schemas: Schemas | null = null;
+  let deciders: Deciders | null = null;
   const wake = createWake({
     connect: database.listen,
     channel: `sluice_${config.schema}`,
@@ -174,6 +177,7 @@ async function startParts(
     onCursors: (cursors) => subscriptions?.ledger.wake(cursors),
     onLive: (ids) => liveHub?.reload(ids),
     onSchemas: () => schemas?.registry.wake(),
+    onContended: (streams) => deciders?.yieldTo(streams),
     log,
   });
   stops.push(wake.stop);
@@ -209,6 +213,16 @@ async function startParts(
     validation: schemas.validation,
   });
   stops.push(appender.stop);
+
+  deciders = createDeciders({
+    reads,
+    writes: claims,
+    upcasting,
+    emission: createEmission(config.serviceName),
+    announce: wake.sendContended,
+    log,
+  });
+  stops.push(deciders.stop);
 
   const onControl = (position: number) => {
     tail.wake(position);

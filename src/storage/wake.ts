@@ -13,6 +13,8 @@ export type Wake = {
   sendSchemas: () => void;
   /** Tells the others that what flows on these live connections has changed. */
   sendLive: (ids: Iterable<string>) => void;
+  /** Asks the others to take turns on a stream. */
+  sendContended: (stream: string) => void;
   stop: () => Promise<void>;
 };
 
@@ -28,6 +30,8 @@ export type WakeOptions = {
   onLive: (ids: readonly string[] | null) => void;
   /** The schema registry has changed, or may have. */
   onSchemas: () => void;
+  /** Streams on which another process asks to take turns. */
+  onContended: (streams: readonly string[]) => void;
   log: Log;
 };
 
@@ -35,17 +39,20 @@ const coalesceMs = 10;
 // A notification has less than 8,000 bytes.
 const maxNamedCursors = 250;
 const maxNamedLive = 80;
+const maxNamedStreams = 35;
 // A half-open connection says nothing: without hearing itself for this long, the listener connects anew.
 const pingMs = 5_000;
 const deafMs = 12_000;
 
-export function createWake({ connect, channel, onWake, onCursors, onLive, onSchemas, log }: WakeOptions): Wake {
+export function createWake(options: WakeOptions): Wake {
+  const { connect, channel, onWake, onCursors, onLive, onSchemas, log } = options;
   const self = randomUUID();
   let sql: Sql | null = null;
   let pending: number | null = null;
   let cursors = new Set<number>();
   let live = new Set<string>();
   let schemas = false;
+  let contended = new Set<string>();
   let timer: ReturnType<typeof setTimeout> | null = null;
   let sending: Promise<unknown> = Promise.resolve();
   let heardAt = Date.now();
@@ -54,12 +61,13 @@ export function createWake({ connect, channel, onWake, onCursors, onLive, onSche
 
   function onNotification(payload: string): void {
     heardAt = Date.now();
-    const [sender, position, cursorList = "-", liveList = "-", changed = "-"] = payload.split(" ");
+    const [sender, position, cursorList = "-", liveList = "-", changed = "-", streams = "-"] = payload.split(" ");
     if (sender === self) return;
     if (position !== undefined && position !== "-1") onWake(Number(position));
     if (cursorList !== "-") onCursors(cursorList === "*" ? null : cursorList.split(",").map(Number));
     if (liveList !== "-") onLive(liveList === "*" ? null : liveList.split(","));
     if (changed !== "-") onSchemas();
+    if (streams !== "-") options.onContended(streams.split(","));
   }
 
   async function listen(): Promise<void> {
@@ -89,7 +97,7 @@ export function createWake({ connect, channel, onWake, onCursors, onLive, onSche
     return mine.notify(channel, payload).catch((error: unknown) => log.debug({ err: error }, "a wake-up was lost"));
   }
 
-  const isAnyPending = () => pending !== null || cursors.size > 0 || live.size > 0 || schemas;
+  const isAnyPending = () => pending !== null || cursors.size > 0 || live.size > 0 || schemas || contended.size > 0;
 
   function flush(): void {
     timer = null;
@@ -105,7 +113,11 @@ export function createWake({ connect, channel, onWake, onCursors, onLive, onSche
     cursors = new Set();
     live = new Set();
     schemas = false;
-    sending = notify(payload).then(() => {
+    // Names are long: they travel apart. Who is not named now is named again, if it is still too late.
+    const named = contended.size === 0 ? null : [...contended].slice(0, maxNamedStreams).join(",");
+    contended = new Set();
+    const apart = named === null ? null : notify(`${self} -1 - - - ${named}`);
+    sending = Promise.all([notify(payload), apart]).then(() => {
       if (isAnyPending()) schedule();
     });
   }
@@ -138,6 +150,10 @@ export function createWake({ connect, channel, onWake, onCursors, onLive, onSche
     },
     sendLive(ids) {
       for (const id of ids) live.add(id);
+      schedule();
+    },
+    sendContended(stream) {
+      contended.add(stream);
       schedule();
     },
     async stop() {

@@ -30,6 +30,8 @@ test("a wake-up that gets no answer does not keep the service from stopping", as
     onCursors: () => {},
     onLive: () => {},
     onSchemas: () => {},
+
+    onContended: () => {},
     onWake() {},
     log: createLog("silent", "test"),
   });

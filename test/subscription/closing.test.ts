@@ -59,6 +59,8 @@ beforeAll(async () => {
     onCursors: (cursors) => subscriptions.ledger.wake(cursors),
     onLive() {},
     onSchemas: () => {},
+
+    onContended: () => {},
     log,
   });
   subscriptions = await startSubscriptions({
