@@ -2,6 +2,16 @@
 
 create sequence lock_tokens as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1;
 
+create table command_answers (
+  key          text not null,
+  request_hash uuid not null,
+  answer       json not null,
+  offsets      bigint[] not null,
+  recorded_at  timestamp with time zone not null,
+  constraint command_answers_pkey PRIMARY KEY (key)
+);
+CREATE INDEX command_answers_recorded_at ON command_answers USING btree (recorded_at);
+
 create table consumers (
   subscription_id bigint not null,
   name            text collate "C" not null,
@@ -260,29 +270,32 @@ create table migrations (
 
 create table outbox (
   id             bigint not null generated always as identity,
-  stream         text not null,
-  type           text not null,
+  stream         text collate "C" not null,
+  type           text collate "C" not null,
   data           json,
   data_binary    bytea,
   event_id       text,
   schema_version integer not null default 1,
   correlation_id text,
   partition_key  text,
-  attributes     json not null default '{}'::json,
+  attributes     jsonb not null default '{}'::jsonb,
+  own            boolean not null default false,
   created_at     timestamp with time zone not null default clock_timestamp(),
   failure        text,
   failed_at      timestamp with time zone,
   constraint outbox_pkey PRIMARY KEY (id),
-  constraint outbox_attributes_check CHECK (json_typeof(attributes) = 'object'::text),
+  constraint outbox_attributes_check CHECK (jsonb_typeof(attributes) = 'object'::text AND NOT attributes ?| ARRAY['specversion'::text, 'id'::text, 'type'::text, 'schemaversion'::text, 'correlationid'::text, 'partitionkey'::text, 'data'::text, 'data_base64'::text]),
   constraint outbox_check CHECK (data IS NULL OR data_binary IS NULL),
-  constraint outbox_correlation_id_check CHECK (length(correlation_id) >= 1 AND length(correlation_id) <= 256),
+  constraint outbox_check1 CHECK (own OR NOT starts_with(type, 'sluice.'::text)),
+  constraint outbox_correlation_id_check CHECK (length(correlation_id) >= 1 AND length(correlation_id) <= 256 AND correlation_id !~ '[\u0001-\u001f\u007f-\u009f]'::text),
   constraint outbox_data_check CHECK (data IS NULL OR data::jsonb IS NOT NULL),
-  constraint outbox_event_id_check CHECK (length(event_id) >= 1 AND length(event_id) <= 256),
-  constraint outbox_partition_key_check CHECK (length(partition_key) >= 1 AND length(partition_key) <= 256),
+  constraint outbox_event_id_check CHECK (length(event_id) >= 1 AND length(event_id) <= 256 AND event_id !~ '[\u0001-\u001f\u007f-\u009f]'::text),
+  constraint outbox_partition_key_check CHECK (length(partition_key) >= 1 AND length(partition_key) <= 256 AND partition_key !~ '[\u0001-\u001f\u007f-\u009f]'::text),
   constraint outbox_schema_version_check CHECK (schema_version >= 1 AND schema_version <= 999999999),
   constraint outbox_stream_check CHECK (stream ~ '^[A-Za-z0-9._:-]{1,200}$'::text AND (stream <> ALL (ARRAY['.'::text, '..'::text]))),
-  constraint outbox_type_check CHECK (type ~ '^[^\u0001-\u001f\u007f-\u009f]{1,256}$'::text)
-);
+  constraint outbox_type_check CHECK (length(type) >= 1 AND length(type) <= 256 AND type !~ '[\u0001-\u001f\u007f-\u009f]'::text)
+) with (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=10000);
+CREATE INDEX outbox_failed ON outbox USING btree (id) WHERE failure IS NOT NULL;
 
 create table partition_removals (
   partition text collate "C" not null,
@@ -588,6 +601,17 @@ create view stream_heads as
           WHERE ev.stream_id = s.id AND ev."position" >= l.checkpoint_position
           ORDER BY ev."offset" DESC
          LIMIT 1) e ON true;
+
+CREATE OR REPLACE FUNCTION command_answer(p_key text, p_request_hash uuid, p_answer json)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+begin
+  insert into command_answers (key, request_hash, answer, offsets, recorded_at)
+    values (p_key, p_request_hash, p_answer, '{}', clock_timestamp())
+    on conflict (key) do nothing;
+  return found;
+end $function$;
 
 CREATE OR REPLACE FUNCTION consumer_enter(p_subscription bigint, p_name text, OUT outcome text, OUT cursor_id bigint, OUT session bigint)
  RETURNS record
@@ -2712,7 +2736,7 @@ begin
   left_ms := ceil(extract(epoch from l.expires_at - now_at) * 1000);
 end $function$;
 
-CREATE OR REPLACE FUNCTION log_append(p_streams text, r_stream integer[], r_expected bigint[], r_count integer[], r_key text, r_request_hash uuid[], e_known integer[], e_hash uuid[], e_bytes integer[], e_version integer[], e_id text, e_type text, e_correlation text, e_partition_key text, e_attributes text, e_data text, e_binary bytea[], k_stream integer[], k_id text, k_source text, r_validation integer[] DEFAULT NULL::integer[], r_born bigint[] DEFAULT NULL::bigint[], r_last_id text DEFAULT NULL::text, OUT status integer[], OUT actual bigint[], OUT offsets bigint[], OUT relative integer[], OUT positions bigint[], OUT duplicates boolean[], OUT base bigint, OUT recorded timestamp with time zone)
+CREATE OR REPLACE FUNCTION log_append(p_streams text, r_stream integer[], r_expected bigint[], r_count integer[], r_key text, r_request_hash uuid[], e_known integer[], e_hash uuid[], e_bytes integer[], e_version integer[], e_id text, e_type text, e_correlation text, e_partition_key text, e_attributes text, e_data text, e_binary bytea[], k_stream integer[], k_id text, k_source text, r_validation integer[] DEFAULT NULL::integer[], r_born bigint[] DEFAULT NULL::bigint[], r_last_id text DEFAULT NULL::text, r_group integer[] DEFAULT NULL::integer[], a_group integer[] DEFAULT NULL::integer[], a_key text DEFAULT NULL::text, a_hash uuid[] DEFAULT NULL::uuid[], a_answer text DEFAULT NULL::text, o_row bigint[] DEFAULT NULL::bigint[], o_request integer[] DEFAULT NULL::integer[], OUT status integer[], OUT actual bigint[], OUT offsets bigint[], OUT relative integer[], OUT positions bigint[], OUT duplicates boolean[], OUT base bigint, OUT recorded timestamp with time zone)
  RETURNS record
  LANGUAGE plpgsql
 AS $function$
@@ -2740,8 +2764,15 @@ declare
   event_ephemeral boolean[];
   fresh_count int := 0;
   last_event int := 0;
+  answer_keys text[] := string_to_array(a_key, E'\x1e');
+  -- Groups that were answered before.
+  answered int[];
   s int; k int; fresh int; verdict int;
+  r int := 1; group_last int; is_refused boolean;
 begin
+  -- Before anything is locked or judged, or a statement that is repeated would store them again.
+  if o_row is not null then perform outbox_hold(o_row); end if;
+
   insert into streams (name)
     select u.name from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n)
     where (select st.id from streams st where st.name = u.name) is null
@@ -2784,6 +2815,14 @@ begin
     k_fresh := array_fill(false, array[known_count]);
   end if;
 
+  if a_group is not null then
+    -- Whoever answers the same command on another process comes before or after this batch, in an order that is the same for all.
+    perform pg_advisory_xact_lock(l.id)
+      from (select hashtextextended(u.key, 0) as id from unnest(answer_keys) u(key) order by 1) l;
+    select array_agg(u.n) into answered
+      from unnest(a_group, answer_keys) u(n, key) where exists (select from command_answers c where c.key = u.key);
+  end if;
+
   status := array_fill(0, array[request_count]);
   actual := array_fill(null::bigint, array[request_count]);
   r_first := array_fill(0, array[request_count]);
@@ -2795,94 +2834,121 @@ begin
   duplicates := array_fill(false, array[event_count]);
   if has_ephemeral then event_ephemeral := duplicates; end if;
 
-  for r in 1 .. request_count loop
-    s := r_stream[r];
-    r_first[r] := last_event + 1;
-    last_event := last_event + r_count[r];
-    actual[r] := s_last[s];
-
-    if keys[r] is not null then
-      select i.* into remembered from idempotency_keys i where i.key = keys[r];
-      -- What a deleted life of the stream answered is forgotten with it.
-      if found and remembered.offsets[1] >= s_born[s] then
-        if remembered.request_hash <> r_request_hash[r] then
-          status[r] := 4;
-        else
-          status[r] := 5;
-          offsets[r_first[r] : last_event] := remembered.offsets;
-          duplicates[r_first[r] : last_event] := remembered.duplicates;
-          positions[last_event] := remembered.last_position;
-        end if;
-        continue;
-      end if;
-    end if;
-
-    -- Judge first, assign after: a refused request leaves no event and no visible stream.
-    verdict := 0;
-    fresh := r_count[r];
-    if known_count > 0 then
-      for n in r_first[r] .. last_event loop
-        k := e_known[n];
-        if k_offset[k] is not null then
-          fresh := fresh - 1;
-          if k_hash[k] <> e_hash[n] then
-            verdict := 3;
-            duplicates[n] := true;
-          end if;
-        end if;
+  while r <= request_count loop
+    group_last := r;
+    if r_group is not null then
+      while r_group[group_last + 1] = r_group[r] loop
+        group_last := group_last + 1;
       end loop;
     end if;
-    -- What is stored already is not judged again.
-    if fresh > 0 and (s_validation is not null or r_validation is not null) then
-      if least(coalesce(r_validation[r], 0), 2) <> coalesce(s_validation[s], 0) then
-        status[r] := 7;
-        actual[r] := coalesce(s_validation[s], 0);
-        continue;
-      end if;
-      if verdict = 0 and r_validation[r] = 3 then verdict := 8; end if;
-    end if;
-    if verdict = 0 and fresh > 0 and r_expected[r] is not null and not (
-         s_last[s] = r_expected[r] or (r_expected[r] = -2 and s_last[s] >= s_born[s])) then
-      verdict := 2;
-    end if;
-    if verdict = 0 and fresh > 0 and (r_born[r] <> s_born[s] or coalesce(expected_ids[r] <> s_last_id[s], expected_ids[r] is not null)) then
-      verdict := 2;
-    end if;
-    if verdict <> 0 then
-      status[r] := verdict;
-      continue;
-    end if;
-    if fresh = 0 then
-      status[r] := 1;
-    elsif has_ephemeral and s_ephemeral[s] then
-      status[r] := 6;
-      event_ephemeral[r_first[r] : last_event] := array_fill(true, array[r_count[r]]);
-    end if;
+    is_refused := false;
 
-    for n in r_first[r] .. last_event loop
-      k := e_known[n];
-      if k_offset[k] is not null then
-        offsets[n] := k_offset[k];
-        duplicates[n] := true;
-        positions[n] := case when k_fresh[k] then -1 - k_position[k] else k_position[k] end;
-      else
-        s_last[s] := s_last[s] + 1;
-        s_bytes[s] := s_bytes[s] + e_bytes[n];
-        offsets[n] := s_last[s];
-        cumulative[n] := s_bytes[s];
-        event_stream[n] := s_id[s];
-        relative[n] := fresh_count;
-        if ids is not null then s_last_id[s] := ids[n]; end if;
-        if k is not null then
-          k_offset[k] := s_last[s];
-          k_position[k] := fresh_count;
-          k_hash[k] := e_hash[n];
-          k_fresh[k] := true;
+    -- Judge first, assign after: a refused request leaves no event and no visible stream.
+    for m in r .. group_last loop
+      s := r_stream[m];
+      r_first[m] := last_event + 1;
+      last_event := last_event + r_count[m];
+      actual[m] := s_last[s];
+
+      if keys[m] is not null then
+        select i.* into remembered from idempotency_keys i where i.key = keys[m];
+        -- What a deleted life of the stream answered is forgotten with it.
+        if found and remembered.offsets[1] >= s_born[s] then
+          is_refused := true;
+          if remembered.request_hash <> r_request_hash[m] then
+            status[m] := 4;
+          else
+            status[m] := 5;
+            offsets[r_first[m] : last_event] := remembered.offsets;
+            duplicates[r_first[m] : last_event] := remembered.duplicates;
+            positions[last_event] := remembered.last_position;
+          end if;
+          continue;
         end if;
-        fresh_count := fresh_count + 1;
+      end if;
+
+      verdict := 0;
+      fresh := r_count[m];
+      if known_count > 0 then
+        for n in r_first[m] .. last_event loop
+          k := e_known[n];
+          if k_offset[k] is not null then
+            fresh := fresh - 1;
+            if k_hash[k] <> e_hash[n] then
+              verdict := 3;
+              duplicates[n] := true;
+            end if;
+          end if;
+        end loop;
+      end if;
+      -- What is stored already is not judged again.
+      if fresh > 0 and (s_validation is not null or r_validation is not null) then
+        if least(coalesce(r_validation[m], 0), 2) <> coalesce(s_validation[s], 0) then
+          is_refused := true;
+          status[m] := 7;
+          actual[m] := coalesce(s_validation[s], 0);
+          continue;
+        end if;
+        if verdict = 0 and r_validation[m] = 3 then verdict := 8; end if;
+      end if;
+      if verdict = 0 and fresh > 0 and r_expected[m] is not null and not (
+           s_last[s] = r_expected[m] or (r_expected[m] = -2 and s_last[s] >= s_born[s])) then
+        verdict := 2;
+      end if;
+      if verdict = 0 and fresh > 0
+         and (r_born[m] <> s_born[s] or coalesce(expected_ids[m] <> s_last_id[s], expected_ids[m] is not null)) then
+        verdict := 2;
+      end if;
+      if verdict = 0 and answered is not null and r_group[m] = any(answered) then verdict := 10; end if;
+      if verdict <> 0 then
+        is_refused := true;
+        status[m] := verdict;
+      elsif fresh = 0 then
+        status[m] := 1;
+      elsif has_ephemeral and s_ephemeral[s] then
+        status[m] := 6;
       end if;
     end loop;
-    actual[r] := s_last[s];
+
+    if is_refused then
+      for m in r .. group_last loop
+        if status[m] in (0, 1, 6) then status[m] := 9; end if;
+      end loop;
+      r := group_last + 1;
+      continue;
+    end if;
+
+    for m in r .. group_last loop
+      s := r_stream[m];
+      if status[m] = 6 then
+        event_ephemeral[r_first[m] : r_first[m] + r_count[m] - 1] := array_fill(true, array[r_count[m]]);
+      end if;
+      for n in r_first[m] .. r_first[m] + r_count[m] - 1 loop
+        k := e_known[n];
+        if k_offset[k] is not null then
+          offsets[n] := k_offset[k];
+          duplicates[n] := true;
+          positions[n] := case when k_fresh[k] then -1 - k_position[k] else k_position[k] end;
+        else
+          s_last[s] := s_last[s] + 1;
+          s_bytes[s] := s_bytes[s] + e_bytes[n];
+          offsets[n] := s_last[s];
+          cumulative[n] := s_bytes[s];
+          event_stream[n] := s_id[s];
+          relative[n] := fresh_count;
+          if ids is not null then s_last_id[s] := ids[n]; end if;
+          if k is not null then
+            k_offset[k] := s_last[s];
+            k_position[k] := fresh_count;
+            k_hash[k] := e_hash[n];
+            k_fresh[k] := true;
+          end if;
+          fresh_count := fresh_count + 1;
+        end if;
+      end loop;
+      actual[m] := s_last[s];
+    end loop;
+    r := group_last + 1;
   end loop;
 
   if fresh_count > 0 then
@@ -2939,6 +3005,22 @@ begin
       on conflict (key) do update
         set request_hash = excluded.request_hash, offsets = excluded.offsets, duplicates = excluded.duplicates,
             last_position = excluded.last_position, recorded_at = excluded.recorded_at;
+  end if;
+
+  if o_row is not null then
+    delete from outbox o using unnest(o_row, o_request) u(row, request) where o.id = u.row and status[u.request] in (0, 1, 6);
+  end if;
+
+  if a_group is not null then
+    insert into command_answers (key, request_hash, answer, offsets, recorded_at)
+      select u.key, u.hash, u.answer::json, offsets[g.first : g.last], coalesce(recorded, clock_timestamp())
+      from unnest(a_group, answer_keys, a_hash, string_to_array(a_answer, E'\x1e')) u(n, key, hash, answer)
+        cross join lateral (
+          select min(r_first[m]) as first, max(r_first[m] + r_count[m] - 1) as last, bool_and(status[m] in (0, 1, 6)) as is_stored
+          from generate_series(1, request_count) m where r_group[m] = u.n
+        ) g
+      where g.is_stored
+      order by u.key;
   end if;
 end $function$;
 
@@ -3063,6 +3145,22 @@ begin
     end if;
   end loop;
   return low;
+end $function$;
+
+CREATE OR REPLACE FUNCTION outbox_hold(p_ids bigint[])
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+declare
+  held int;
+begin
+  select count(*) into held from (
+    select 1 from outbox o where o.id = any(p_ids) and o.failure is null for update skip locked
+  ) h;
+  if held <> cardinality(p_ids) then
+    raise exception using errcode = 'SL011', message = 'rows of the outbox are gone, or held by somebody else';
+  end if;
+  return true;
 end $function$;
 
 CREATE OR REPLACE FUNCTION partition_blocker(p_partition text, p_records_before timestamp with time zone, OUT stream_id bigint, OUT "offset" bigint)

@@ -16,11 +16,14 @@ import { createMetrics, renderMetrics } from "./ops/metrics.ts";
 import type { ProcessMetrics } from "./ops/workers/messages.ts";
 import { type Connection, createDatabase, type Database, type DatabaseOptions } from "./storage/database.ts";
 import { startEmbedded } from "./storage/embedded.ts";
+import { createLeases } from "./storage/lease.ts";
 import { assertCurrent, migrate } from "./storage/migrate.ts";
 import { createWake } from "./storage/wake.ts";
 import { createAppender } from "./stream/append.ts";
 import { locateStream } from "./stream/follow-start.ts";
 import { createForgetting } from "./stream/forgetting.ts";
+import { type Outbox, startOutbox } from "./stream/outbox/outbox.ts";
+import { readStanding } from "./stream/outbox/standing.ts";
 import { readTail } from "./stream/page.ts";
 import { startPayloadIndex } from "./stream/payload-index.ts";
 import { readHead } from "./stream/resolve.ts";
@@ -35,9 +38,10 @@ import { createTally } from "./subscription/ledger/tally.ts";
 import { createUnreadGauge } from "./subscription/receipts/unread-gauge.ts";
 import { readFigures } from "./subscription/registry/figures.ts";
 import { type Subscriptions, startSubscriptions } from "./subscription/subscriptions.ts";
-import { createDeciders, type Deciders } from "./workflow/deciders/deciders.ts";
-import { createEmission } from "./workflow/events/emission.ts";
 import { loadModules, registerEvents } from "./workflow/module/load-modules.ts";
+import { putStreams } from "./workflow/module/put-streams.ts";
+import { startModuleSubscriptions } from "./workflow/subscriptions/subscriptions.ts";
+import { startWorkflows, type Workflows } from "./workflow/workflows.ts";
 
 export type App = {
   url: string;
@@ -169,7 +173,8 @@ async function startParts(
   let subscriptions: Subscriptions | null = null;
   let liveHub: LiveHub | null = null;
   let schemas: Schemas | null = null;
-  let deciders: Deciders | null = null;
+  let workflows: Workflows | null = null;
+  let outbox: Outbox | null = null;
   const wake = createWake({
     connect: database.listen,
     channel: `sluice_${config.schema}`,
@@ -177,7 +182,8 @@ async function startParts(
     onCursors: (cursors) => subscriptions?.ledger.wake(cursors),
     onLive: (ids) => liveHub?.reload(ids),
     onSchemas: () => schemas?.registry.wake(),
-    onContended: (streams) => deciders?.yieldTo(streams),
+    onOutbox: () => outbox?.wakeHere(),
+    onContended: (streams) => workflows?.yieldTo(streams),
     log,
   });
   stops.push(wake.stop);
@@ -195,7 +201,8 @@ async function startParts(
   });
   stops.push(schemas.stop);
   const { registry, upcasting, registration } = schemas;
-  await registerEvents(await loadModules(config.modules), registration, upcasting);
+  const modules = await loadModules(config.modules);
+  await registerEvents(modules, registration, upcasting);
 
   const appender = createAppender({
     pool: appends,
@@ -214,15 +221,31 @@ async function startParts(
   });
   stops.push(appender.stop);
 
-  deciders = createDeciders({
+  workflows = startWorkflows({
+    modules,
+    service: config.serviceName,
+    appender,
+    upcasting,
     reads,
     writes: claims,
-    upcasting,
-    emission: createEmission(config.serviceName),
     announce: wake.sendContended,
     log,
   });
-  stops.push(deciders.stop);
+  stops.push(workflows.stop);
+  const leases = createLeases({ pool: claims, ttlMs: config.leaseMs, log });
+  stops.push(leases.stop);
+  leases.start();
+  outbox = startOutbox({
+    pool: claims,
+    appender,
+    leases,
+    intervalMs: config.outboxIntervalMs,
+    announce: wake.sendOutbox,
+    service: config.serviceName,
+    maxEventBytes: config.maxBodyBytes,
+    log,
+  });
+  stops.push(outbox.stop);
 
   const onControl = (position: number) => {
     tail.wake(position);
@@ -256,6 +279,7 @@ async function startParts(
   stops.push(subscriptions.stop);
   const { catalog, consumption, ledger, processed, receipts, expiry, deadLetters, membership } = subscriptions;
   const { resets } = subscriptions;
+  await putStreams(modules, { writes: appends, onConfigured: consumption.configureQueue, log });
 
   const locks = createLocks({ pool: claims, log });
   stops.push(locks.stop);
@@ -279,6 +303,8 @@ async function startParts(
 
   const feeds = { ...subscriptions, log };
   const local = createLocalConsumption({ ...feeds, settlements: ledger });
+  const handlers = await startModuleSubscriptions(modules, { feeds, settlements: ledger, upcasting, log });
+  stops.push(() => handlers.stop(config.shutdownMs));
   const subscriptionStreams = createSubscriptionStreams({
     feeds,
     schemas: registry,
@@ -335,6 +361,8 @@ async function startParts(
         upcasts: upcasting.counters,
         sandboxes: schemas.sandboxes,
       },
+      workflows: { commands: workflows.runner.counters },
+      outbox: { counters: outbox.counters, standing: () => readStanding(reads) },
       subscriptions: () => readFigures(reads, subscriptionsMeasured, measureTimeoutMs),
       eventLoopLagSeconds: loopLag.seconds,
     },
@@ -396,6 +424,8 @@ async function startParts(
     receipts: { receipts, catalog, registry, upcasting, body },
     processed: { processed, catalog, reads, body },
     locks: { locks, body },
+    commands: { ...workflows, body, log },
+    outbox: { reads, writes: claims, body, wake: outbox.wake, log },
     schemas: { ...schemas, reads, body },
     operations: {
       checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),
@@ -415,7 +445,12 @@ async function startParts(
     draining = true;
     log.info("draining");
     hub.stop();
-    const ended = Promise.all([subscriptionStreams.stop(), live.stop(), local.stop(config.shutdownMs)]);
+    const ended = Promise.all([
+      subscriptionStreams.stop(),
+      live.stop(),
+      local.stop(config.shutdownMs),
+      handlers.stop(config.shutdownMs),
+    ]);
     ledger.drain();
     locks.drain();
     const late = setTimeout(() => void listening.stop(true), config.shutdownMs);

@@ -1,4 +1,5 @@
 // The configuration: environment variables, checked at start; a bad value is one clear line.
+import { fileURLToPath } from "node:url";
 import { parseDuration } from "./base/duration.ts";
 import { quoteSchema } from "./storage/migrate.ts";
 
@@ -39,6 +40,9 @@ export type Config = {
   processedMs: number;
   groupWindow: number;
   trimIntervalMs: number;
+  /** How long work that one process does for all stays its own without a sign of life. */
+  leaseMs: number;
+  outboxIntervalMs: number;
   shutdownMs: number;
   ginIndex: boolean;
   /** Files of the modules that extend the service. */
@@ -46,6 +50,8 @@ export type Config = {
   corsOrigins: string[];
   development: boolean;
 };
+
+const samples = ["users.ts", "invitations.ts", "orders.ts"];
 
 type Environment = Record<string, string | undefined>;
 
@@ -86,6 +92,12 @@ export function readConfig(env: Environment): Config {
     return ms;
   };
 
+  /** The samples unless others are named; `none` stands for no modules. */
+  const modules = (name: string) => {
+    const listed = list(name);
+    if (listed.length === 0) return samples.map((file) => fileURLToPath(new URL(`samples/${file}`, import.meta.url)));
+    return listed.length === 1 && listed[0] === "none" ? [] : listed;
+  };
   const publicUrl = (name: string) => {
     const given = env[name] ?? "";
     if (given === "") return null;
@@ -147,9 +159,11 @@ export function readConfig(env: Environment): Config {
     groupWindow: number("GROUP_WINDOW", 1_000_000, 10, 100_000_000),
     processedMs: duration("PROCESSED_WINDOW", "7d", 1_000, 31_536_000_000),
     trimIntervalMs: duration("TRIM_INTERVAL", "5s", 50, 3_600_000),
+    leaseMs: duration("LEASE_DURATION", "10s", 300, 600_000),
+    outboxIntervalMs: duration("OUTBOX_INTERVAL", "100ms", 10, 60_000),
     shutdownMs: duration("SHUTDOWN_TIMEOUT", "20s", 100, 600_000),
     ginIndex: flag("GIN_INDEX", false),
-    modules: list("MODULES"),
+    modules: modules("MODULES"),
     corsOrigins: origins("CORS_ORIGINS"),
     development: env.NODE_ENV !== "production",
   };

@@ -1,6 +1,7 @@
 // The command line: runs the measurements that were named, or all, one after the other, and prints the table.
 import { measureAppends } from "./appends.ts";
 import { measureArrays } from "./arrays.ts";
+import { measureCommands } from "./commands.ts";
 import { measureCommit } from "./commit.ts";
 import { measureFanOut } from "./fan-out.ts";
 import { measureGrowth } from "./growth.ts";
@@ -32,6 +33,7 @@ const measurements: Record<string, (table: Table) => Promise<void>> = {
   memory: measureMemory,
   replay: measureReplay,
   upcast: measureUpcast,
+  commands: measureCommands,
   start: measureStart,
   growth: measureGrowth,
   enqueue: measureEnqueue,

@@ -18,6 +18,7 @@ export const catalogue = {
   "not-processed": { status: 404, title: "The event is not processed", retryable: true },
   "lock-not-found": { status: 404, title: "Nobody holds the lock", retryable: false },
   "schema-not-found": { status: 404, title: "There is no such schema", retryable: false },
+  "command-not-found": { status: 404, title: "There is no such command", retryable: false },
   "snapshot-not-found": { status: 404, title: "The stream has no snapshot", retryable: false },
   "dead-letter-not-found": { status: 404, title: "There is no such dead letter", retryable: false },
   "method-not-allowed": { status: 405, title: "The resource has no such method", retryable: false },
@@ -40,6 +41,7 @@ export const catalogue = {
   "schema-version-gap": { status: 409, title: "The version is not the next one", retryable: false },
   "incompatible-schema": { status: 409, title: "The schema is not compatible", retryable: false },
   "schema-in-use": { status: 409, title: "The schema is in use", retryable: false },
+  "command-rejected": { status: 409, title: "The command is refused", retryable: false },
   "snapshot-outdated": { status: 409, title: "There is a newer snapshot", retryable: false },
   "command-conflict": { status: 409, title: "Others were faster each time", retryable: true },
   "event-removed": { status: 410, title: "The event has been removed", retryable: false },
@@ -55,6 +57,7 @@ export const catalogue = {
   "upcast-failed": { status: 422, title: "The data cannot be upcast", retryable: false },
   "invalid-request": { status: 422, title: "The body is not valid", retryable: false },
   "idempotency-key-reused": { status: 422, title: "The key was used for another request", retryable: false },
+  "command-failed": { status: 500, title: "The command failed", retryable: false },
   "state-not-rebuilt": { status: 500, title: "The state cannot be rebuilt", retryable: false },
   "internal-error": { status: 500, title: "The service failed", retryable: true },
   overloaded: { status: 503, title: "The service is overloaded", retryable: true },
@@ -193,6 +196,25 @@ export const deliveryInUse = (stream: string, delivery: string, subscriptions: s
     { stream, delivery, subscriptions },
   );
 export const invalidRequest = (violations: Violation[]) => invalid("invalid-request", violations);
+export const commandNotFound = (command: string) =>
+  new Problem(
+    "command-not-found",
+    `There is no command ${command.slice(0, 100)}; GET /api/commands lists what there is`,
+    {
+      command: command.slice(0, 100),
+    },
+  );
+/** `details`: what its handler gave besides the reason. */
+export const commandRejected = (command: string, reason: string, details: Readonly<Record<string, unknown>>) =>
+  new Problem("command-rejected", reason, { command, details });
+/** `why` begins with "it" or "its". */
+export const commandFailed = (command: string, why: string, cause: unknown, errors: readonly Violation[] = []) =>
+  new Problem(
+    "command-failed",
+    `The command ${command} failed, and nothing was stored: ${why}`,
+    { command, ...(errors.length > 0 && { errors: errors.slice(0, maxViolations) }) },
+    cause,
+  );
 export const emptyAppend = () => new Problem("empty-append", "The array of events is empty");
 export const streamNotFound = (stream: string) =>
   new Problem("stream-not-found", `Stream ${stream} does not exist`, { stream });

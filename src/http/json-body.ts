@@ -11,7 +11,7 @@ export async function readJson(body: BodyReader, request: Request): Promise<unkn
   return parseJson(await body.text(request));
 }
 
-/** Throws `malformed-body`. */
+/** The JSON of a text; an empty one is an empty object. Throws `malformed-body`. */
 export function parseJson(text: string): unknown {
   if (text.trim() === "") return {};
   try {

@@ -155,6 +155,19 @@ export const guide: Record<ProblemCode, Guidance> = {
     meaning: "The subscription or queue has no dead letter of this id: it was put back or discarded, or never was.",
     remedy: "GET the list of its dead letters.",
   },
+  "command-not-found": {
+    meaning: "No module of this service has a command of this name.",
+    remedy: "GET /api/commands lists them. MODULES names the files of modules that the service loads.",
+  },
+  "command-rejected": {
+    meaning: "The command refuses for a reason of its own, which the detail tells. Nothing was stored.",
+    remedy: "Change what stands in its way, or what you ask for; details has what the command gave besides.",
+  },
+  "command-failed": {
+    meaning:
+      "The code of the command did what it must not: it threw an error, took too long, emitted an event or returned a result that its schema refuses. Nothing was stored.",
+    remedy: "Mend the module. The log of the service has the cause; errors names the places that a schema refuses.",
+  },
   "method-not-allowed": {
     meaning: "The resource is there and does not have this method.",
     remedy: "Allow, in the answer's headers, lists the methods that it has.",

@@ -6,6 +6,7 @@ import type { Log } from "../base/log.ts";
 import { readComponents } from "../stream/schema/components.ts";
 import { type AppendDependencies, appendHandler } from "./append.ts";
 import { type ClaimsDependencies, claimsHandlers } from "./claims.ts";
+import { type CommandsDependencies, commandsHandlers } from "./commands.ts";
 import { type ConsumeDependencies, consumeHandler } from "./consume.ts";
 import { type ConsumersDependencies, consumersHandlers } from "./consumers.ts";
 import { answerProblem, createEdge } from "./context.ts";
@@ -19,6 +20,7 @@ import { openApiDocument } from "./openapi/document.ts";
 import { type Handlers, registerOperations } from "./openapi/operations.ts";
 import { withRegisteredEvents } from "./openapi/registered-events.ts";
 import { type OperationsDependencies, operationsHandlers } from "./operations.ts";
+import { type OutboxDependencies, outboxHandlers } from "./outbox.ts";
 import { problemPageHandlers } from "./problem-pages.ts";
 import { type ProcessedDependencies, processedHandlers } from "./processed.ts";
 import { type ReceiptsDependencies, receiptsHandlers } from "./receipts.ts";
@@ -40,6 +42,8 @@ export type ServerDependencies = {
   receipts: ReceiptsDependencies;
   processed: ProcessedDependencies;
   locks: LocksDependencies;
+  commands: CommandsDependencies;
+  outbox: OutboxDependencies;
   schemas: SchemasDependencies;
   consumers: ConsumersDependencies;
   deadLetters: DeadLettersDependencies;
@@ -62,19 +66,21 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
   const processed = processedHandlers(dependencies.processed, "subscription");
   const queueProcessed = processedHandlers(dependencies.processed, "queue");
   const locks = locksHandlers(dependencies.locks);
+  const outbox = outboxHandlers(dependencies.outbox);
   const consumers = consumersHandlers(dependencies.consumers);
   const deadLetters = deadLettersHandlers(dependencies.deadLetters, "subscription");
   const queueLetters = deadLettersHandlers(dependencies.deadLetters, "queue");
   const schemas = schemasHandlers(dependencies.schemas);
   const schemaVersions = schemaVersionsHandlers(dependencies.schemas);
+  const commands = commandsHandlers(dependencies.commands);
   const operations = operationsHandlers(dependencies.operations);
   const docs = docsHandlers(document, dependencies.schemas.registry.revision, dependencies.development);
   const problems = problemPageHandlers();
   return {
     "POST /api/streams/:name/events": appendHandler(dependencies.append),
-    "GET /api/streams/:name/events": eventsHandler(dependencies.events, true),
+    "GET /api/streams/:name/events": eventsHandler(dependencies.events, "stream"),
     "GET /api/streams/:name/events/:offset": eventHandler(dependencies.events),
-    "GET /api/events": eventsHandler(dependencies.events, false),
+    "GET /api/events": eventsHandler(dependencies.events, "log"),
     "GET /api/streams": streams.list,
     "GET /api/streams/:name": streams.get,
     "HEAD /api/streams/:name": streams.head,
@@ -119,6 +125,10 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
     "GET /api/locks/:key": locks.get,
     "PUT /api/locks/:key": locks.renew,
     "DELETE /api/locks/:key": locks.release,
+    "GET /api/outbox": outbox.get,
+    "GET /api/outbox/failures": outbox.failures,
+    "POST /api/outbox/failures/retry": outbox.retry,
+    "DELETE /api/outbox/failures": outbox.discard,
     "GET /api/subscriptions/:name/consumers": consumers.list,
     "GET /api/subscriptions/:name/consumers/:consumer": consumers.get,
     "PUT /api/subscriptions/:name/consumers/:consumer": consumers.put,
@@ -138,6 +148,9 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
     "GET /api/schemas/:type/versions/:version": schemaVersions.get,
     "PUT /api/schemas/:type/versions/:version": schemaVersions.put,
     "DELETE /api/schemas/:type/versions/:version": schemaVersions.remove,
+    "GET /api/commands": commands.list,
+    "POST /api/commands/:command": commands.run,
+    "GET /api/workflows/:workflow/events": eventsHandler(dependencies.events, "workflow"),
     "GET /livez": operations.live,
     "GET /readyz": operations.ready,
     "GET /metrics": operations.metrics,
@@ -155,7 +168,10 @@ export function createServer(dependencies: ServerDependencies) {
   const edge = createEdge(log, cors);
   const app = new Elysia({ name: "sluice" });
   const document = async () =>
-    withRegisteredEvents(openApiDocument(app.routes), await readComponents(dependencies.schemas.reads));
+    withRegisteredEvents(
+      openApiDocument(app.routes, dependencies.commands.commands),
+      await readComponents(dependencies.schemas.reads),
+    );
   const allowed = registerOperations(app, handlersOf(dependencies, document), edge);
   for (const [path, methods] of allowed) {
     // Whatever answers GET answers HEAD.

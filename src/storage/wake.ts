@@ -13,6 +13,8 @@ export type Wake = {
   sendSchemas: () => void;
   /** Tells the others that what flows on these live connections has changed. */
   sendLive: (ids: Iterable<string>) => void;
+  /** Tells the others that the outbox has new rows. */
+  sendOutbox: () => void;
   /** Asks the others to take turns on a stream. */
   sendContended: (stream: string) => void;
   stop: () => Promise<void>;
@@ -30,6 +32,8 @@ export type WakeOptions = {
   onLive: (ids: readonly string[] | null) => void;
   /** The schema registry has changed, or may have. */
   onSchemas: () => void;
+  /** The outbox has new rows. */
+  onOutbox: () => void;
   /** Streams on which another process asks to take turns. */
   onContended: (streams: readonly string[]) => void;
   log: Log;
@@ -39,19 +43,22 @@ const coalesceMs = 10;
 // A notification has less than 8,000 bytes.
 const maxNamedCursors = 250;
 const maxNamedLive = 80;
+/** What somebody who inserts into the outbox may announce; not one of the service's processes. */
+const outboxHint = "outbox";
 const maxNamedStreams = 35;
 // A half-open connection says nothing: without hearing itself for this long, the listener connects anew.
 const pingMs = 5_000;
 const deafMs = 12_000;
 
 export function createWake(options: WakeOptions): Wake {
-  const { connect, channel, onWake, onCursors, onLive, onSchemas, log } = options;
+  const { connect, channel, onWake, onCursors, onLive, onSchemas, onOutbox, onContended, log } = options;
   const self = randomUUID();
   let sql: Sql | null = null;
   let pending: number | null = null;
   let cursors = new Set<number>();
   let live = new Set<string>();
   let schemas = false;
+  let outbox = false;
   let contended = new Set<string>();
   let timer: ReturnType<typeof setTimeout> | null = null;
   let sending: Promise<unknown> = Promise.resolve();
@@ -61,13 +68,16 @@ export function createWake(options: WakeOptions): Wake {
 
   function onNotification(payload: string): void {
     heardAt = Date.now();
-    const [sender, position, cursorList = "-", liveList = "-", changed = "-", streams = "-"] = payload.split(" ");
+    if (payload === outboxHint) onOutbox();
+    const [sender, position, cursorList = "-", liveList = "-", changed = "-", rows = "-", streams = "-"] =
+      payload.split(" ");
     if (sender === self) return;
     if (position !== undefined && position !== "-1") onWake(Number(position));
     if (cursorList !== "-") onCursors(cursorList === "*" ? null : cursorList.split(",").map(Number));
     if (liveList !== "-") onLive(liveList === "*" ? null : liveList.split(","));
     if (changed !== "-") onSchemas();
-    if (streams !== "-") options.onContended(streams.split(","));
+    if (rows !== "-") onOutbox();
+    if (streams !== "-") onContended(streams.split(","));
   }
 
   async function listen(): Promise<void> {
@@ -97,7 +107,8 @@ export function createWake(options: WakeOptions): Wake {
     return mine.notify(channel, payload).catch((error: unknown) => log.debug({ err: error }, "a wake-up was lost"));
   }
 
-  const isAnyPending = () => pending !== null || cursors.size > 0 || live.size > 0 || schemas || contended.size > 0;
+  const isAnyPending = () =>
+    pending !== null || cursors.size > 0 || live.size > 0 || schemas || outbox || contended.size > 0;
 
   function flush(): void {
     timer = null;
@@ -108,15 +119,17 @@ export function createWake(options: WakeOptions): Wake {
       listOf(cursors, maxNamedCursors),
       listOf(live, maxNamedLive),
       schemas ? "*" : "-",
+      outbox ? "*" : "-",
     ].join(" ");
     pending = null;
     cursors = new Set();
     live = new Set();
     schemas = false;
+    outbox = false;
     // Names are long: they travel apart. Who is not named now is named again, if it is still too late.
     const named = contended.size === 0 ? null : [...contended].slice(0, maxNamedStreams).join(",");
     contended = new Set();
-    const apart = named === null ? null : notify(`${self} -1 - - - ${named}`);
+    const apart = named === null ? null : notify(`${self} -1 - - - - ${named}`);
     sending = Promise.all([notify(payload), apart]).then(() => {
       if (isAnyPending()) schedule();
     });
@@ -146,6 +159,10 @@ export function createWake(options: WakeOptions): Wake {
     },
     sendSchemas() {
       schemas = true;
+      schedule();
+    },
+    sendOutbox() {
+      outbox = true;
       schedule();
     },
     sendLive(ids) {

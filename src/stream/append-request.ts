@@ -25,6 +25,17 @@ export type AppendRequest = {
   idempotency: { key: string; requestHash: string } | null;
   /** The events came as a list, so that what is said of one has to name its place. */
   isList?: boolean;
+  /** The rows of the outbox that these events were; they go in the statement that stores the events. */
+  outbox?: readonly number[];
+};
+
+/** What is answered to a command with an Idempotency-Key, kept in the transaction that stores its events. */
+export type CommandAnswer = {
+  /** The scoped key. */
+  key: string;
+  requestHash: string;
+  /** As JSON text, without line breaks. */
+  answer: string;
 };
 
 /** A client's key belongs to who asks and to the stream: the stream's lock orders the requests of one key on all processes. */

@@ -9,3 +9,9 @@ export { defineEvent, type EventData, type EventType } from "./events/event-type
 export type { EventContext } from "./events/recorded-event.ts";
 export { defineModule, type Module } from "./module/module.ts";
 export { defineStream, type StreamDefinition } from "./module/stream-definition.ts";
+export {
+  defineSubscription,
+  type EventHandler,
+  type HandledDelivery,
+  type SubscriptionDefinition,
+} from "./subscriptions/define-subscription.ts";

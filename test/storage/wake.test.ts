@@ -31,7 +31,7 @@ async function start(name: string, channel = "wake_test"): Promise<Started> {
     onCursors: () => {},
     onLive: () => {},
     onSchemas: () => {},
-
+    onOutbox: () => {},
     onContended: (streams) => contended.push(...streams),
     onWake: (position) => woken.push(position),
     log: createLog("silent", "test"),

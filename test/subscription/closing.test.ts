@@ -59,7 +59,7 @@ beforeAll(async () => {
     onCursors: (cursors) => subscriptions.ledger.wake(cursors),
     onLive() {},
     onSchemas: () => {},
-
+    onOutbox: () => {},
     onContended: () => {},
     log,
   });

@@ -92,7 +92,7 @@ export function startDeciderProcess(
     run(name, body) {
       const command = decider.commands.find((one) => one.name === name);
       if (command === undefined) throw new Error(`there is no command ${name}`);
-      const cause = { correlationId: "w", causationId: "c" };
+      const cause = { correlationId: "w", causationId: "c", traceparent: null };
       return deciders.run(decider, command, body, { cause, signal: new AbortController().signal, commit });
     },
     async stop() {

@@ -6,7 +6,7 @@ import { startService } from "../support/service.ts";
 const root = new URL("../../", import.meta.url);
 
 async function run(page: string): Promise<{ ran: RunBlock[]; failed: string[] }> {
-  const service = await startService();
+  const service = await startService({ MODULES: "" });
   try {
     return await runPrinted(printedBlocks(await Bun.file(new URL(page, root)).text()), service.url);
   } finally {

@@ -28,7 +28,16 @@ export type Parameter = {
   schema: Schema;
 };
 
-export type Tag = "Events" | "Streams" | "Subscriptions" | "Live connections" | "Locks" | "Schemas" | "Operations";
+export type Tag =
+  | "Events"
+  | "Streams"
+  | "Subscriptions"
+  | "Live connections"
+  | "Locks"
+  | "Commands"
+  | "Outbox"
+  | "Schemas"
+  | "Operations";
 
 export type Operation = {
   operationId: string;

@@ -3,14 +3,16 @@ import type { Elysia } from "elysia";
 import type { Edge, Handler } from "../context.ts";
 import { appendEvents } from "./append.ts";
 import * as claims from "./claims.ts";
+import * as commands from "./commands.ts";
 import { consumeSubscription } from "./consume.ts";
 import * as consumers from "./consumers.ts";
 import * as deadLetters from "./dead-letters.ts";
 import * as live from "./live.ts";
 import * as locks from "./locks.ts";
 import type { Operation } from "./operation.ts";
+import * as outbox from "./outbox.ts";
 import * as processed from "./processed.ts";
-import { readEvent, readLog, readStream } from "./read.ts";
+import { readEvent, readLog, readStream, readWorkflowEvents } from "./read.ts";
 import * as receipts from "./receipts.ts";
 import * as registry from "./schema-registry.ts";
 import { docs, docsAsset, livez, metrics, openApi, problemIndex, problemPage, readyz } from "./service.ts";
@@ -68,6 +70,10 @@ export const operations = {
   "GET /api/locks/:key": locks.getLock,
   "PUT /api/locks/:key": locks.renewLock,
   "DELETE /api/locks/:key": locks.releaseLock,
+  "GET /api/outbox": outbox.getOutbox,
+  "GET /api/outbox/failures": outbox.listOutboxFailures,
+  "POST /api/outbox/failures/retry": outbox.retryOutboxFailures,
+  "DELETE /api/outbox/failures": outbox.discardOutboxFailures,
   "GET /api/subscriptions/:name/consumers": consumers.listConsumers,
   "GET /api/subscriptions/:name/consumers/:consumer": consumers.getConsumer,
   "PUT /api/subscriptions/:name/consumers/:consumer": consumers.putConsumer,
@@ -87,6 +93,9 @@ export const operations = {
   "GET /api/schemas/:type/versions/:version": registry.getSchema,
   "PUT /api/schemas/:type/versions/:version": registry.putSchema,
   "DELETE /api/schemas/:type/versions/:version": registry.deleteSchema,
+  "GET /api/commands": commands.listCommands,
+  "POST /api/commands/:command": commands.runCommand,
+  "GET /api/workflows/:workflow/events": commands.readWorkflow(readWorkflowEvents),
   "GET /livez": livez,
   "GET /readyz": readyz,
   "GET /metrics": metrics,

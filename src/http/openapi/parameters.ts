@@ -203,6 +203,11 @@ export const parameters = {
     maximum: 1_000,
     default: 100,
   }),
+  FailedRowAfter: query("after", "Only ids behind this one. What `next` links use", {
+    type: "string",
+    pattern: "^[0-9]{1,15}$",
+  }),
+  FailedRowLimit: query("limit", "Most rows of a page", { type: "integer", minimum: 1, maximum: 1_000, default: 100 }),
   ConsumerName: {
     name: "consumer",
     in: "path",
@@ -277,6 +282,35 @@ export const parameters = {
     "The same key and the same request to the same stream get the same answer, also after a crash; ids that the producer did not give are derived from the key. Visible ASCII characters. Kept for IDEMPOTENCY_WINDOW, by default 24 hours",
     { type: "string", pattern: "^[!-~]{1,255}$" },
   ),
+  CommandIdempotencyKey: header(
+    "Idempotency-Key",
+    "The same key and the same request to the same command get the same answer, also after a crash; nothing happens twice. Visible ASCII characters. Kept for IDEMPOTENCY_WINDOW, by default 24 hours",
+    { type: "string", pattern: "^[!-~]{1,255}$" },
+  ),
+  WorkflowId: header(
+    "Workflow-Id",
+    "The workflow that goes on; it may be a new one of a chosen id. Or `workflowid` in the query",
+    {
+      type: "string",
+      minLength: 1,
+      maxLength: 256,
+    },
+  ),
+  WorkflowIdQuery: query("workflowid", "The same as `Workflow-Id`", { type: "string", minLength: 1, maxLength: 256 }),
+  WorkflowIdPath: {
+    name: "workflow",
+    in: "path",
+    required: true,
+    description: "The id of the workflow, percent-encoded",
+    schema: { type: "string", minLength: 1, maxLength: 256, examples: ["checkout-7"] },
+  },
+  CommandName: {
+    name: "command",
+    in: "path",
+    required: true,
+    description: "The name of the command",
+    schema: { type: "string", examples: ["add-user"] },
+  },
   CeSpecVersion: cloudEventHeader("specversion", "always 1.0", "1.0"),
   CeType: cloudEventHeader("type", "what happened", "OrderPlaced"),
   CeId: cloudEventHeader("id", "unique with the source within the stream", "order-1-placed"),

@@ -4,10 +4,12 @@ import { streamName } from "../../stream/event.ts";
 import { validations } from "../../stream/schema/validation.ts";
 import { deliveries, type StreamSettings } from "../../stream/stream-configuration.ts";
 import type { StreamDescription } from "../../stream/streams.ts";
+import { commandSchemas } from "./commands.ts";
 import { consumerSchemas } from "./consumer-schemas.ts";
 import { cursor, decimal, eventSchemas } from "./event-schemas.ts";
 import { lockSchemas } from "./locks.ts";
 import { component, problemType, type Schema } from "./operation.ts";
+import { outboxSchemas } from "./outbox.ts";
 import { processedSchemas } from "./processed.ts";
 import { receiptSchemas } from "./receipts.ts";
 import { registrySchemas } from "./registry-schemas.ts";
@@ -205,7 +207,9 @@ export const schemas: Record<string, Schema> = {
   ...subscriptionSchemas,
   ...receiptSchemas,
   ...processedSchemas,
+  ...commandSchemas,
   ...lockSchemas,
+  ...outboxSchemas,
   ...registrySchemas,
   ...consumerSchemas,
   ...snapshotSchemas,

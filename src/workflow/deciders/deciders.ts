@@ -52,7 +52,7 @@ export type Decided = {
 export type Deciders = {
   /**
    * Runs a command whose body is valid. Throws `Rejection` when it is refused; `command-conflict`, `state-not-rebuilt`,
-   * `schemas-unavailable`, `invalid-stream-name`, and what `commit` throws but for `wrong-expected-version`; the database's errors
+   * `schemas-unavailable`, `invalid-stream-name`, and what `commit` throws but for `wrong-expected-version`; `storage-unavailable`
    * when the stream cannot be read; any other error is a defect of the decider, told in a plain sentence.
    */
   run: (decider: DeciderDefinition, command: DeciderCommand, body: unknown, run: DeciderRun) => Promise<Decided>;

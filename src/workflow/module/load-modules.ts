@@ -4,6 +4,7 @@ import { pathToFileURL } from "node:url";
 import { Problem, type SchemaChange } from "../../base/errors.ts";
 import type { Registration } from "../../stream/schema/registration.ts";
 import type { Upcasting } from "../../stream/schema/upcasting.ts";
+import type { CommandListing } from "../commands/command-runner.ts";
 import { asModule, type Module } from "./module.ts";
 
 /** The modules of these files, paths from the working directory. Throws one plain sentence where a file is none. */
@@ -19,14 +20,33 @@ export async function loadModules(paths: readonly string[]): Promise<Module[]> {
       throw new Error(`there are two modules of the name ${module.name}`);
     modules.push(module);
   }
-  const owners = new Map<string, string>();
-  for (const { name, events } of modules)
-    for (const event of events) {
-      const owner = owners.get(event.name);
-      if (owner !== undefined) throw new Error(`the modules ${owner} and ${name} both define ${event.name}`);
-      owners.set(event.name, name);
-    }
+  requireApart(modules, "", ({ events }) => events);
+  requireApart(modules, "stream ", ({ streams }) => streams);
+  requireApart(modules, "subscription ", ({ subscriptions }) => subscriptions);
+  requireApart(modules, "decider ", ({ deciders }) => deciders);
+  requireApart(modules, "command ", (module) => commandsOf([module]));
   return modules;
+}
+
+/** All commands of the modules. */
+export function commandsOf(modules: readonly Module[]): CommandListing[] {
+  return modules.flatMap(({ commands, deciders }) => [...commands, ...deciders.flatMap((decider) => decider.commands)]);
+}
+
+/** Throws where two modules, or two parts of one, define the same. */
+function requireApart(
+  modules: readonly Module[],
+  what: string,
+  partsOf: (module: Module) => readonly { name: string }[],
+): void {
+  const owners = new Map<string, string>();
+  for (const module of modules)
+    for (const { name } of partsOf(module)) {
+      const owner = owners.get(name);
+      if (owner === module.name) throw new Error(`module ${owner} defines ${what}${name} twice`);
+      if (owner !== undefined) throw new Error(`the modules ${owner} and ${module.name} both define ${what}${name}`);
+      owners.set(name, module.name);
+    }
 }
 
 /**
