@@ -42,7 +42,7 @@ import { loadModules, registerEvents } from "./workflow/module/load-modules.ts";
 import { putStreams } from "./workflow/module/put-streams.ts";
 import { startSagas } from "./workflow/sagas/sagas.ts";
 import { startModuleSubscriptions } from "./workflow/subscriptions/subscriptions.ts";
-import { startWorkflows } from "./workflow/workflows.ts";
+import { startWorkflows, type Workflows } from "./workflow/workflows.ts";
 
 export type App = {
   url: string;
@@ -174,6 +174,7 @@ async function startParts(
   let subscriptions: Subscriptions | null = null;
   let liveHub: LiveHub | null = null;
   let schemas: Schemas | null = null;
+  let workflows: Workflows | null = null;
   let outbox: Outbox | null = null;
   const wake = createWake({
     connect: database.listen,
@@ -183,6 +184,7 @@ async function startParts(
     onLive: (ids) => liveHub?.reload(ids),
     onSchemas: () => schemas?.registry.wake(),
     onOutbox: () => outbox?.wakeHere(),
+    onContended: (streams) => workflows?.yieldTo(streams),
     log,
   });
   stops.push(wake.stop);
@@ -220,13 +222,14 @@ async function startParts(
   });
   stops.push(appender.stop);
 
-  const workflows = startWorkflows({
+  workflows = startWorkflows({
     modules,
     service: config.serviceName,
     appender,
     upcasting,
     reads,
     writes: claims,
+    announce: wake.sendContended,
     log,
   });
   stops.push(workflows.stop);

@@ -15,6 +15,8 @@ export type Wake = {
   sendLive: (ids: Iterable<string>) => void;
   /** Tells the others that the outbox has new rows. */
   sendOutbox: () => void;
+  /** Asks the others to take turns on a stream. */
+  sendContended: (stream: string) => void;
   stop: () => Promise<void>;
 };
 
@@ -32,6 +34,8 @@ export type WakeOptions = {
   onSchemas: () => void;
   /** The outbox has new rows. */
   onOutbox: () => void;
+  /** Streams on which another process asks to take turns. */
+  onContended: (streams: readonly string[]) => void;
   log: Log;
 };
 
@@ -41,20 +45,13 @@ const maxNamedCursors = 250;
 const maxNamedLive = 80;
 /** What somebody who inserts into the outbox may announce; not one of the service's processes. */
 const outboxHint = "outbox";
+const maxNamedStreams = 35;
 // A half-open connection says nothing: without hearing itself for this long, the listener connects anew.
 const pingMs = 5_000;
 const deafMs = 12_000;
 
-export function createWake({
-  connect,
-  channel,
-  onWake,
-  onCursors,
-  onLive,
-  onSchemas,
-  onOutbox,
-  log,
-}: WakeOptions): Wake {
+export function createWake(options: WakeOptions): Wake {
+  const { connect, channel, onWake, onCursors, onLive, onSchemas, onOutbox, onContended, log } = options;
   const self = randomUUID();
   let sql: Sql | null = null;
   let pending: number | null = null;
@@ -62,6 +59,7 @@ export function createWake({
   let live = new Set<string>();
   let schemas = false;
   let outbox = false;
+  let contended = new Set<string>();
   let timer: ReturnType<typeof setTimeout> | null = null;
   let sending: Promise<unknown> = Promise.resolve();
   let heardAt = Date.now();
@@ -71,13 +69,15 @@ export function createWake({
   function onNotification(payload: string): void {
     heardAt = Date.now();
     if (payload === outboxHint) onOutbox();
-    const [sender, position, cursorList = "-", liveList = "-", changed = "-", rows = "-"] = payload.split(" ");
+    const [sender, position, cursorList = "-", liveList = "-", changed = "-", rows = "-", streams = "-"] =
+      payload.split(" ");
     if (sender === self) return;
     if (position !== undefined && position !== "-1") onWake(Number(position));
     if (cursorList !== "-") onCursors(cursorList === "*" ? null : cursorList.split(",").map(Number));
     if (liveList !== "-") onLive(liveList === "*" ? null : liveList.split(","));
     if (changed !== "-") onSchemas();
     if (rows !== "-") onOutbox();
+    if (streams !== "-") onContended(streams.split(","));
   }
 
   async function listen(): Promise<void> {
@@ -107,7 +107,8 @@ export function createWake({
     return mine.notify(channel, payload).catch((error: unknown) => log.debug({ err: error }, "a wake-up was lost"));
   }
 
-  const isAnyPending = () => pending !== null || cursors.size > 0 || live.size > 0 || schemas || outbox;
+  const isAnyPending = () =>
+    pending !== null || cursors.size > 0 || live.size > 0 || schemas || outbox || contended.size > 0;
 
   function flush(): void {
     timer = null;
@@ -125,7 +126,11 @@ export function createWake({
     live = new Set();
     schemas = false;
     outbox = false;
-    sending = notify(payload).then(() => {
+    // Names are long: they travel apart. Who is not named now is named again, if it is still too late.
+    const named = contended.size === 0 ? null : [...contended].slice(0, maxNamedStreams).join(",");
+    contended = new Set();
+    const apart = named === null ? null : notify(`${self} -1 - - - - ${named}`);
+    sending = Promise.all([notify(payload), apart]).then(() => {
       if (isAnyPending()) schedule();
     });
   }
@@ -162,6 +167,10 @@ export function createWake({
     },
     sendLive(ids) {
       for (const id of ids) live.add(id);
+      schedule();
+    },
+    sendContended(stream) {
+      contended.add(stream);
       schedule();
     },
     async stop() {

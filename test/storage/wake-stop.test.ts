@@ -31,6 +31,7 @@ test("a wake-up that gets no answer does not keep the service from stopping", as
     onLive: () => {},
     onSchemas: () => {},
     onOutbox: () => {},
+    onContended: () => {},
     onWake() {},
     log: createLog("silent", "test"),
   });

@@ -60,6 +60,7 @@ beforeAll(async () => {
     onLive() {},
     onSchemas: () => {},
     onOutbox: () => {},
+    onContended: () => {},
     log,
   });
   subscriptions = await startSubscriptions({
