@@ -13,6 +13,8 @@ export type Wake = {
   sendSchemas: () => void;
   /** Tells the others that what flows on these live connections has changed. */
   sendLive: (ids: Iterable<string>) => void;
+  /** Tells the others that something was decided about a projection. */
+  sendProjections: () => void;
   /** Tells the others that the outbox has new rows. */
   sendOutbox: () => void;
   /** Asks the others to take turns on a stream. */
@@ -32,6 +34,8 @@ export type WakeOptions = {
   onLive: (ids: readonly string[] | null) => void;
   /** The schema registry has changed, or may have. */
   onSchemas: () => void;
+  /** Something was decided about a projection, or may have been. */
+  onProjections: () => void;
   /** The outbox has new rows. */
   onOutbox: () => void;
   /** Streams on which another process asks to take turns. */
@@ -51,14 +55,15 @@ const pingMs = 5_000;
 const deafMs = 12_000;
 
 export function createWake(options: WakeOptions): Wake {
-  const { connect, channel, onWake, onCursors, onLive, onSchemas, onOutbox, onContended, log } = options;
+  const { connect, channel, onWake, onCursors, onLive, onSchemas, onProjections, onOutbox, onContended, log } = options;
+  const handlers = { s: onSchemas, o: onOutbox, p: onProjections };
   const self = randomUUID();
   let sql: Sql | null = null;
   let pending: number | null = null;
   let cursors = new Set<number>();
   let live = new Set<string>();
-  let schemas = false;
-  let outbox = false;
+  /** What has happened, by its sign. */
+  let signs = new Set<keyof typeof handlers>();
   let contended = new Set<string>();
   let timer: ReturnType<typeof setTimeout> | null = null;
   let sending: Promise<unknown> = Promise.resolve();
@@ -69,14 +74,12 @@ export function createWake(options: WakeOptions): Wake {
   function onNotification(payload: string): void {
     heardAt = Date.now();
     if (payload === outboxHint) onOutbox();
-    const [sender, position, cursorList = "-", liveList = "-", changed = "-", rows = "-", streams = "-"] =
-      payload.split(" ");
+    const [sender, position, cursorList = "-", liveList = "-", happened = "-", streams = "-"] = payload.split(" ");
     if (sender === self) return;
     if (position !== undefined && position !== "-1") onWake(Number(position));
     if (cursorList !== "-") onCursors(cursorList === "*" ? null : cursorList.split(",").map(Number));
     if (liveList !== "-") onLive(liveList === "*" ? null : liveList.split(","));
-    if (changed !== "-") onSchemas();
-    if (rows !== "-") onOutbox();
+    for (const sign of happened) handlers[sign as keyof typeof handlers]?.();
     if (streams !== "-") onContended(streams.split(","));
   }
 
@@ -90,6 +93,7 @@ export function createWake(options: WakeOptions): Wake {
       onCursors(null);
       onLive(null);
       onSchemas();
+      onProjections();
     });
   }
 
@@ -108,7 +112,7 @@ export function createWake(options: WakeOptions): Wake {
   }
 
   const isAnyPending = () =>
-    pending !== null || cursors.size > 0 || live.size > 0 || schemas || outbox || contended.size > 0;
+    pending !== null || cursors.size > 0 || live.size > 0 || signs.size > 0 || contended.size > 0;
 
   function flush(): void {
     timer = null;
@@ -118,18 +122,16 @@ export function createWake(options: WakeOptions): Wake {
       pending ?? -1,
       listOf(cursors, maxNamedCursors),
       listOf(live, maxNamedLive),
-      schemas ? "*" : "-",
-      outbox ? "*" : "-",
+      signs.size > 0 ? [...signs].join("") : "-",
     ].join(" ");
     pending = null;
     cursors = new Set();
     live = new Set();
-    schemas = false;
-    outbox = false;
+    signs = new Set();
     // Names are long: they travel apart. Who is not named now is named again, if it is still too late.
     const named = contended.size === 0 ? null : [...contended].slice(0, maxNamedStreams).join(",");
     contended = new Set();
-    const apart = named === null ? null : notify(`${self} -1 - - - - ${named}`);
+    const apart = named === null ? null : notify(`${self} -1 - - - ${named}`);
     sending = Promise.all([notify(payload), apart]).then(() => {
       if (isAnyPending()) schedule();
     });
@@ -158,11 +160,15 @@ export function createWake(options: WakeOptions): Wake {
       schedule();
     },
     sendSchemas() {
-      schemas = true;
+      signs.add("s");
+      schedule();
+    },
+    sendProjections() {
+      signs.add("p");
       schedule();
     },
     sendOutbox() {
-      outbox = true;
+      signs.add("o");
       schedule();
     },
     sendLive(ids) {

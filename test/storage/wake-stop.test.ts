@@ -32,6 +32,7 @@ test("a wake-up that gets no answer does not keep the service from stopping", as
     onSchemas: () => {},
     onOutbox: () => {},
     onContended: () => {},
+    onProjections: () => {},
     onWake() {},
     log: createLog("silent", "test"),
   });

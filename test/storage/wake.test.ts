@@ -33,6 +33,7 @@ async function start(name: string, channel = "wake_test"): Promise<Started> {
     onSchemas: () => {},
     onOutbox: () => {},
     onContended: (streams) => contended.push(...streams),
+    onProjections: () => {},
     onWake: (position) => woken.push(position),
     log: createLog("silent", "test"),
   });

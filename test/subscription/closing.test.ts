@@ -61,6 +61,7 @@ beforeAll(async () => {
     onSchemas: () => {},
     onOutbox: () => {},
     onContended: () => {},
+    onProjections: () => {},
     log,
   });
   subscriptions = await startSubscriptions({
