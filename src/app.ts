@@ -382,6 +382,7 @@ async function startParts(
         sandboxes: schemas.sandboxes,
       },
       workflows: { commands: workflows.runner.counters },
+      sagas: { counters: sagas.counters, figures: sagas.figures },
       outbox: { counters: outbox.counters, standing: () => readStanding(reads) },
       subscriptions: () => readFigures(reads, subscriptionsMeasured, measureTimeoutMs),
       eventLoopLagSeconds: loopLag.seconds,
