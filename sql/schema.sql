@@ -326,6 +326,54 @@ create table processed_events (
 CREATE INDEX processed_events_at ON processed_events USING btree (processed_at) WHERE processed_at > '-infinity'::timestamp with time zone;
 CREATE INDEX processed_events_id ON processed_events USING btree (cursor_id, event_id) WHERE event_id > ''::text;
 
+create table projection_generations (
+  projection      text collate "C" not null,
+  generation      integer not null,
+  role            text not null,
+  schema_name     text not null,
+  definition      uuid not null,
+  version         integer not null,
+  about           json not null,
+  "position"      bigint not null default '-1'::integer,
+  events          bigint not null default 0,
+  paused          boolean not null,
+  failed_position bigint,
+  attempts        integer not null default 0,
+  halted          boolean not null default false,
+  failures        bigint not null default 0,
+  last_error      text,
+  last_error_at   timestamp with time zone,
+  created_at      timestamp with time zone not null default clock_timestamp(),
+  role_since      timestamp with time zone not null default clock_timestamp(),
+  constraint projection_generations_pkey PRIMARY KEY (projection, generation),
+  constraint projection_generations_role_check CHECK (role = ANY (ARRAY['live'::text, 'building'::text, 'snapshot'::text, 'retired'::text])),
+  constraint projection_generations_projection_fkey FOREIGN KEY (projection) REFERENCES projections(name) ON DELETE CASCADE
+) with (fillfactor=50);
+CREATE UNIQUE INDEX projection_generations_role ON projection_generations USING btree (projection, role) WHERE role = ANY (ARRAY['live'::text, 'building'::text]);
+
+create table projection_skips (
+  projection text collate "C" not null,
+  generation integer not null,
+  "position" bigint not null,
+  error      text,
+  skipped_at timestamp with time zone not null default clock_timestamp(),
+  constraint projection_skips_pkey PRIMARY KEY (projection, generation, "position"),
+  constraint projection_skips_projection_generation_fkey FOREIGN KEY (projection, generation) REFERENCES projection_generations(projection, generation) ON DELETE CASCADE
+);
+
+create table projections (
+  name               text collate "C" not null,
+  description        text,
+  paused             boolean not null,
+  last_generation    integer not null default 0,
+  rebuild_requested  text,
+  snapshot_requested boolean not null default false,
+  snapshot_error     text,
+  created_at         timestamp with time zone not null default clock_timestamp(),
+  constraint projections_pkey PRIMARY KEY (name),
+  constraint projections_rebuild_requested_check CHECK (rebuild_requested = ANY (ARRAY['beginning'::text, 'snapshot'::text]))
+);
+
 create table receipts (
   id           bigint not null generated always as identity,
   cursor_id    bigint not null,
@@ -3301,6 +3349,144 @@ begin
   return marked;
 end $function$;
 
+CREATE OR REPLACE FUNCTION projection_advance(p_projection text, p_generation integer, p_from bigint, p_to bigint, p_events integer, p_owner uuid, p_epoch bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform lease_check('projection:' || p_projection, p_owner, p_epoch);
+  update projection_generations g
+    set position = p_to, events = g.events + p_events,
+        attempts = case when g.failed_position > p_to then g.attempts else 0 end,
+        failed_position = case when g.failed_position > p_to then g.failed_position end,
+        halted = g.halted and g.failed_position > p_to
+    where g.projection = p_projection and g.generation = p_generation and g.position = p_from
+      and g.role in ('live', 'building') and not g.paused;
+  if not found then
+    raise exception using errcode = 'SL011',
+      message = format('generation %s of projection %s does not go on from %s', p_generation, p_projection, p_from);
+  end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION projection_fail(p_projection text, p_generation integer, p_from bigint, p_failed bigint, p_error text, p_attempts integer, p_owner uuid, p_epoch bigint)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  tried int;
+begin
+  perform lease_check('projection:' || p_projection, p_owner, p_epoch);
+  update projection_generations g
+    set attempts = case when g.failed_position = p_failed then g.attempts + 1 else 1 end,
+        halted = case when g.failed_position = p_failed then g.attempts + 1 else 1 end >= p_attempts,
+        failed_position = p_failed, failures = g.failures + 1, last_error = p_error, last_error_at = clock_timestamp()
+    where g.projection = p_projection and g.generation = p_generation and g.position = p_from
+      and g.role in ('live', 'building')
+    returning g.attempts into tried;
+  return tried;
+end $function$;
+
+CREATE OR REPLACE FUNCTION projection_generation_add(p_projection text, p_generation integer, p_role text, p_schema_name text, p_definition uuid, p_version integer, p_about json, p_position bigint, p_events bigint, p_owner uuid, p_epoch bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  is_paused boolean;
+begin
+  perform lease_check('projection:' || p_projection, p_owner, p_epoch);
+  select p.paused into strict is_paused from projections p where p.name = p_projection for no key update;
+  if p_role = 'building' then
+    update projection_generations g set role = 'retired', role_since = clock_timestamp()
+      where g.projection = p_projection and g.role = 'building';
+    update projections p set rebuild_requested = null where p.name = p_projection;
+  end if;
+  insert into projection_generations
+      (projection, generation, role, schema_name, definition, version, about, position, events, paused)
+    values (p_projection, p_generation, p_role, p_schema_name, p_definition, p_version, p_about, p_position, p_events, is_paused);
+end $function$;
+
+CREATE OR REPLACE FUNCTION projection_pause(p_projection text, p_paused boolean)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+begin
+  update projections p set paused = p_paused where p.name = p_projection;
+  if not found then return false; end if;
+  perform from projection_generations g where g.projection = p_projection order by g.generation for no key update;
+  update projection_generations g
+    set paused = p_paused,
+        halted = g.halted and p_paused, attempts = case when g.halted and not p_paused then 0 else g.attempts end
+    where g.projection = p_projection;
+  return true;
+end $function$;
+
+CREATE OR REPLACE FUNCTION projection_rebuild(p_projection text, p_from text)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform from projections p where p.name = p_projection for no key update;
+  if not found then return 'not-found'; end if;
+  if exists (select from projection_generations g where g.projection = p_projection and g.role = 'building' and not g.halted)
+     or exists (select from projections p where p.name = p_projection and p.rebuild_requested is not null) then
+    return 'building';
+  end if;
+  if p_from = 'snapshot' and not exists (
+    select from projection_generations s join projection_generations l using (projection, definition)
+    where s.projection = p_projection and s.role = 'snapshot' and l.role = 'live'
+  ) then
+    return 'no-snapshot';
+  end if;
+  update projections p set rebuild_requested = p_from where p.name = p_projection;
+  return 'requested';
+end $function$;
+
+CREATE OR REPLACE FUNCTION projection_skip(p_projection text, p_position bigint)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  skipped int;
+begin
+  insert into projection_skips (projection, generation, position, error)
+    select g.projection, g.generation, p_position, g.last_error from projection_generations g
+    where g.projection = p_projection and g.failed_position = p_position and g.role in ('live', 'building')
+    order by g.generation for update
+    on conflict do nothing;
+  update projection_generations g
+    set position = p_position, failed_position = null, attempts = 0, halted = false
+    where g.projection = p_projection and g.failed_position = p_position and g.position < p_position
+      and g.role in ('live', 'building');
+  get diagnostics skipped = row_count;
+  return skipped;
+end $function$;
+
+CREATE OR REPLACE FUNCTION projection_swap(p_projection text, p_generation integer, p_owner uuid, p_epoch bigint)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+declare
+  own projection_generations;
+  live projection_generations;
+begin
+  perform lease_check('projection:' || p_projection, p_owner, p_epoch);
+  perform from projections p where p.name = p_projection for no key update;
+  -- In the order of generations, as whoever locks several does.
+  perform from projection_generations g where g.projection = p_projection order by g.generation for no key update;
+  select * into own from projection_generations g
+    where g.projection = p_projection and g.generation = p_generation and g.role = 'building';
+  if not found or own.paused then return false; end if;
+  select * into live from projection_generations g where g.projection = p_projection and g.role = 'live';
+  if found then
+    if own.position < live.position then return false; end if;
+    update projection_generations g set role = 'retired', role_since = clock_timestamp()
+      where g.projection = p_projection and g.generation = live.generation;
+  end if;
+  update projection_generations g set role = 'live', role_since = clock_timestamp()
+    where g.projection = p_projection and g.generation = p_generation;
+  return true;
+end $function$;
+
 CREATE OR REPLACE FUNCTION queue_state(p_stream_id bigint, OUT pending bigint, OUT dead_letters bigint)
  RETURNS record
  LANGUAGE plpgsql
@@ -3921,6 +4107,7 @@ declare
   s record;
   held bigint;
 begin
+  if p_owner <> '' then perform set_config('synchronous_commit', 'off', true); end if;
   perform from streams st where st.name = p_stream and not st.internal for key share;
   select h.id, h.last_offset, h.log_id, h.created_at, st.born_offset into s
     from stream_heads h join streams st using (id) where h.name = p_stream and not h.internal;

@@ -55,7 +55,7 @@ export type Config = {
   development: boolean;
 };
 
-const samples = ["users.ts", "invitations.ts", "orders.ts"];
+const samples = ["users.ts", "invitations.ts", "orders.ts", "fulfillment.ts"];
 
 type Environment = Record<string, string | undefined>;
 

@@ -23,6 +23,7 @@ import { type OperationsDependencies, operationsHandlers } from "./operations.ts
 import { type OutboxDependencies, outboxHandlers } from "./outbox.ts";
 import { problemPageHandlers } from "./problem-pages.ts";
 import { type ProcessedDependencies, processedHandlers } from "./processed.ts";
+import { type ProjectionsDependencies, projectionsHandlers } from "./projections.ts";
 import { type ReceiptsDependencies, receiptsHandlers } from "./receipts.ts";
 import { type SagasDependencies, sagasHandlers } from "./sagas.ts";
 import { schemaVersionsHandlers } from "./schema-versions.ts";
@@ -45,6 +46,7 @@ export type ServerDependencies = {
   locks: LocksDependencies;
   commands: CommandsDependencies;
   outbox: OutboxDependencies;
+  projections: ProjectionsDependencies;
   schemas: SchemasDependencies;
   sagas: SagasDependencies;
   consumers: ConsumersDependencies;
@@ -69,6 +71,7 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
   const queueProcessed = processedHandlers(dependencies.processed, "queue");
   const locks = locksHandlers(dependencies.locks);
   const outbox = outboxHandlers(dependencies.outbox);
+  const projections = projectionsHandlers(dependencies.projections);
   const consumers = consumersHandlers(dependencies.consumers);
   const deadLetters = deadLettersHandlers(dependencies.deadLetters, "subscription");
   const queueLetters = deadLettersHandlers(dependencies.deadLetters, "queue");
@@ -143,6 +146,14 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
     "GET /api/subscriptions/:name/dead-letters/:id": deadLetters.get,
     "POST /api/subscriptions/:name/dead-letters/replay": deadLetters.replay,
     "DELETE /api/subscriptions/:name/dead-letters": deadLetters.discard,
+    "GET /api/projections": projections.list,
+    "GET /api/projections/:name": projections.get,
+    "GET /api/projections/:name/status": projections.status,
+    "POST /api/projections/:name/pause": projections.pause,
+    "POST /api/projections/:name/resume": projections.resume,
+    "POST /api/projections/:name/skip": projections.skip,
+    "POST /api/projections/:name/rebuild": projections.rebuild,
+    "POST /api/projections/:name/snapshots": projections.snapshot,
     "GET /api/schemas": schemas.list,
     "GET /api/schemas/:type": schemas.get,
     "PUT /api/schemas/:type": schemas.put,

@@ -19,6 +19,8 @@ export type Workflows = {
   runner: CommandRunner;
   /** Runs a command for a handler, whose key is apart from those of clients. */
   call: CallCommand;
+  /** Takes turns with the other processes on these streams for a moment. */
+  yieldTo: (streams: readonly string[]) => void;
   stop: () => Promise<void>;
 };
 
@@ -30,6 +32,8 @@ export type WorkflowsOptions = {
   upcasting: Upcasting;
   reads: Pool;
   writes: Pool;
+  /** Asks the other processes to take turns on a stream. */
+  announce: (stream: string) => void;
   log: Log;
 };
 
@@ -37,9 +41,9 @@ export type WorkflowsOptions = {
 const handlers = "$handlers";
 
 export function startWorkflows(options: WorkflowsOptions): Workflows {
-  const { modules, service, appender, upcasting, reads, writes, log } = options;
+  const { modules, service, appender, upcasting, reads, writes, announce, log } = options;
   const emission = createEmission(service);
-  const deciders = createDeciders({ reads, writes, upcasting, emission, log });
+  const deciders = createDeciders({ reads, writes, upcasting, emission, announce, log });
   const commands = modules.flatMap((module) => [
     ...module.commands.map((command) => handlerCommand(command, emission)),
     ...module.deciders.flatMap((decider) => deciderCommands(decider, deciders)),
@@ -59,6 +63,7 @@ export function startWorkflows(options: WorkflowsOptions): Workflows {
         traceparent: null,
         signal,
       }),
+    yieldTo: deciders.yieldTo,
     async stop() {
       await runner.stop();
       await deciders.stop();

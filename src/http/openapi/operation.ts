@@ -38,6 +38,7 @@ export type Tag =
   | "Outbox"
   | "Schemas"
   | "Sagas"
+  | "Projections"
   | "Operations";
 
 export type Operation = {

@@ -12,6 +12,7 @@ import * as locks from "./locks.ts";
 import type { Operation } from "./operation.ts";
 import * as outbox from "./outbox.ts";
 import * as processed from "./processed.ts";
+import * as projections from "./projections.ts";
 import { readEvent, readLog, readStream, readWorkflowEvents } from "./read.ts";
 import * as receipts from "./receipts.ts";
 import * as sagas from "./sagas.ts";
@@ -86,6 +87,14 @@ export const operations = {
   "GET /api/subscriptions/:name/dead-letters/:id": deadLetters.getDeadLetter,
   "POST /api/subscriptions/:name/dead-letters/replay": deadLetters.replayDeadLetters,
   "DELETE /api/subscriptions/:name/dead-letters": deadLetters.discardDeadLetters,
+  "GET /api/projections": projections.listProjections,
+  "GET /api/projections/:name": projections.readProjection,
+  "GET /api/projections/:name/status": projections.getProjection,
+  "POST /api/projections/:name/pause": projections.pauseProjection,
+  "POST /api/projections/:name/resume": projections.resumeProjection,
+  "POST /api/projections/:name/skip": projections.skipInProjection,
+  "POST /api/projections/:name/rebuild": projections.rebuildProjection,
+  "POST /api/projections/:name/snapshots": projections.snapshotProjection,
   "GET /api/schemas": registry.listSchemas,
   "GET /api/schemas/:type": registry.getSchemaType,
   "PUT /api/schemas/:type": registry.putSchemaType,

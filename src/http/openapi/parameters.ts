@@ -280,6 +280,23 @@ export const parameters = {
   SagaNameQuery: query("saga", "Only sagas of this name", filterText),
   SagaAfter: query("after", "What `next` links use", { type: "string", pattern: "^[0-9]{1,16}$" }),
   SagaLimit: query("limit", "Most sagas of a page", { type: "integer", minimum: 1, maximum: 1_000, default: 100 }),
+  ProjectionName: {
+    name: "name",
+    in: "path",
+    required: true,
+    description: "The projection",
+    schema: component("schemas", "ProjectionName"),
+  },
+  ProjectionAfter: query(
+    "after",
+    "Only names behind this one. What `next` links use",
+    component("schemas", "ProjectionName"),
+  ),
+  RowKey: query("key", "One row: its key, or a JSON array where the key has several parts", {
+    type: "string",
+    examples: ["DE", '["DE","2026-11-21"]'],
+  }),
+  RowAfter: query("after", "Only rows behind this key. What `next` links use", { type: "string" }),
   ConsumerAfter: query(
     "after",
     "Only names behind this one. What `next` links use",
@@ -376,6 +393,10 @@ export const headers: Record<string, Header> = {
   NextPage: {
     description: 'The next page, with rel="next"; missing on the last one',
     schema: { type: "string" },
+  },
+  ProjectionPosition: {
+    description: "Everything up to this position of the log is in what was read; -1 before the first event",
+    schema: { type: "string", examples: ["1042"] },
   },
   EntityTag: { description: "Changes with the content", schema: { type: "string" } },
 };

@@ -11,6 +11,7 @@ import { lockSchemas } from "./locks.ts";
 import { component, problemType, type Schema } from "./operation.ts";
 import { outboxSchemas } from "./outbox.ts";
 import { processedSchemas } from "./processed.ts";
+import { projectionSchemas } from "./projections.ts";
 import { receiptSchemas } from "./receipts.ts";
 import { registrySchemas } from "./registry-schemas.ts";
 import { sagaSchemas } from "./sagas.ts";
@@ -212,6 +213,7 @@ export const schemas: Record<string, Schema> = {
   ...lockSchemas,
   ...outboxSchemas,
   ...sagaSchemas,
+  ...projectionSchemas,
   ...registrySchemas,
   ...consumerSchemas,
   ...snapshotSchemas,

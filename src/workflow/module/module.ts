@@ -2,6 +2,7 @@
 import type { CommandDefinition } from "../commands/command.ts";
 import type { DeciderDefinition } from "../deciders/decider.ts";
 import type { EventType } from "../events/event-type.ts";
+import type { ProjectionDefinition } from "../projections/definition.ts";
 import type { SagaDefinition } from "../sagas/saga.ts";
 import type { SubscriptionDefinition } from "../subscriptions/define-subscription.ts";
 import { requireName } from "./definition.ts";
@@ -17,10 +18,19 @@ type Parts = {
   readonly deciders: readonly DeciderDefinition[];
   /** Subscriptions that are put at the start, and consumed here where they have handlers. */
   readonly subscriptions: readonly SubscriptionDefinition[];
+  readonly projections: readonly ProjectionDefinition[];
   readonly sagas: readonly SagaDefinition[];
 };
 
-const none: Parts = { events: [], streams: [], commands: [], deciders: [], subscriptions: [], sagas: [] };
+const none: Parts = {
+  events: [],
+  streams: [],
+  commands: [],
+  deciders: [],
+  subscriptions: [],
+  projections: [],
+  sagas: [],
+};
 const kinds = Object.keys(none) as (keyof Parts)[];
 
 export type Module = Parts & {
