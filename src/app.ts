@@ -411,6 +411,7 @@ async function startParts(
         sandboxes: schemas.sandboxes,
       },
       workflows: { commands: workflows.runner.counters },
+      sagas: { counters: sagas.counters, figures: sagas.figures },
       outbox: { counters: outbox.counters, standing: () => readStanding(reads) },
       projections: {
         counters: startedProjections.counters,

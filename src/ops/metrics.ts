@@ -3,6 +3,7 @@ import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from "prom-cl
 import type { Log } from "../base/log.ts";
 import { addOutboxMetrics, type OutboxSources } from "./outbox-metrics.ts";
 import { addProjectionMetrics, type ProjectionSources } from "./projection-metrics.ts";
+import { addSagaMetrics, type SagaSources } from "./saga-metrics.ts";
 import { addSchemaMetrics, type SchemaSources } from "./schema-metrics.ts";
 import { createSubscriptionGauges, type SubscriptionFigures } from "./subscription-gauges.ts";
 import type { ProcessMetrics } from "./workers/messages.ts";
@@ -53,6 +54,7 @@ export type MetricsSources = {
   schemas: SchemaSources;
   workflows: WorkflowSources;
   outbox: OutboxSources;
+  sagas: SagaSources;
   projections: ProjectionSources;
   /** How the subscriptions stand, within a moment. */
   subscriptions: () => Promise<SubscriptionFigures[]>;
@@ -241,6 +243,7 @@ export function createMetrics(sources: MetricsSources, log: Log): Metrics {
   addSchemaMetrics(registry, sources.schemas);
   addWorkflowMetrics(registry, sources.workflows);
   addOutboxMetrics(registry, sources.outbox);
+  addSagaMetrics(registry, sources.sagas);
   gauge("sluice_event_loop_lag_seconds", "How late the last timer came.", sources.eventLoopLagSeconds, "max");
   gauge("sluice_process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage().rss);
   gauge("sluice_workers", "Processes that serve.", () => 1);

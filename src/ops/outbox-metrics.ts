@@ -1,15 +1,12 @@
 // The metrics of the outbox: what was relayed and set aside, and what waits.
 import { Counter, Gauge, type Registry } from "prom-client";
+import { createFreshFigures } from "./fresh-figures.ts";
 
 export type OutboxSources = {
   counters: () => { relayed: number; setAside: number; isRelay: boolean };
   /** How the outbox stands; rejects when the database is away. */
   standing: () => Promise<{ waiting: number; waitingSince: string | null; failed: number }>;
 };
-
-/** The figures are used for so long, in milliseconds; whoever waits for them longer goes without. */
-const freshMs = 5_000;
-const withinMs = 500;
 
 export function addOutboxMetrics(registry: Registry, { counters, standing }: OutboxSources): void {
   const counter = (name: string, help: string, read: () => number) => {
@@ -36,32 +33,11 @@ export function addOutboxMetrics(registry: Registry, { counters, standing }: Out
     },
   });
 
-  let known: { waiting: number; seconds: number; failed: number } | null = null;
-  let readAt = Number.NEGATIVE_INFINITY;
-  let reading: Promise<void> | null = null;
-
-  /** One read for all gauges, and no more often than is useful; nothing is known while the database is slow or away. */
-  async function refresh(): Promise<typeof known> {
-    if (performance.now() - readAt > freshMs) {
-      readAt = performance.now();
-      known = null;
-      reading = standing().then(
-        ({ waiting, waitingSince, failed }) => {
-          const seconds = waitingSince === null ? 0 : Math.max(0, (Date.now() - Date.parse(waitingSince)) / 1_000);
-          known = { waiting, seconds, failed };
-        },
-        () => {},
-      );
-    }
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, withinMs);
-    });
-    await Promise.race([reading, late]);
-    clearTimeout(timer);
-    return known;
-  }
-
+  const refresh = createFreshFigures(async () => {
+    const { waiting, waitingSince, failed } = await standing();
+    const seconds = waitingSince === null ? 0 : Math.max(0, (Date.now() - Date.parse(waitingSince)) / 1_000);
+    return { waiting, seconds, failed };
+  });
   const gauge = (name: string, help: string, figure: "waiting" | "seconds" | "failed") => {
     new Gauge({
       name,

@@ -215,7 +215,7 @@ export const pauseSaga = managing(
     operationId: "pauseSaga",
     summary: "Pause a saga",
     description:
-      "Nothing is begun until it is resumed: no step, no compensation, and no time runs out. What is under way comes to its end and is recorded.",
+      "Nothing is begun until it is resumed, neither a step nor a compensation. What is under way comes to its end and is recorded.",
     status: "200",
     does: "It is paused; also when it was.",
   },

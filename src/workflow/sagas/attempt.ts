@@ -4,6 +4,7 @@ import { Rejection } from "../commands/rejection.ts";
 import { type CallCommand, runCommandBy } from "../commands/run-command.ts";
 import { type Emission, EmissionRefused } from "../events/emission.ts";
 import { checkerOf, inWords } from "../handlers/checker.ts";
+import { deepFreeze, isFrozenWrite } from "../handlers/deep-freeze.ts";
 import { withTimeLimit } from "../handlers/time-limit.ts";
 import { nameOf } from "../module/stream-definition.ts";
 import type { Instance } from "./instance.ts";
@@ -67,7 +68,7 @@ export async function attempt({ emission, runCommand }: AttemptOptions, made: At
 
   try {
     const data = JSON.parse(instance.data) as Record<string, unknown>;
-    const additions = await withTimeLimit(step.timeoutMs, (own) => handler(frozen(data), context(own)), signal);
+    const additions = await withTimeLimit(step.timeoutMs, (own) => handler(deepFreeze(data), context(own)), signal);
     isOver = true;
     const input = { kind: kind === "execute" ? "done" : "compensated" } as const;
     return { input, data: withAdditions(definition, data, additions), events };
@@ -94,15 +95,8 @@ export function withAdditions(definition: SagaDefinition, data: Record<string, u
 }
 
 function isFinal(error: unknown): boolean {
-  if (error instanceof Problem) return !error.retryable;
+  // A command whose handler failed may fare better another time; one that was refused will not.
+  if (error instanceof Problem) return !error.retryable && error.status < 500;
+  if (isFrozenWrite(error)) return true;
   return error instanceof Rejection || error instanceof EmissionRefused || error instanceof Defect;
-}
-
-/** As handlers get it: what changes it fails at once, instead of changing it for nobody. */
-export function frozen<T>(value: T): T {
-  if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
-    Object.freeze(value);
-    for (const member of Object.values(value)) frozen(member);
-  }
-  return value;
 }

@@ -1,6 +1,5 @@
 // Looks in the log for the event that a step waits for.
 
-import { schemasUnavailable } from "../../base/errors.ts";
 import { everyone } from "../../base/principal.ts";
 import type { Semaphore } from "../../base/semaphore.ts";
 import type { Pool } from "../../storage/pool.ts";
@@ -8,7 +7,9 @@ import { readPage } from "../../stream/page.ts";
 import type { Upcasting } from "../../stream/schema/upcasting.ts";
 import { knownVersions } from "../events/known-versions.ts";
 import { contextOf, dataOf } from "../events/recorded-event.ts";
-import { frozen, withAdditions } from "./attempt.ts";
+import { checkerOf, inWords } from "../handlers/checker.ts";
+import { deepFreeze } from "../handlers/deep-freeze.ts";
+import { withAdditions } from "./attempt.ts";
 import type { Instance } from "./instance.ts";
 import { messageOf, type Outcome } from "./plan.ts";
 import type { SagaDefinition, SagaStep } from "./saga.ts";
@@ -27,7 +28,10 @@ type Wait = Extract<SagaStep, { kind: "wait" }>;
 const pageEvents = 100;
 const budgetMs = 1_000;
 
-/** The first event of the saga's correlation that is the one, of those that were not looked at before. Rejects with outages. */
+/** This process cannot read an event that another one may be able to read. */
+export class NotHere extends Error {}
+
+/** The first event of the saga's correlation that is the one, of those that were not looked at before. Rejects with outages, and with `NotHere`. */
 export async function findAwaited(
   { reads, looks, upcasting, readHead }: AwaitedEventOptions,
   definition: SagaDefinition,
@@ -37,7 +41,8 @@ export async function findAwaited(
 ): Promise<Outcome> {
   const type = step.event.name;
   const target = knownVersions([step.event]);
-  const data = JSON.parse(instance.data) as Record<string, unknown>;
+  const known = step.event.versions.length;
+  const data = deepFreeze(JSON.parse(instance.data) as Record<string, unknown>);
   const bound = await readHead();
   const upTo = (position: number) => ({
     ...instance.places,
@@ -65,14 +70,21 @@ export async function findAwaited(
     for (const [n, event] of (await upcasting.attempt(page.events, target)).entries()) {
       const position = page.events[n]?.position as number;
       if ("failure" in event) {
-        if (event.passing) throw schemasUnavailable(event.failure);
+        if (event.passing) throw new NotHere(`the event at position ${position} cannot be read here: ${event.failure}`);
         return failed(`the event at position ${position} cannot be read: ${event.failure}`);
       }
+      if (event.schemaVersion > known)
+        throw new NotHere(
+          `the event at position ${position} is version ${event.schemaVersion} of ${type}, a newer one`,
+        );
+      const given = deepFreeze(dataOf(event));
+      const violations = checkerOf(step.event.latest)(given);
+      if (violations !== null)
+        return failed(`the event at position ${position} does not match ${type}: ${inWords(violations)}`);
       try {
         const about = contextOf(event);
-        const given = frozen(dataOf(event));
-        if (!step.when(given, frozen(data), about)) continue;
-        const taken = withAdditions(definition, data, step.take(given, frozen(data), about));
+        if (!step.when(given, data, about)) continue;
+        const taken = withAdditions(definition, data, step.take(given, data, about));
         return { input: { kind: "done" }, data: taken, places: upTo(position) };
       } catch (error) {
         return failed(`the event at position ${position} was refused: ${messageOf(error)}`);

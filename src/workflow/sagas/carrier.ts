@@ -3,7 +3,7 @@ import type { Log } from "../../base/log.ts";
 import { isOutage } from "../../storage/pg-errors.ts";
 import { withstand } from "../../storage/withstand.ts";
 import { type AttemptOptions, attempt } from "./attempt.ts";
-import { type AwaitedEventOptions, findAwaited } from "./awaited-event.ts";
+import { type AwaitedEventOptions, findAwaited, NotHere } from "./awaited-event.ts";
 import type { Instance } from "./instance.ts";
 import type { Action } from "./machine.ts";
 import { misfit, type Outcome, type Plan, planOf } from "./plan.ts";
@@ -108,16 +108,19 @@ export function createCarrier(options: CarrierOptions): (carried: Carried) => Pr
   return async (carried) => {
     const { definition, signal } = carried;
     const hand = { instance: carried.instance };
-    const { saga, id: sagaId, progress } = carried.instance;
-    const unfit = misfit(definition, carried.instance);
+    const { saga, id: sagaId } = carried.instance;
+    let unfit = misfit(definition, carried.instance);
     try {
       if (unfit === null) return await carry(carried, hand);
-      log.warn({ saga, sagaId, reason: unfit }, "a saga cannot be carried on by this process");
-      // Whoever asks how it stands is told too.
-      hand.instance = { ...carried.instance, progress: { ...progress, error: unfit } };
     } catch (error) {
       if (signal.aborted || carried.isLost()) return;
-      log.error({ err: error, saga, sagaId }, "a saga could not be carried on");
+      if (error instanceof NotHere) unfit = error.message;
+      else log.error({ err: error, saga, sagaId }, "a saga could not be carried on");
+    }
+    if (unfit !== null) {
+      log.warn({ saga, sagaId, reason: unfit }, "a saga cannot be carried on by this process");
+      // Whoever asks how it stands is told too.
+      hand.instance = { ...hand.instance, progress: { ...hand.instance.progress, error: unfit } };
     }
     await giveUp(hand.instance, putOffMs).catch((error: unknown) => {
       log[isOutage(error) ? "debug" : "error"]({ err: error, saga, sagaId }, "a saga could not be given up");

@@ -13,6 +13,7 @@ import type { Module } from "../module/module.ts";
 import type { CallStart } from "../subscriptions/handled-delivery.ts";
 import { callSagaFlag, callSagaRecord, type Flag } from "./calls.ts";
 import { createCarrier } from "./carrier.ts";
+import { readSagaFigures, type SagaFigures } from "./figures.ts";
 import { startForgettingSagas } from "./forget.ts";
 import { advance, type TransitionType } from "./machine.ts";
 import { createRecorder } from "./recorder.ts";
@@ -36,6 +37,8 @@ export type Sagas = {
   /** Compensates further what has failed. Throws `saga-not-found`, `saga-not-failed`. */
   retry: (id: string) => Promise<FoundSaga>;
   counters: () => SagaCounters;
+  /** How the sagas of all processes stand. Rejects when the database is away. */
+  figures: () => Promise<SagaFigures>;
   stop: (withinMs: number) => Promise<void>;
 };
 
@@ -147,6 +150,7 @@ export function startSagas(options: SagasOptions): Sagas {
       }
       throw internalError(new Error(`saga ${id} changes all the time`));
     },
+    figures: () => readSagaFigures(reads, [...definitions.keys()]),
     counters: () => ({ ...tally.counters(), ...runner.counts() }),
     async stop(withinMs) {
       await forgetting.stop();

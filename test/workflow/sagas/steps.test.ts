@@ -15,7 +15,7 @@ import {
 } from "../../support/sagas.ts";
 import { type Service, startService } from "../../support/service.ts";
 import { until } from "../../support/until.ts";
-import { callsOf, Noted, whenever } from "./trial.ts";
+import { callsOf, Noted, note, whenever } from "./trial.ts";
 
 const modules = new URL("./trial.ts", import.meta.url).pathname;
 let service: Service;
@@ -256,6 +256,39 @@ test("each attempt at a step has the same idempotency key, and each step and com
     ...twice("two:compensate"),
     ...twice("one:compensate"),
   ]);
+});
+
+test("a command that a step runs has its effect once, however often the step is tried, and gives the same result", async () => {
+  const correlation = newCorrelation();
+  const results: unknown[] = [];
+  whenever(correlation, "one", async (_, { run, attempt, sagaId }) => {
+    const stream = `commanded-${sagaId}`;
+    results.push(await run(note, { stream, note: "first" }), await run(note, { stream, note: "second" }));
+    if (attempt < 3) throw new Error("after its effect");
+  });
+  const id = await begin(service, "three", correlation);
+  await untilState(service, id, "Completed");
+  const [first, second] = results;
+  expect(results).toEqual([first, second, first, second, first, second]);
+  expect(first).not.toEqual(second);
+  const events = await readAll(service.url, `commanded-${id}`);
+  expect(events.map(({ data, correlationid }) => [data, correlationid])).toEqual([
+    [{ note: "first" }, correlation],
+    [{ note: "second" }, correlation],
+  ]);
+});
+
+test("a command that is refused fails its step for good, and one that fails is tried again", async () => {
+  const refused = newCorrelation();
+  whenever(refused, "one", (_, { run }) => run(note, { stream: "s", note: "refused" }));
+  const refusedId = await begin(service, "three", refused);
+  expect((await untilState(service, refusedId, "Compensated")).error).toBe("such notes are refused");
+  expect(callsOf(refused)).toEqual(["one"]);
+  const broken = newCorrelation();
+  whenever(broken, "one", (_, { run }) => run(note, { stream: "s", note: "broken" }));
+  const brokenId = await begin(service, "three", broken);
+  expect((await untilState(service, brokenId, "Compensated")).failedStep).toBe("one");
+  expect(callsOf(broken)).toEqual(["one", "one", "one"]);
 });
 
 test("what it is started with is checked, and can be something else than its data", async () => {

@@ -1,11 +1,32 @@
 // The sagas that the tests start. What a step does is said by the test, for its own saga.
-import { defineEvent, defineModule, defineSaga, type SagaContext, Type } from "../../../src/workflow/index.ts";
+import {
+  defineCommand,
+  defineEvent,
+  defineModule,
+  defineSaga,
+  reject,
+  type SagaContext,
+  Type,
+} from "../../../src/workflow/index.ts";
 
 export const Paid = defineEvent("TrialPaid", Type.Object({ amount: Type.Number() })).version(
   Type.Object({ amount: Type.Number(), currency: Type.String() }),
   { upcast: ({ amount }) => ({ amount, currency: "EUR" }) },
 );
 export const Noted = defineEvent("TrialNoted", Type.Object({ note: Type.String({ maxLength: 20 }) }));
+
+/** Notes something on a stream, and says how often it was called. */
+let noted = 0;
+export const note = defineCommand("trial-note", {
+  body: Type.Object({ stream: Type.String(), note: Type.String() }),
+  result: Type.Object({ calls: Type.Integer() }),
+  handle({ stream, note: text }, { workflow }) {
+    if (text === "refused") reject("such notes are refused");
+    if (text === "broken") throw new Error("the pen is broken");
+    workflow.emit(stream, Noted.event({ note: text }));
+    return { calls: ++noted };
+  },
+});
 
 const Data = Type.Object({
   name: Type.String(),
@@ -89,5 +110,6 @@ const started = defineSaga("started", {
 export default defineModule({
   name: "trial",
   events: [Paid, Noted],
+  commands: [note],
   sagas: [three, payment, patient, sleepy, hurried, started],
 });

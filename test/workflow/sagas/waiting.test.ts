@@ -100,13 +100,24 @@ test("a wait whose time is over has failed, and what was done is compensated", a
   expect(callsOf(correlation)).toEqual(["order", "undo order"]);
 });
 
-test("an event that fits no version and one that the saga's own code refuses fail the wait with a sentence", async () => {
+test("an event that is not what its type says fails the wait with a sentence", async () => {
   const correlation = newCorrelation();
   const id = await begin(service, "payment", correlation);
   await waiting(id);
-  // The handler reads a member of what is null.
-  await emit(correlation, null);
-  expect((await untilState(service, id, "Compensated")).error).toMatch(/^the event at position \d+ was refused: /);
+  await emit(correlation, { amount: "much", currency: "CHF" });
+  expect((await untilState(service, id, "Compensated")).error).toMatch(
+    /^the event at position \d+ does not match TrialPaid: \/amount must be number$/,
+  );
+});
+
+test("an event of a version that this process does not know waits for one that does", async () => {
+  const correlation = newCorrelation();
+  const id = await begin(service, "payment", correlation);
+  await waiting(id);
+  await emit(correlation, { amount: 5, currency: "CHF" }, "TrialPaid", "3");
+  const saga = await untilSaga(service, id, "says why", ({ error }) => error !== null);
+  expect(saga).toMatchObject({ state: "Running", waitingFor: "TrialPaid" });
+  expect(saga.error).toMatch(/^the event at position \d+ is version 3 of TrialPaid, a newer one$/);
 });
 
 test("a sleep is over when it is, and what is over already is none", async () => {
