@@ -14,7 +14,13 @@ import { checkHealth } from "./ops/health.ts";
 import { watchLoopLag } from "./ops/loop-lag.ts";
 import { createMetrics, renderMetrics } from "./ops/metrics.ts";
 import type { ProcessMetrics } from "./ops/workers/messages.ts";
-import { type Connection, createDatabase, type Database, type DatabaseOptions } from "./storage/database.ts";
+import {
+  type Connection,
+  createDatabase,
+  type Database,
+  type DatabaseOptions,
+  projectionsInFlight,
+} from "./storage/database.ts";
 import { startEmbedded } from "./storage/embedded.ts";
 import { createLeases } from "./storage/lease.ts";
 import { assertCurrent, migrate } from "./storage/migrate.ts";
@@ -40,8 +46,10 @@ import { readFigures } from "./subscription/registry/figures.ts";
 import { type Subscriptions, startSubscriptions } from "./subscription/subscriptions.ts";
 import { loadModules, registerEvents } from "./workflow/module/load-modules.ts";
 import { putStreams } from "./workflow/module/put-streams.ts";
+import { type Projections, startProjections } from "./workflow/projections/projections.ts";
+import { startSagas } from "./workflow/sagas/sagas.ts";
 import { startModuleSubscriptions } from "./workflow/subscriptions/subscriptions.ts";
-import { startWorkflows } from "./workflow/workflows.ts";
+import { startWorkflows, type Workflows } from "./workflow/workflows.ts";
 
 export type App = {
   url: string;
@@ -61,6 +69,7 @@ const claimsInFlight = 4;
 const followersReading = 4;
 /** Each has a time series of several gauges. */
 const subscriptionsMeasured = 200;
+const projectionsMeasured = 200;
 const measureTimeoutMs = 500;
 
 /** Finds the database that the configuration names: a server, or the embedded Postgres, which is started. */
@@ -72,9 +81,12 @@ export async function provideDatabase(
   const embedded = await startEmbedded({
     ...(config.storage === "memory" ? {} : { dataDir: config.dataDir }),
     tcp: config.embeddedTcp,
-    // Each worker has its pools, two connections for wake-ups, one for an index and one to drop partitions; some are left
-    // for people.
-    maxConnections: Math.max(100, config.workers * (config.poolSize + appendsInFlight + claimsInFlight + 4) + 20),
+    // Each worker has its pools, two connections for wake-ups, one for an index, one to drop partitions, and some to make tables
+    // of projections; some are left for people.
+    maxConnections: Math.max(
+      100,
+      config.workers * (config.poolSize + appendsInFlight + claimsInFlight + 2 * projectionsInFlight + 8) + 20,
+    ),
     log,
   });
   log.info({ dataDir: embedded.dataDir, takenOver: embedded.takenOver }, "embedded Postgres is up");
@@ -173,7 +185,9 @@ async function startParts(
   let subscriptions: Subscriptions | null = null;
   let liveHub: LiveHub | null = null;
   let schemas: Schemas | null = null;
+  let workflows: Workflows | null = null;
   let outbox: Outbox | null = null;
+  let projections: Projections | null = null;
   const wake = createWake({
     connect: database.listen,
     channel: `sluice_${config.schema}`,
@@ -182,6 +196,8 @@ async function startParts(
     onLive: (ids) => liveHub?.reload(ids),
     onSchemas: () => schemas?.registry.wake(),
     onOutbox: () => outbox?.wakeHere(),
+    onContended: (streams) => workflows?.yieldTo(streams),
+    onProjections: () => projections?.tend(),
     log,
   });
   stops.push(wake.stop);
@@ -219,13 +235,14 @@ async function startParts(
   });
   stops.push(appender.stop);
 
-  const workflows = startWorkflows({
+  workflows = startWorkflows({
     modules,
     service: config.serviceName,
     appender,
     upcasting,
     reads,
     writes: claims,
+    announce: wake.sendContended,
     log,
   });
   stops.push(workflows.stop);
@@ -278,6 +295,35 @@ async function startParts(
   const { resets } = subscriptions;
   await putStreams(modules, { writes: appends, onConfigured: consumption.configureQueue, log });
 
+  const sagas = startSagas({
+    modules,
+    reads,
+    writes: claims,
+    leases,
+    tail,
+    upcasting,
+    wakeOutbox: outbox.wake,
+    runCommand: workflows.call,
+    service: config.serviceName,
+    concurrency: config.sagaConcurrency,
+    windowMs: config.sagaWindowMs,
+    log,
+  });
+  stops.push(() => sagas.stop(config.shutdownMs));
+
+  const startedProjections = await startProjections({
+    definitions: modules.flatMap((module) => module.projections),
+    leases,
+    serviceSchema: config.schema,
+    database,
+    tail,
+    upcasting,
+    announce: wake.sendProjections,
+    log,
+  });
+  projections = startedProjections;
+  stops.push(startedProjections.stop);
+
   const locks = createLocks({ pool: claims, log });
   stops.push(locks.stop);
 
@@ -300,7 +346,13 @@ async function startParts(
 
   const feeds = { ...subscriptions, log };
   const local = createLocalConsumption({ ...feeds, settlements: ledger });
-  const handlers = await startModuleSubscriptions(modules, { feeds, settlements: ledger, upcasting, log });
+  const handlers = await startModuleSubscriptions(modules, {
+    feeds,
+    settlements: ledger,
+    upcasting,
+    reach: { runCommand: workflows.call, startSaga: sagas.startFor },
+    log,
+  });
   stops.push(() => handlers.stop(config.shutdownMs));
   const subscriptionStreams = createSubscriptionStreams({
     feeds,
@@ -360,6 +412,10 @@ async function startParts(
       },
       workflows: { commands: workflows.runner.counters },
       outbox: { counters: outbox.counters, standing: () => readStanding(reads) },
+      projections: {
+        counters: startedProjections.counters,
+        figures: () => startedProjections.figures(projectionsMeasured),
+      },
       subscriptions: () => readFigures(reads, subscriptionsMeasured, measureTimeoutMs),
       eventLoopLagSeconds: loopLag.seconds,
     },
@@ -423,7 +479,9 @@ async function startParts(
     locks: { locks, body },
     commands: { ...workflows, body, log },
     outbox: { reads, writes: claims, body, wake: outbox.wake, log },
+    projections: { projections: startedProjections, body, log },
     schemas: { ...schemas, reads, body },
+    sagas: { sagas, body },
     operations: {
       checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),
       metrics: async () => renderMetrics(place === null ? [await metrics.measure()] : await place.collect()),

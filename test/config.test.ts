@@ -96,7 +96,7 @@ test("nothing set, and everything empty, are the defaults", () => {
     host: "127.0.0.1",
     port: 8_080,
     databaseUrl: null,
-    modules: ["users", "invitations", "orders"].map((name) =>
+    modules: ["users", "invitations", "orders", "fulfillment"].map((name) =>
       expect.stringMatching(new RegExp(`src/samples/${name}\\.ts$`)),
     ),
     storage: "embedded",

@@ -9,6 +9,7 @@ import { measureLatency } from "./latency.ts";
 import { measureMemory } from "./memory.ts";
 import { measurePeers } from "./peers.ts";
 import { endEverything, endPrograms } from "./processes.ts";
+import { measureProjections } from "./projections.ts";
 import { measureBacklog } from "./queue-backlog.ts";
 import { measureDrain } from "./queue-drain.ts";
 import { measureEnqueue } from "./queue-enqueue.ts";
@@ -43,6 +44,7 @@ const measurements: Record<string, (table: Table) => Promise<void>> = {
   backlog: measureBacklog,
   "queue-transaction": measureQueueTransaction,
   groups: measureGroups,
+  projections: measureProjections,
 };
 
 const named = process.argv.slice(2);

@@ -2,6 +2,8 @@
 -- Returns created or replaced; or outdated, beyond-head, not-found, and nothing is changed. known is the offset that is in the
 -- way: that of the newer snapshot, of the last event, or the one before the stream's present life.
 --
+-- What a decider keeps may be lost with a crash, and is made anew: its commit waits for no disk, which appends need.
+--
 -- The row of the stream is locked so that a deletion, which takes the snapshots along, waits or is waited for; appends do not.
 create or replace function snapshot_put(
   p_stream text, p_owner text, p_offset bigint, p_position bigint, p_state text, p_binary bytea, p_content_type text, p_tag text,
@@ -12,6 +14,7 @@ declare
   s record;
   held bigint;
 begin
+  if p_owner <> '' then perform set_config('synchronous_commit', 'off', true); end if;
   perform from streams st where st.name = p_stream and not st.internal for key share;
   select h.id, h.last_offset, h.log_id, h.created_at, st.born_offset into s
     from stream_heads h join streams st using (id) where h.name = p_stream and not h.internal;

@@ -20,6 +20,9 @@ export const catalogue = {
   "schema-not-found": { status: 404, title: "There is no such schema", retryable: false },
   "command-not-found": { status: 404, title: "There is no such command", retryable: false },
   "snapshot-not-found": { status: 404, title: "The stream has no snapshot", retryable: false },
+  "saga-not-found": { status: 404, title: "There is no such saga", retryable: false },
+  "projection-not-found": { status: 404, title: "There is no such projection", retryable: false },
+  "projection-row-not-found": { status: 404, title: "The projection has no such row", retryable: false },
   "dead-letter-not-found": { status: 404, title: "There is no such dead letter", retryable: false },
   "method-not-allowed": { status: 405, title: "The resource has no such method", retryable: false },
   "not-acceptable": { status: 406, title: "None of the accepted media types can be served", retryable: false },
@@ -44,6 +47,11 @@ export const catalogue = {
   "command-rejected": { status: 409, title: "The command is refused", retryable: false },
   "snapshot-outdated": { status: 409, title: "There is a newer snapshot", retryable: false },
   "command-conflict": { status: 409, title: "Others were faster each time", retryable: true },
+  "saga-ended": { status: 409, title: "The saga has ended", retryable: false },
+  "saga-not-failed": { status: 409, title: "The saga has not failed", retryable: false },
+  "projection-not-failed": { status: 409, title: "The projection does not fail there", retryable: false },
+  "projection-rebuilding": { status: 409, title: "The projection is being built anew", retryable: true },
+  "no-projection-snapshot": { status: 409, title: "The projection has no snapshot", retryable: false },
   "event-removed": { status: 410, title: "The event has been removed", retryable: false },
   "wrong-expected-version": { status: 412, title: "Wrong expected version", retryable: false },
   "body-too-large": { status: 413, title: "The body is too large", retryable: false },
@@ -63,6 +71,7 @@ export const catalogue = {
   overloaded: { status: 503, title: "The service is overloaded", retryable: true },
   "storage-unavailable": { status: 503, title: "The database is not available", retryable: true },
   "schemas-unavailable": { status: 503, title: "Schemas cannot be evaluated now", retryable: true },
+  "projection-not-ready": { status: 503, title: "The projection cannot answer yet", retryable: true },
   "outcome-unknown": { status: 503, title: "The outcome of the request is not known", retryable: true },
   "shutting-down": { status: 503, title: "The service is shutting down", retryable: true },
 } as const satisfies Record<string, { status: number; title: string; retryable: boolean }>;
@@ -287,6 +296,38 @@ export const cursorElsewhere = (subscription: string, mode: string, isOwn: boole
   );
 export const deadLetterNotFound = (of: string, id: string) =>
   new Problem("dead-letter-not-found", `${of} has no dead letter ${id}`, { id });
+export const sagaNotFound = (id: string) =>
+  new Problem("saga-not-found", `There is no saga of the id ${id.slice(0, 100)}`, { sagaId: id.slice(0, 100) });
+export const sagaUnknown = (saga: string) =>
+  new Problem("saga-not-found", `No module of this service has a saga ${saga.slice(0, 100)}`, {
+    saga: saga.slice(0, 100),
+  });
+export const sagaEnded = (id: string, state: string) =>
+  new Problem("saga-ended", `The saga ${id} is ${state}: nothing of it is under way any more`, { sagaId: id, state });
+export const sagaNotFailed = (id: string, state: string) =>
+  new Problem("saga-not-failed", `The saga ${id} is ${state}: only what has failed is tried again`, {
+    sagaId: id,
+    state,
+  });
+export const projectionNotFound = (projection: string) =>
+  new Problem("projection-not-found", `There is no projection ${projection}`, { projection });
+export const projectionRowNotFound = (projection: string) =>
+  new Problem("projection-row-not-found", `The projection ${projection} has no such row`, { projection });
+export const projectionNotFailed = (projection: string, position: string) =>
+  new Problem("projection-not-failed", `The projection ${projection} does not fail at position ${position}`, {
+    projection,
+    position,
+  });
+export const projectionRebuilding = (projection: string) =>
+  new Problem("projection-rebuilding", `The projection ${projection} is being built anew already`, { projection });
+export const noProjectionSnapshot = (projection: string) =>
+  new Problem("no-projection-snapshot", `The projection ${projection} has no snapshot of its present definition`, {
+    projection,
+  });
+export const projectionNotReady = (projection: string) =>
+  new Problem("projection-not-ready", `The projection ${projection} is being built; it cannot answer yet`, {
+    projection,
+  });
 export const eventNotFound = (stream: string, offset: string) =>
   new Problem("event-not-found", `Stream ${stream} has no event at offset ${offset}`, { stream, offset });
 export const eventRemoved = (stream: string, offset: string, firstOffset: string) =>

@@ -50,6 +50,34 @@ export const guide: Record<ProblemCode, Guidance> = {
     meaning: "The stream has not come as far as this offset.",
     remedy: "The member offset is what was asked for; the stream's lastOffset is the last there is.",
   },
+  "projection-not-found": {
+    meaning: "No module of any process has ever defined a projection of this name.",
+    remedy: "GET /api/projections lists those that there are.",
+  },
+  "projection-row-not-found": {
+    meaning: "The read model has no row of this key, or its module finds nothing for this query.",
+    remedy:
+      "The event that makes it may not have been handled yet: /api/projections/{name}/status says how far the projection is.",
+  },
+  "projection-not-failed": {
+    meaning: "Only an event that fails can be skipped, and the projection fails at another one, or not at all.",
+    remedy: "Skip the position that /api/projections/{name}/status says in failedPosition, if any.",
+  },
+  "projection-rebuilding": {
+    meaning: "A rebuild is under way, or was asked for and has not begun.",
+    remedy:
+      "Wait until it is done: /api/projections/{name}/status shows it in rebuild. One that has failed can be begun anew.",
+  },
+  "no-projection-snapshot": {
+    meaning:
+      "The projection has no snapshot of the definition that is live: a copy made by another one cannot be used.",
+    remedy: "Rebuild from the beginning, or take a snapshot first.",
+  },
+  "projection-not-ready": {
+    meaning:
+      "The projection has no tables yet, or those that it has were made by another definition than the one that was to answer.",
+    remedy: "Try again; /api/projections/{name}/status shows how far it is.",
+  },
   "subscription-not-found": {
     meaning: "There is no subscription of this name (any more).",
     remedy: "Create it with PUT /api/subscriptions/{name}; GET /api/subscriptions lists those that there are.",
@@ -113,6 +141,20 @@ export const guide: Record<ProblemCode, Guidance> = {
   "lock-not-found": {
     meaning: "Nobody holds a lock of this key: it was never taken, was released, or ran out.",
     remedy: "Take it with POST /api/locks.",
+  },
+  "saga-not-found": {
+    meaning:
+      "There is no saga of this id, it was forgotten after SAGA_WINDOW, or no module of this service defines a saga of this name.",
+    remedy: "GET /api/sagas lists what there is. MODULES says which modules a service has.",
+  },
+  "saga-ended": {
+    meaning: "The saga is Completed, Compensated or Failed: there is nothing to pause, resume or cancel any more.",
+    remedy: "The member state says how it ended. One that has failed can be tried again with POST …/retry.",
+  },
+  "saga-not-failed": {
+    meaning:
+      "Only a saga whose compensation has failed is tried again by request; the member state says what this one is.",
+    remedy: "GET /api/sagas/{id}/status says what it does, and when it goes on.",
   },
   "no-receipts": {
     meaning: "Only a subscription of mode read-receipt knows what was read; the member mode says what this one is.",

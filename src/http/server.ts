@@ -23,7 +23,9 @@ import { type OperationsDependencies, operationsHandlers } from "./operations.ts
 import { type OutboxDependencies, outboxHandlers } from "./outbox.ts";
 import { problemPageHandlers } from "./problem-pages.ts";
 import { type ProcessedDependencies, processedHandlers } from "./processed.ts";
+import { type ProjectionsDependencies, projectionsHandlers } from "./projections.ts";
 import { type ReceiptsDependencies, receiptsHandlers } from "./receipts.ts";
+import { type SagasDependencies, sagasHandlers } from "./sagas.ts";
 import { schemaVersionsHandlers } from "./schema-versions.ts";
 import { type SchemasDependencies, schemasHandlers } from "./schemas.ts";
 import { type SnapshotsDependencies, snapshotsHandlers } from "./snapshots.ts";
@@ -44,7 +46,9 @@ export type ServerDependencies = {
   locks: LocksDependencies;
   commands: CommandsDependencies;
   outbox: OutboxDependencies;
+  projections: ProjectionsDependencies;
   schemas: SchemasDependencies;
+  sagas: SagasDependencies;
   consumers: ConsumersDependencies;
   deadLetters: DeadLettersDependencies;
   operations: OperationsDependencies;
@@ -67,12 +71,14 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
   const queueProcessed = processedHandlers(dependencies.processed, "queue");
   const locks = locksHandlers(dependencies.locks);
   const outbox = outboxHandlers(dependencies.outbox);
+  const projections = projectionsHandlers(dependencies.projections);
   const consumers = consumersHandlers(dependencies.consumers);
   const deadLetters = deadLettersHandlers(dependencies.deadLetters, "subscription");
   const queueLetters = deadLettersHandlers(dependencies.deadLetters, "queue");
   const schemas = schemasHandlers(dependencies.schemas);
   const schemaVersions = schemaVersionsHandlers(dependencies.schemas);
   const commands = commandsHandlers(dependencies.commands);
+  const sagas = sagasHandlers(dependencies.sagas);
   const operations = operationsHandlers(dependencies.operations);
   const docs = docsHandlers(document, dependencies.schemas.registry.revision, dependencies.development);
   const problems = problemPageHandlers();
@@ -140,6 +146,14 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
     "GET /api/subscriptions/:name/dead-letters/:id": deadLetters.get,
     "POST /api/subscriptions/:name/dead-letters/replay": deadLetters.replay,
     "DELETE /api/subscriptions/:name/dead-letters": deadLetters.discard,
+    "GET /api/projections": projections.list,
+    "GET /api/projections/:name": projections.get,
+    "GET /api/projections/:name/status": projections.status,
+    "POST /api/projections/:name/pause": projections.pause,
+    "POST /api/projections/:name/resume": projections.resume,
+    "POST /api/projections/:name/skip": projections.skip,
+    "POST /api/projections/:name/rebuild": projections.rebuild,
+    "POST /api/projections/:name/snapshots": projections.snapshot,
     "GET /api/schemas": schemas.list,
     "GET /api/schemas/:type": schemas.get,
     "PUT /api/schemas/:type": schemas.put,
@@ -151,6 +165,13 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
     "GET /api/commands": commands.list,
     "POST /api/commands/:command": commands.run,
     "GET /api/workflows/:workflow/events": eventsHandler(dependencies.events, "workflow"),
+    "POST /api/sagas/:saga/start": sagas.start,
+    "GET /api/sagas": sagas.list,
+    "GET /api/sagas/:saga/status": sagas.status,
+    "POST /api/sagas/:saga/pause": sagas.pause,
+    "POST /api/sagas/:saga/resume": sagas.resume,
+    "POST /api/sagas/:saga/cancel": sagas.cancel,
+    "POST /api/sagas/:saga/retry": sagas.retry,
     "GET /livez": operations.live,
     "GET /readyz": operations.ready,
     "GET /metrics": operations.metrics,

@@ -2,6 +2,7 @@
 import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Log } from "../base/log.ts";
 import { addOutboxMetrics, type OutboxSources } from "./outbox-metrics.ts";
+import { addProjectionMetrics, type ProjectionSources } from "./projection-metrics.ts";
 import { addSchemaMetrics, type SchemaSources } from "./schema-metrics.ts";
 import { createSubscriptionGauges, type SubscriptionFigures } from "./subscription-gauges.ts";
 import type { ProcessMetrics } from "./workers/messages.ts";
@@ -52,6 +53,7 @@ export type MetricsSources = {
   schemas: SchemaSources;
   workflows: WorkflowSources;
   outbox: OutboxSources;
+  projections: ProjectionSources;
   /** How the subscriptions stand, within a moment. */
   subscriptions: () => Promise<SubscriptionFigures[]>;
   eventLoopLagSeconds: () => number;
@@ -242,6 +244,7 @@ export function createMetrics(sources: MetricsSources, log: Log): Metrics {
   gauge("sluice_event_loop_lag_seconds", "How late the last timer came.", sources.eventLoopLagSeconds, "max");
   gauge("sluice_process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage().rss);
   gauge("sluice_workers", "Processes that serve.", () => 1);
+  const projectionGauges = addProjectionMetrics(registry, sources.projections, measureWithinMs, log);
   const subscriptionGauges = createSubscriptionGauges(registry, sources.subscriptions, measureWithinMs, log);
   const latency = new Histogram({
     name: "sluice_append_duration_seconds",
@@ -252,7 +255,7 @@ export function createMetrics(sources: MetricsSources, log: Log): Metrics {
   return {
     observeAppend: (seconds) => latency.observe(seconds),
     async measure() {
-      await subscriptionGauges.refresh();
+      await Promise.all([subscriptionGauges.refresh(), projectionGauges.refresh()]);
       return registry.getMetricsAsJSON();
     },
   };

@@ -1,12 +1,22 @@
 // Sample: invitations, which are accepted, declined, or run out.
-import { defineDecider, defineEvent, defineModule, reject, Type } from "../workflow/index.ts";
+import {
+  defineDecider,
+  defineEvent,
+  defineModule,
+  defineSaga,
+  defineSubscription,
+  reject,
+  Type,
+} from "../workflow/index.ts";
 
 const invitationId = Type.String({ minLength: 1, maxLength: 100 });
+const seconds = Type.Integer({ minimum: 1, maximum: 31_536_000 });
+const week = 7 * 86_400;
 const email = Type.String({ format: "email", maxLength: 200 });
 
 export const InvitationSent = defineEvent(
   "InvitationSent",
-  Type.Object({ invitationId, email, invitedBy: Type.String() }),
+  Type.Object({ invitationId, email, invitedBy: Type.String(), validForSeconds: seconds }),
   {
     description: "Somebody is invited",
   },
@@ -33,12 +43,20 @@ export const invitations = defineDecider("invitations", {
   .on(InvitationExpired, ({ open }, { invitationId: id }) => ({ open: without(open, id) }))
   .command("invite", {
     description: "Invites somebody who has no open invitation",
-    body: Type.Object({ invitationId, email, invitedBy: Type.String({ minLength: 1, maxLength: 200 }) }),
+    body: Type.Object({
+      invitationId,
+      email,
+      invitedBy: Type.String({ minLength: 1, maxLength: 200 }),
+      validForSeconds: Type.Optional(seconds),
+    }),
     id: () => "all",
-    decide({ open }, body) {
+    decide({ open }, { validForSeconds = week, ...body }) {
       if (open[body.invitationId] !== undefined || Object.values(open).includes(body.email))
         reject("There is an open invitation already", { email: body.email });
-      return InvitationSent.event(body, { subject: body.invitationId, partitionKey: body.invitationId });
+      return InvitationSent.event(
+        { ...body, validForSeconds },
+        { subject: body.invitationId, partitionKey: body.invitationId },
+      );
     },
   })
   .command("accept-invitation", {
@@ -74,8 +92,32 @@ function answered({ open }: { open: Record<string, string> }, id: string) {
   ] as const;
 }
 
+// Runs out by itself: it sleeps, however often the service is started anew meanwhile.
+export const invitationExpiry = defineSaga("invitation-expiry", {
+  description: "Ends an invitation that nobody answers in time",
+  data: Type.Object({ invitationId, expiresAt: Type.String({ format: "date-time" }) }),
+})
+  .sleep("until-it-expires", { until: ({ expiresAt }) => expiresAt })
+  .step("expire", {
+    execute: async ({ invitationId: id }, { run }) => {
+      await run(invitations, "expire-invitation", { invitationId: id });
+    },
+  });
+
+/** Each invitation is processed once, by whichever process has it. */
+export const invitationProcessor = defineSubscription("invitation-processor", {
+  stream: "invitations",
+  mode: "exclusive",
+  from: "beginning",
+}).on(InvitationSent, async ({ invitationId: id, validForSeconds }, { recordedTime }, { start }) => {
+  const expiresAt = new Date(Date.parse(recordedTime) + validForSeconds * 1_000).toISOString();
+  await start(invitationExpiry, { invitationId: id, expiresAt });
+});
+
 export default defineModule({
   name: "invitations",
   events: [InvitationSent, InvitationAccepted, InvitationDeclined, InvitationExpired],
   deciders: [invitations],
+  subscriptions: [invitationProcessor],
+  sagas: [invitationExpiry],
 });

@@ -29,6 +29,10 @@ export type Database = {
   reads: Pool;
   /** For the ledger: handing out and settling. */
   claims: Pool;
+  /** For projections that fold. */
+  folds: Pool;
+  /** For code of modules that writes or reads by SQL: values come as postgres.js gives them. */
+  handlers: Pool;
   /** A single connection of its own, for migrating; the caller ends it. */
   connect: (settings?: Record<string, string>) => Sql;
   /** A connection of its own for LISTEN and NOTIFY; the caller ends it. */
@@ -46,20 +50,26 @@ const probeSettings = {
   enable_mergejoin: "off",
 };
 
+/** Transactions of projections at once, of each kind. */
+export const projectionsInFlight = 4;
+/** Longest time of one transaction of `handlers`, in milliseconds: each handler in it has a limit of its own. */
+const handlersLimitMs = 90_000;
+
 export function createDatabase(options: DatabaseOptions): Database {
   const { connection, schema, commandTimeoutMs, log } = options;
 
-  function connect(size: number, role: string, settings: Record<string, string> = {}): Sql {
+  function connect(size: number, role: string, settings: Record<string, string> = {}, own = true): Sql {
     const shared: postgres.Options<Record<string, postgres.PostgresType>> = {
       max: size,
-      fetch_types: false,
+      // Code of modules finds what the driver's documentation says.
+      fetch_types: !own,
       connect_timeout: 5,
       idle_timeout: 0,
       max_lifetime: null,
       keep_alive: 10,
       // First retry soon, then about every second: a restarted database is found again without a storm.
       backoff: (retries: number) => Math.min(1, 0.05 * 2 ** retries) * (0.5 + Math.random() / 2),
-      types: columnTypes,
+      types: own ? columnTypes : {},
       onnotice(notice) {
         if (notice.code?.startsWith("SL")) options.onNotice?.(notice.code, notice.detail ?? "");
         else log.debug({ notice: notice.message }, "notice of the database");
@@ -92,15 +102,28 @@ export function createDatabase(options: DatabaseOptions): Database {
   });
   const reads = createPool({ connect: (size) => connect(size, "reads"), size: options.poolSize, timeLimitMs });
 
+  const folds = createPool({
+    connect: (size) => connect(size, "folds", probeSettings),
+    size: projectionsInFlight,
+    timeLimitMs,
+  });
+  const handlers = createPool({
+    connect: (size) => connect(size, "handlers", {}, false),
+    size: projectionsInFlight,
+    timeLimitMs: handlersLimitMs,
+  });
+
   return {
     appends,
     reads,
     claims,
+    folds,
+    handlers,
     connect: (settings) => connect(1, "single", settings),
     listen: () => connect(1, "wake"),
     schema,
     async stop() {
-      await Promise.all([appends.stop(), claims.stop(), reads.stop()]);
+      await Promise.all([appends.stop(), claims.stop(), reads.stop(), folds.stop(), handlers.stop()]);
     },
   };
 }

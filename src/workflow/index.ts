@@ -9,9 +9,15 @@ export { defineEvent, type EventData, type EventType } from "./events/event-type
 export type { EventContext } from "./events/recorded-event.ts";
 export { defineModule, type Module } from "./module/module.ts";
 export { defineStream, type StreamDefinition } from "./module/stream-definition.ts";
+export { defineProjection, type FoldProjectionOf } from "./projections/define-projection.ts";
+export { defineSqlProjection, type SqlProjectionOf } from "./projections/define-sql-projection.ts";
+export type { ProjectionSql } from "./projections/definition.ts";
+export type { RowsModel, SqlModel } from "./projections/model.ts";
+export { defineSaga } from "./sagas/define-saga.ts";
+export type { SagaContext, SagaDefinition } from "./sagas/saga.ts";
 export {
   defineSubscription,
   type EventHandler,
-  type HandledDelivery,
   type SubscriptionDefinition,
 } from "./subscriptions/define-subscription.ts";
+export type { HandledDelivery } from "./subscriptions/handled-delivery.ts";

@@ -31,6 +31,8 @@ test("a wake-up that gets no answer does not keep the service from stopping", as
     onLive: () => {},
     onSchemas: () => {},
     onOutbox: () => {},
+    onContended: () => {},
+    onProjections: () => {},
     onWake() {},
     log: createLog("silent", "test"),
   });

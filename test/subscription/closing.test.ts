@@ -60,6 +60,8 @@ beforeAll(async () => {
     onLive() {},
     onSchemas: () => {},
     onOutbox: () => {},
+    onContended: () => {},
+    onProjections: () => {},
     log,
   });
   subscriptions = await startSubscriptions({

@@ -29,6 +29,8 @@ export type DeciderProcess = {
   deciders: Deciders;
   /** Runs a command by its name. */
   run: (command: string, body: unknown) => Promise<Decided>;
+  /** The other processes, which are asked to take turns. */
+  others: DeciderProcess[];
   stop: () => Promise<void>;
 };
 
@@ -67,7 +69,11 @@ export function startDeciderProcess(
     onNoPartition: () => Promise.resolve(),
     validation: noValidation,
   });
+  const others: DeciderProcess[] = [];
   const deciders = createDeciders({
+    announce: (stream) => {
+      for (const other of others) other.deciders.yieldTo([stream]);
+    },
     reads,
     writes: reads,
     upcasting: noUpcasting,
@@ -82,6 +88,7 @@ export function startDeciderProcess(
     reads,
     appender,
     deciders,
+    others,
     run(name, body) {
       const command = decider.commands.find((one) => one.name === name);
       if (command === undefined) throw new Error(`there is no command ${name}`);

@@ -37,6 +37,8 @@ export type Tag =
   | "Commands"
   | "Outbox"
   | "Schemas"
+  | "Sagas"
+  | "Projections"
   | "Operations";
 
 export type Operation = {

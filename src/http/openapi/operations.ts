@@ -12,8 +12,10 @@ import * as locks from "./locks.ts";
 import type { Operation } from "./operation.ts";
 import * as outbox from "./outbox.ts";
 import * as processed from "./processed.ts";
+import * as projections from "./projections.ts";
 import { readEvent, readLog, readStream, readWorkflowEvents } from "./read.ts";
 import * as receipts from "./receipts.ts";
+import * as sagas from "./sagas.ts";
 import * as registry from "./schema-registry.ts";
 import { docs, docsAsset, livez, metrics, openApi, problemIndex, problemPage, readyz } from "./service.ts";
 import * as snapshots from "./snapshots.ts";
@@ -85,6 +87,14 @@ export const operations = {
   "GET /api/subscriptions/:name/dead-letters/:id": deadLetters.getDeadLetter,
   "POST /api/subscriptions/:name/dead-letters/replay": deadLetters.replayDeadLetters,
   "DELETE /api/subscriptions/:name/dead-letters": deadLetters.discardDeadLetters,
+  "GET /api/projections": projections.listProjections,
+  "GET /api/projections/:name": projections.readProjection,
+  "GET /api/projections/:name/status": projections.getProjection,
+  "POST /api/projections/:name/pause": projections.pauseProjection,
+  "POST /api/projections/:name/resume": projections.resumeProjection,
+  "POST /api/projections/:name/skip": projections.skipInProjection,
+  "POST /api/projections/:name/rebuild": projections.rebuildProjection,
+  "POST /api/projections/:name/snapshots": projections.snapshotProjection,
   "GET /api/schemas": registry.listSchemas,
   "GET /api/schemas/:type": registry.getSchemaType,
   "PUT /api/schemas/:type": registry.putSchemaType,
@@ -96,6 +106,13 @@ export const operations = {
   "GET /api/commands": commands.listCommands,
   "POST /api/commands/:command": commands.runCommand,
   "GET /api/workflows/:workflow/events": commands.readWorkflow(readWorkflowEvents),
+  "POST /api/sagas/:saga/start": sagas.startSaga,
+  "GET /api/sagas": sagas.listSagas,
+  "GET /api/sagas/:saga/status": sagas.getSaga,
+  "POST /api/sagas/:saga/pause": sagas.pauseSaga,
+  "POST /api/sagas/:saga/resume": sagas.resumeSaga,
+  "POST /api/sagas/:saga/cancel": sagas.cancelSaga,
+  "POST /api/sagas/:saga/retry": sagas.retrySaga,
   "GET /livez": livez,
   "GET /readyz": readyz,
   "GET /metrics": metrics,

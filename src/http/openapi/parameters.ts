@@ -246,6 +246,57 @@ export const parameters = {
     schema: component("schemas", "LockKey"),
   },
   LockTokenQuery: query("token", "The fencing token, instead of a body", { type: "string", pattern: "^[0-9]{1,18}$" }),
+  SagaName: {
+    name: "saga",
+    in: "path",
+    required: true,
+    description: "Name of the saga, as its module defines it",
+    schema: { type: "string", pattern: "^[a-z][a-z0-9-]{0,62}$", examples: ["order-fulfillment"] },
+  },
+  SagaId: {
+    name: "saga",
+    in: "path",
+    required: true,
+    description: "Id of the saga",
+    schema: component("schemas", "SagaId"),
+  },
+  CorrelationId: header("Correlation-Id", "The `correlationid` of the saga's events. Default: the id of the saga", {
+    type: "string",
+    minLength: 1,
+    maxLength: 256,
+  }),
+  CorrelationIdQuery: query("correlationid", "The same, instead of the header", {
+    type: "string",
+    minLength: 1,
+    maxLength: 256,
+  }),
+  SagaIdempotencyKey: header(
+    "Idempotency-Key",
+    "The same key and the same request start one saga and get the same answer, as long as the saga is kept. Visible ASCII characters",
+    { type: "string", pattern: "^[!-~]{1,255}$" },
+  ),
+  SagaStateQuery: query("state", "Only sagas of this state", component("schemas", "SagaState")),
+  SagaCorrelationQuery: query("correlation", "Only sagas of this correlation id", filterText),
+  SagaNameQuery: query("saga", "Only sagas of this name", filterText),
+  SagaAfter: query("after", "What `next` links use", { type: "string", pattern: "^[0-9]{1,16}$" }),
+  SagaLimit: query("limit", "Most sagas of a page", { type: "integer", minimum: 1, maximum: 1_000, default: 100 }),
+  ProjectionName: {
+    name: "name",
+    in: "path",
+    required: true,
+    description: "The projection",
+    schema: component("schemas", "ProjectionName"),
+  },
+  ProjectionAfter: query(
+    "after",
+    "Only names behind this one. What `next` links use",
+    component("schemas", "ProjectionName"),
+  ),
+  RowKey: query("key", "One row: its key, or a JSON array where the key has several parts", {
+    type: "string",
+    examples: ["DE", '["DE","2026-11-21"]'],
+  }),
+  RowAfter: query("after", "Only rows behind this key. What `next` links use", { type: "string" }),
   ConsumerAfter: query(
     "after",
     "Only names behind this one. What `next` links use",
@@ -342,6 +393,10 @@ export const headers: Record<string, Header> = {
   NextPage: {
     description: 'The next page, with rel="next"; missing on the last one',
     schema: { type: "string" },
+  },
+  ProjectionPosition: {
+    description: "Everything up to this position of the log is in what was read; -1 before the first event",
+    schema: { type: "string", examples: ["1042"] },
   },
   EntityTag: { description: "Changes with the content", schema: { type: "string" } },
 };

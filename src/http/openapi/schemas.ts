@@ -11,8 +11,10 @@ import { lockSchemas } from "./locks.ts";
 import { component, problemType, type Schema } from "./operation.ts";
 import { outboxSchemas } from "./outbox.ts";
 import { processedSchemas } from "./processed.ts";
+import { projectionSchemas } from "./projections.ts";
 import { receiptSchemas } from "./receipts.ts";
 import { registrySchemas } from "./registry-schemas.ts";
+import { sagaSchemas } from "./sagas.ts";
 import { snapshotSchemas } from "./snapshots.ts";
 import { subscriptionSchemas } from "./subscription-schemas.ts";
 
@@ -210,6 +212,8 @@ export const schemas: Record<string, Schema> = {
   ...commandSchemas,
   ...lockSchemas,
   ...outboxSchemas,
+  ...sagaSchemas,
+  ...projectionSchemas,
   ...registrySchemas,
   ...consumerSchemas,
   ...snapshotSchemas,

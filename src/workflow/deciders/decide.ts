@@ -1,13 +1,13 @@
 // Asks a decider for a decision, and checks what it answers.
 import { maxEventsPerAppend } from "../../stream/event-input.ts";
+import { resultOf } from "../commands/result.ts";
 import type { DraftEvent } from "../events/draft-event.ts";
-import { checkerOf, inWords } from "../handlers/checker.ts";
 import { isFrozenWrite } from "../handlers/deep-freeze.ts";
 import type { DeciderCommand, Decision } from "./decider.ts";
 
 /**
- * What a command comes to on a state. Throws what the handler throws (`Rejection` when it refuses the command), and an error with
- * a plain sentence where its answer is no decision.
+ * What a command comes to on a state. Throws what the handler throws (`Rejection` when it refuses the command), `ResultRefused`,
+ * and an error with a plain sentence where its answer is no decision.
  */
 export function decide(command: DeciderCommand, state: unknown, body: unknown): Decision<unknown> {
   let answer: unknown;
@@ -27,11 +27,7 @@ export function decide(command: DeciderCommand, state: unknown, body: unknown): 
   if (!list.every(isDraft)) throw new Error("it returned what is no event: events are made by event of their types");
   if (list.length > maxEventsPerAppend)
     throw new Error(`it returned ${list.length} events; there are at most ${maxEventsPerAppend}`);
-  if (command.result !== null) {
-    const violations = checkerOf(command.result)(result);
-    if (violations !== null) throw new Error(`it returned a result which its schema refuses: ${inWords(violations)}`);
-  }
-  return { events: list, result };
+  return { events: list, result: resultOf(command.result, result) };
 }
 
 function parts(answer: unknown): { events: unknown; result: unknown } {

@@ -18,6 +18,7 @@ import type { DeciderCommand, DeciderDefinition } from "./decider.ts";
 import type { Point } from "./fold.ts";
 import { foresee } from "./foresee.ts";
 import { createLines, type Line } from "./lines.ts";
+import { createOutlook } from "./outlook.ts";
 import { rebuild } from "./rebuild.ts";
 import { createSnapshots } from "./snapshots.ts";
 
@@ -51,10 +52,12 @@ export type Decided = {
 export type Deciders = {
   /**
    * Runs a command whose body is valid. Throws `Rejection` when it is refused; `command-conflict`, `state-not-rebuilt`,
-   * `schemas-unavailable`, `invalid-stream-name`, and what `commit` throws but for `wrong-expected-version`; the database's errors
+   * `schemas-unavailable`, `invalid-stream-name`, and what `commit` throws but for `wrong-expected-version`; `storage-unavailable`
    * when the stream cannot be read; any other error is a defect of the decider, told in a plain sentence.
    */
   run: (decider: DeciderDefinition, command: DeciderCommand, body: unknown, run: DeciderRun) => Promise<Decided>;
+  /** Takes turns with the other processes on these streams for a moment: one of them is always too late. */
+  yieldTo: (streams: readonly string[]) => void;
   counters: () => DeciderCounters;
   /** Waits for snapshots under way. */
   stop: () => Promise<void>;
@@ -80,6 +83,8 @@ export type DecidersOptions = {
   upcasting: Pick<Upcasting, "attempt">;
   emission: Emission;
   log: Log;
+  /** Asks the other processes to take turns on a stream. */
+  announce?: (stream: string) => void;
   /** Streams whose state is kept in memory, at most; default 10,000. */
   maxKept?: number;
   /** Bytes of the states that are kept; default 64 MB. */
@@ -100,58 +105,20 @@ export function createDeciders(options: DecidersOptions): Deciders {
   const { reads, upcasting, emission, log } = options;
   const lines = createLines(options.maxKept ?? 10_000, options.maxKeptBytes ?? 64_000_000);
   const snapshots = createSnapshots({ pool: options.writes, log });
-  const counters = { commands: 0, looks: 0, conflicts: 0 };
+  const outlook = createOutlook({
+    rebuild: (fold, stream, known) => rebuild({ pool: reads, upcasting }, fold, stream, known),
+    snapshots,
+  });
+  const counters = { commands: 0, conflicts: 0 };
   let stopped = false;
 
-  /** The point as of a look at the log that begins after this call. */
-  function look(line: Line): Promise<Point> {
-    // One that is under way may have begun before what the caller knows.
-    if (line.nextLook !== null) return line.nextLook;
-    const begin = () => {
-      line.nextLook = null;
-      line.look = next;
-      return lookNow(line);
-    };
-    const next: Promise<Point> = (line.look === null ? Promise.resolve() : line.look.then(ignore, ignore))
-      .then(begin)
-      .finally(() => {
-        if (line.look === next) line.look = null;
-      });
-    line.nextLook = next;
-    return next;
-  }
-
-  async function lookNow(line: Line): Promise<Point> {
-    counters.looks++;
-    const known = line.base;
-    const { point, snapshotOffset, isAnew } = await rebuild({ pool: reads, upcasting }, line.fold, line.stream, known);
-    const { base } = line;
-    const isFurther = base !== null && base.bornOffset === point.bornOffset && base.offset >= point.offset;
-    // What was stored since the look began was stored after the call.
-    if (isFurther && !(isAnew && base === known)) return base;
-    line.base = point;
-    if (isAnew) line.snapshotOffset = snapshotOffset;
-    if (line.inFlight === 0 && line.tip !== null) line.tip = point;
-    snapshots.consider(line);
-    return point;
-  }
-
-  /** Makes the line know what the next command is decided on. Returns what was looked up for that, if anything was. */
-  async function findTip(line: Line): Promise<Point | null> {
-    if (line.inFlight > 0) {
-      await new Promise<void>((resolve) => line.onQuiet.push(resolve));
-      if (line.tip !== null) return null;
-    }
-    const point = await look(line);
-    if (line.tip === null && line.inFlight === 0) line.tip = line.base;
-    return point;
-  }
-
+  /** What was foreseen in this generation of the line does not come to pass. */
   function end(line: Line, generation: number, why: "conflict" | "failure"): void {
     if (line.generation !== generation) return;
     line.generation++;
     line.lastEnd = why;
     line.tip = null;
+    if (why === "conflict") outlook.met(line);
   }
 
   function outcomeOn(line: Line, point: Point, command: DeciderCommand, body: unknown, cause: Cause): Outcome {
@@ -178,12 +145,15 @@ export function createDeciders(options: DecidersOptions): Deciders {
     commit: Commit,
   ): Promise<Decided | null> {
     const { stream, generation } = line;
+    const sentAtMs = performance.now();
     line.tip = after;
     line.inFlight++;
     try {
       const stored = commit(stream, events, versionOf(tip), result);
       if (after !== null) after.settled = stored.then(ignore, ignore);
       const appended = await stored;
+      line.storedAtMs = performance.now();
+      line.storingMs = line.storedAtMs - sentAtMs;
       if (!isAsForeseen(appended, tip)) end(line, generation, "failure");
       else if (after !== null) {
         after.position = appended.lastPosition;
@@ -213,12 +183,12 @@ export function createDeciders(options: DecidersOptions): Deciders {
     let seen: Point | null = null;
     for (let attempt = 1; attempt <= maxAttempts; ) {
       signal.throwIfAborted();
-      while (line.tip === null) seen = await findTip(line);
-      const tip = line.tip;
+      while (outlook.mustWait(line)) seen = await outlook.takeTurn(line);
+      const tip = line.tip as Point;
       let outcome = outcomeOn(line, tip, command, body, cause);
       if ("answer" in outcome) {
         // Nothing that is stored proves that the state was the newest one: another process may have gone on.
-        const now: Point = tip === seen ? tip : await look(line);
+        const now: Point = tip === seen ? tip : await outlook.look(line);
         if (now !== tip) outcome = outcomeOn(line, now, command, body, cause);
         if ("answer" in outcome) return outcome.answer();
         // On what is stored it comes to something, on what is foreseen it does not: that has to be settled first.
@@ -234,6 +204,7 @@ export function createDeciders(options: DecidersOptions): Deciders {
       counters.conflicts++;
       // One that was behind another which failed for reasons of its own has met nobody.
       if (line.generation !== generation + 1 || line.lastEnd === "conflict") attempt++;
+      if (attempt >= quickAttempts) options.announce?.(line.stream);
       if (attempt > quickAttempts) await pause(Math.random() * pauseMs * 2 ** (attempt - quickAttempts), signal);
     }
     throw commandConflict(command.name, line.stream, maxAttempts);
@@ -255,7 +226,16 @@ export function createDeciders(options: DecidersOptions): Deciders {
         lines.leave(line);
       }
     },
-    counters: () => ({ ...counters, ...snapshots.counters(), kept: lines.count(), keptBytes: lines.bytes() }),
+    yieldTo(streams) {
+      for (const stream of streams) for (const line of lines.of(stream)) outlook.yieldTo(line);
+    },
+    counters: () => ({
+      ...counters,
+      looks: outlook.looks(),
+      ...snapshots.counters(),
+      kept: lines.count(),
+      keptBytes: lines.bytes(),
+    }),
     async stop() {
       stopped = true;
       await snapshots.stop();

@@ -19,6 +19,17 @@ export type Line = {
   inFlight: number;
   /** Told when nothing is in flight any more. */
   onQuiet: (() => void)[];
+  /** The wait for the next turn, while there is one. */
+  turn: Turn | null;
+  /** Whether commands of the present turn may still be sent; of lines that take turns with another process. */
+  isOpen: boolean;
+  /** When somebody else was first, by `performance.now`. */
+  conflictAtMs: number;
+  /** Until when this process takes turns with others. */
+  contendedUntilMs: number;
+  /** When something was stored last, and how long that took. */
+  storedAtMs: number;
+  storingMs: number;
   /** The look at the log that is under way, and the one that begins behind it. */
   look: Promise<Point> | null;
   nextLook: Promise<Point> | null;
@@ -31,10 +42,15 @@ export type Line = {
   users: number;
 };
 
+/** Commands wait together until they may be decided; `isLooking`: the look at the log that it ends with has begun. */
+export type Turn = { promise: Promise<Point | null>; isLooking: boolean };
+
 export type Lines = {
   /** The line of a stream, with one more user. */
   enter: (decider: DeciderDefinition, stream: string) => Line;
   leave: (line: Line) => void;
+  /** The lines of a stream, one for each decider. */
+  of: (stream: string) => Line[];
   /** Bytes of states that are kept, roughly. */
   bytes: () => number;
   count: () => number;
@@ -82,6 +98,7 @@ export function createLines(maxLines: number, maxBytes: number): Lines {
       entry.bytes = now;
       trim();
     },
+    of: (stream) => [...kept.values()].map(({ line }) => line).filter((line) => line.stream === stream),
     bytes: () => bytes,
     count: () => kept.size,
   };
@@ -109,6 +126,12 @@ function newLine(decider: DeciderDefinition, stream: string): Line {
     lastEnd: null,
     inFlight: 0,
     onQuiet: [],
+    turn: null,
+    isOpen: false,
+    conflictAtMs: Number.NEGATIVE_INFINITY,
+    contendedUntilMs: Number.NEGATIVE_INFINITY,
+    storedAtMs: Number.NEGATIVE_INFINITY,
+    storingMs: 0,
     look: null,
     nextLook: null,
     snapshotOffset: null,

@@ -1,5 +1,6 @@
 // Finds the state that a stream has now: from a snapshot or a point that is known, and the events since.
-import { internalError, stateNotRebuilt } from "../../base/errors.ts";
+import { internalError, stateNotRebuilt, storageUnavailable } from "../../base/errors.ts";
+import { isOutage } from "../../storage/pg-errors.ts";
 import type { Pool } from "../../storage/pool.ts";
 import type { Upcasting } from "../../stream/schema/upcasting.ts";
 import { readStreamPage, type StreamPage } from "../../stream/stream-page.ts";
@@ -21,8 +22,8 @@ const pageBytes = 4_000_000;
 const maxRestarts = 5;
 
 /**
- * The point that the stream has come to, as of a moment after the call. Throws `state-not-rebuilt`, `schemas-unavailable`, and
- * whatever the database fails with.
+ * The point that the stream has come to, as of a moment after the call. Throws `state-not-rebuilt`, `schemas-unavailable`,
+ * `storage-unavailable`.
  */
 export async function rebuild(
   { pool, upcasting }: RebuildDependencies,
@@ -67,6 +68,9 @@ export async function rebuild(
       snapshot,
       limit: pageEvents,
       maxBytes: pageBytes,
+    }).catch((error: unknown) => {
+      if (isOutage(error)) throw storageUnavailable("The database cannot be read now; nothing was stored", error);
+      throw error;
     });
   }
 

@@ -25,7 +25,7 @@ const walker = (snapshotEvery: number) =>
       result: State,
       id: ({ id }) => id,
       decide({ at }, { by, times }) {
-        if ((at.at(-1) ?? 0) + by < 0) reject("below zero", { at });
+        if ((at.at(-1) ?? 0) + by * times < 0) reject("below zero", { at });
         const path = [...at];
         const events = Array.from({ length: times }, () => {
           const to = (path.at(-1) ?? 0) + by;

@@ -88,7 +88,7 @@ test("a decision that is none is refused with what is wrong with it, and nothing
     [() => event(), "Error: it has a result, so it returns { events, result }, 1 there", Other],
     [
       () => ({ events: [event()], result: { n: "x" } }),
-      "Error: it returned a result which its schema refuses: /n must be integer, 1 there",
+      "ResultRefused: it returned what the schema of its result refuses: /n must be integer, 1 there",
       Other,
     ],
   ];

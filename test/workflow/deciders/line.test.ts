@@ -217,3 +217,20 @@ test("two processes with many commands at once lose none and give no total twice
   expect(await totals(one, "both")).toEqual(Array.from({ length: stored.length }, (_, n) => n + 1));
   expect(await logDefects(one.sql)).toEqual([]);
 });
+
+test("processes that run commands on one stream all the time take turns, and none is always too late", async () => {
+  const [one, other] = [start(), start()];
+  one.others.push(other);
+  other.others.push(one);
+  const answers: (number | string)[][] = [[], []];
+  const loop = async (process: DeciderProcess, to: (number | string)[]) => {
+    for (let n = 0; n < 15; n++) to.push(await add(process, "turns", 1));
+  };
+  const loops = [one, other].flatMap((process, n) =>
+    Array.from({ length: 30 }, () => loop(process, answers[n] as (number | string)[])),
+  );
+  await Promise.all(loops);
+  const stored = answers.map((list) => list.filter((answer) => typeof answer === "number").length);
+  expect(Math.min(...stored)).toBeGreaterThan(400);
+  expect(broken(await totals(one, "turns"), 1)).toEqual([]);
+});

@@ -231,3 +231,18 @@ test("only the streams last used are kept in memory, by number and by bytes, and
   const answers = await Promise.all(Array.from({ length: 10 }, (_, n) => count(process, `busy-${n}`, 1)));
   expect(answers).toEqual(Array.from({ length: 10 }, () => 3));
 });
+
+test("while the database is away a command is told so, and afterwards it is decided as ever", async () => {
+  let away = true;
+  const error = Object.assign(new Error("refused"), { code: "ECONNREFUSED" });
+  const through = start(counter());
+  const process = start(counter(), {
+    reads: {
+      run: (task, signal) => (away ? Promise.reject(error) : through.reads.run(task, signal)),
+      stop: async () => {},
+    },
+  });
+  expect(await count(process, "away", 1)).toStartWith("storage-unavailable: ");
+  away = false;
+  expect(await count(process, "away", 1)).toBe(1);
+});

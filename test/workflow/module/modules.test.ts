@@ -148,7 +148,7 @@ test("what is no module, or one of two that are in each other's way, stops the s
   const two = await write('export default defineModule({ name: "two", events: [defineEvent("A", Type.Any())] });');
   const same = await write('export default defineModule({ name: "one" });');
   const wrong: [string[], RegExp][] = [
-    [[one, two], /^the modules one and two both define A$/],
+    [[one, two], /^the modules one and two both define the event type A$/],
     [[one, same], /^there are two modules of the name one$/],
     [[join(folder, "none.ts")], /^module .*none\.ts cannot be loaded: .+$/],
     [[await write("export default {};")], /is no module: its default export must be made by defineModule$/],

@@ -1,0 +1,160 @@
+// Wires the parts of projections: each is run by the one process that holds its lease, and woken by the tail.
+import type { Log } from "../../base/log.ts";
+import { createSemaphore } from "../../base/semaphore.ts";
+import type { Database } from "../../storage/database.ts";
+import type { Leases } from "../../storage/lease.ts";
+import type { Upcasting } from "../../stream/schema/upcasting.ts";
+import type { Tail } from "../../stream/tail.ts";
+import { createCandidateReader } from "../../subscription/ledger/candidates.ts";
+import { readHandedOut } from "../../subscription/letter-content.ts";
+import type { ProjectionDefinition } from "./definition.ts";
+import { leaseOf } from "./generation.ts";
+import { enrol } from "./generations.ts";
+import { type Projector, startProjector } from "./projector.ts";
+import { createReadModels, type ReadModels } from "./read-model.ts";
+import { type RebuildOutcome, requestRebuild, requestSnapshot, setPaused, skipEvent } from "./requests.ts";
+import type { RunnerCounters } from "./runner.ts";
+import { describeProjections, type ProjectionStatus } from "./status.ts";
+
+export type { Answered, Unanswered } from "./read-model.ts";
+
+export type Projections = {
+  /** What they answer. */
+  models: ReadModels;
+  /** How one stands; null when there is none of that name. */
+  describe: (name: string) => Promise<ProjectionStatus | null>;
+  /** How those stand that come behind a name, by name. */
+  list: (after: string, limit: number) => Promise<ProjectionStatus[]>;
+  manage: {
+    pause: (name: string) => Promise<boolean>;
+    /** Goes on, and tries again what has failed. */
+    resume: (name: string) => Promise<boolean>;
+    /** Does without an event, if it fails at it. */
+    skip: (name: string, position: number) => Promise<boolean>;
+    rebuild: (name: string, from: "beginning" | "snapshot") => Promise<RebuildOutcome>;
+    snapshot: (name: string) => Promise<boolean>;
+  };
+  /** Somebody has decided something about a projection, here or in another process. */
+  tend: () => void;
+  /** What this process did, by projection. */
+  counters: () => ReadonlyMap<string, RunnerCounters>;
+  /** How the first ones by name stand, in numbers. */
+  figures: (limit: number) => Promise<Figures[]>;
+  stop: () => Promise<void>;
+};
+
+export type Figures = {
+  projection: string;
+  lagEvents: number;
+  lagSeconds: number;
+  failed: boolean;
+  paused: boolean;
+  unattended: boolean;
+};
+
+export type ProjectionsOptions = {
+  definitions: readonly ProjectionDefinition[];
+  leases: Pick<Leases, "want">;
+  serviceSchema: string;
+  database: Pick<Database, "reads" | "folds" | "handlers" | "connect">;
+  tail: Pick<Tail, "since" | "head" | "subscribe">;
+  upcasting: Pick<Upcasting, "attempt">;
+  /** Tells the other processes that something was decided about a projection. */
+  announce: () => void;
+  log: Log;
+};
+
+/** Pages that all projections together read at once. */
+const pagesReading = 2;
+
+export async function startProjections(options: ProjectionsOptions): Promise<Projections> {
+  const { definitions, leases, serviceSchema, tail, announce, log } = options;
+  const { reads, folds, handlers, connect } = options.database;
+  const reader = createCandidateReader({
+    tail,
+    pool: reads,
+    reads: createSemaphore(pagesReading),
+    readEvents: (positions, maxBytes) => readHandedOut(reads, positions, maxBytes),
+  });
+  const running = new Map<string, Projector>();
+  const ending = new Set<Promise<void>>();
+  const counters = new Map<string, RunnerCounters>();
+  for (const definition of definitions) await reads.run((sql) => enrol(sql, definition));
+
+  const giveUps = definitions.map((definition) => {
+    const { name } = definition;
+    const own: RunnerCounters = { events: 0, failures: 0 };
+    counters.set(name, own);
+    return leases.want(leaseOf(name), {
+      onGained(lease, signal) {
+        log.info({ projection: name, epoch: lease.epoch }, "projection is run here");
+        const projector = startProjector(definition, lease, {
+          serviceSchema,
+          folds,
+          handlers,
+          connect: () => connect({ statement_timeout: "0", idle_in_transaction_session_timeout: "0" }),
+          log,
+          source: { reader, tail, upcasting: options.upcasting },
+          counters: own,
+        });
+        running.set(name, projector);
+        signal.addEventListener("abort", () => {
+          if (running.get(name) === projector) running.delete(name);
+          const ended: Promise<void> = projector.stop().finally(() => ending.delete(ended));
+          ending.add(ended);
+        });
+      },
+    });
+  });
+  const unsubscribe = tail.subscribe(() => {
+    for (const projector of running.values()) projector.wake();
+  });
+  const tend = () => {
+    for (const projector of running.values()) projector.tend();
+  };
+  const decided = <T>(outcome: T): T => {
+    tend();
+    announce();
+    return outcome;
+  };
+  return {
+    models: createReadModels({
+      definitions: new Map(definitions.map((definition) => [definition.name, definition])),
+      serviceSchema,
+      reads,
+      handlers,
+    }),
+    describe: async (name) => (await describeProjections(reads, { names: [name] }, tail.head()))[0] ?? null,
+    list: (after, limit) => describeProjections(reads, { after, limit }, tail.head()),
+    manage: {
+      pause: (name) => setPaused(folds, name, true).then(decided),
+      resume: (name) => setPaused(folds, name, false).then(decided),
+      skip: async (name, position) => decided((await skipEvent(folds, name, position)) > 0),
+      rebuild: (name, from) => requestRebuild(folds, name, from).then(decided),
+      snapshot: (name) => requestSnapshot(folds, name).then(decided),
+    },
+    tend,
+    counters: () => counters,
+    async figures(limit) {
+      const all = await describeProjections(reads, { after: "", limit }, tail.head());
+      return all.map(({ name, lag, lagSeconds, state, paused }) => ({
+        projection: name,
+        lagEvents: Number(lag),
+        lagSeconds,
+        failed: state === "failed",
+        paused,
+        unattended: state === "unattended",
+      }));
+    },
+    async stop() {
+      unsubscribe();
+      // What is under way ends before others may take the lease.
+      for (const [name, projector] of running) {
+        running.delete(name);
+        await projector.stop();
+      }
+      for (const giveUp of giveUps) await giveUp();
+      await Promise.all(ending);
+    },
+  };
+}
