@@ -3641,6 +3641,7 @@ declare
   s record;
   held bigint;
 begin
+  if p_owner <> '' then perform set_config('synchronous_commit', 'off', true); end if;
   perform from streams st where st.name = p_stream and not st.internal for key share;
   select h.id, h.last_offset, h.log_id, h.created_at, st.born_offset into s
     from stream_heads h join streams st using (id) where h.name = p_stream and not h.internal;
