@@ -368,6 +368,47 @@ create table revoked_deliveries (
 );
 CREATE INDEX revoked_deliveries_at ON revoked_deliveries USING btree (revoked_at);
 
+create table saga_watch (
+  one        boolean not null default true,
+  "position" bigint not null,
+  constraint saga_watch_pkey PRIMARY KEY (one),
+  constraint saga_watch_one_check CHECK (one)
+) with (fillfactor=50);
+
+create table sagas (
+  number           bigint not null generated always as identity,
+  id               uuid not null,
+  saga             text collate "C" not null,
+  version          integer not null,
+  correlation_id   text collate "C" not null,
+  state            text collate "C" not null,
+  paused           boolean not null default false,
+  cancel_requested boolean not null default false,
+  owner            uuid,
+  epoch            bigint not null default 0,
+  turn             bigint not null default 0,
+  lost             integer not null default 0,
+  due_at           timestamp with time zone,
+  waiting_type     text collate "C",
+  steps            text[] not null,
+  progress         json not null,
+  data             json not null,
+  request_hash     uuid,
+  created_at       timestamp with time zone not null default clock_timestamp(),
+  updated_at       timestamp with time zone not null default clock_timestamp(),
+  ended_at         timestamp with time zone,
+  constraint sagas_pkey PRIMARY KEY (number),
+  constraint sagas_id_key UNIQUE (id),
+  constraint sagas_state_check CHECK (state = ANY (ARRAY['NotStarted'::text, 'Running'::text, 'Completed'::text, 'Compensating'::text, 'Compensated'::text, 'Failed'::text]))
+) with (fillfactor=70, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000);
+CREATE INDEX sagas_correlation ON sagas USING btree (correlation_id, number);
+CREATE INDEX sagas_due ON sagas USING btree (saga, due_at) WHERE due_at IS NOT NULL AND owner IS NULL;
+CREATE INDEX sagas_ended ON sagas USING btree (ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX sagas_owner ON sagas USING btree (owner) WHERE owner IS NOT NULL;
+CREATE INDEX sagas_saga ON sagas USING btree (saga, state, number);
+CREATE INDEX sagas_state ON sagas USING btree (state, number);
+CREATE INDEX sagas_waiting ON sagas USING btree (waiting_type, correlation_id) WHERE waiting_type IS NOT NULL;
+
 create table schema_changes (
   id         bigint not null generated always as identity,
   type       text collate "C" not null,
@@ -3509,6 +3550,245 @@ begin
         where l.position = r.position and l.cursor_id = r.cursor_id and l.settled_at < clock_timestamp() - p_grace;
     end if;
   end loop;
+end $function$;
+
+CREATE OR REPLACE FUNCTION saga_claim(p_owner uuid, p_names text[], p_versions integer[], p_limit integer)
+ RETURNS SETOF sagas
+ LANGUAGE plpgsql
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+AS $function$
+declare
+  -- A value, which an index can be asked for.
+  now_at constant timestamptz := clock_timestamp();
+  known record;
+  wanted int := p_limit;
+  taken int;
+begin
+  -- By chance, so that none has to wait behind the others for ever.
+  for known in select n.name, n.version from unnest(p_names, p_versions) n(name, version) order by random() loop
+    exit when wanted <= 0;
+    return query
+      with due as (
+        select s.number from sagas s
+        where s.saga = known.name and s.due_at <= now_at and s.owner is null and s.version <= known.version
+        order by s.due_at limit wanted
+        for no key update skip locked
+      )
+      update sagas s set owner = p_owner, epoch = s.epoch + 1, due_at = null
+      from due where s.number = due.number
+      returning s.*;
+    get diagnostics taken = row_count;
+    wanted := wanted - taken;
+  end loop;
+end $function$;
+
+CREATE OR REPLACE FUNCTION saga_emit(p_sagas integer[], e_saga integer[], e_own boolean[], e_version integer[], e_stream text, e_type text, e_data text, e_id text, e_correlation text, e_partition_key text, e_attributes text)
+ RETURNS void
+ LANGUAGE sql
+AS $function$
+  insert into outbox (stream, type, data, event_id, schema_version, correlation_id, partition_key, attributes, own)
+    select e.stream, e.type, e.data::json, e.id, e.version, e.correlation_id, e.partition_key, e.attributes::jsonb, e.own
+    from unnest(
+      e_saga, e_own, e_version, string_to_array(e_stream, E'\x1e'), string_to_array(e_type, E'\x1e'),
+      string_to_array(e_data, E'\x1e', E'\x1f'), string_to_array(e_id, E'\x1e', E'\x1f'),
+      string_to_array(e_correlation, E'\x1e', E'\x1f'), string_to_array(e_partition_key, E'\x1e', E'\x1f'),
+      string_to_array(e_attributes, E'\x1e')
+    ) with ordinality e(saga, own, version, stream, type, data, id, correlation_id, partition_key, attributes, n)
+    where e.saga = any(p_sagas)
+    order by e.n;
+$function$;
+
+CREATE OR REPLACE FUNCTION saga_flag(p_id uuid, p_action text, p_type text, p_data json)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+  s sagas;
+begin
+  select * into s from sagas g where g.id = p_id for no key update;
+  if not found then
+    return 'missing';
+  elsif s.ended_at is not null then
+    return 'ended';
+  elsif p_action = 'pause' and s.paused or p_action = 'resume' and not s.paused
+    or p_action = 'cancel' and (s.cancel_requested or s.state = 'Compensating')
+  then
+    return 'unchanged';
+  end if;
+  s.paused := case p_action when 'pause' then true when 'resume' then false else s.paused end;
+  update sagas g
+    set paused = s.paused, cancel_requested = g.cancel_requested or p_action = 'cancel', updated_at = clock_timestamp(),
+        due_at = case when s.paused then null else clock_timestamp() end
+    where g.number = s.number;
+  insert into outbox (stream, type, data, correlation_id, partition_key, attributes, own)
+    values ('saga-' || s.saga, p_type, p_data, s.correlation_id, p_id::text, jsonb_build_object('subject', p_id), true);
+  return 'changed';
+end $function$;
+
+CREATE OR REPLACE FUNCTION saga_free(p_owner uuid, p_in_hand uuid[])
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  freed int;
+begin
+  with recursive owners as (
+    (select s.owner from sagas s where s.owner is not null order by s.owner limit 1)
+    union all
+    select (select s.owner from sagas s where s.owner > o.owner order by s.owner limit 1) from owners o where o.owner is not null
+  ), dead as (
+    select o.owner from owners o
+    where o.owner is not null
+      and (o.owner = p_owner
+        or not exists (select 1 from leases l where l.name = 'sagas:' || o.owner and l.until > clock_timestamp()))
+  ), theirs as (
+    select s.number from dead cross join lateral (
+      select m.number from sagas m where m.owner = dead.owner and (m.owner is distinct from p_owner or m.id <> all(p_in_hand))
+      for no key update skip locked) s
+  )
+  update sagas s
+    set owner = null, due_at = case when s.paused then null else clock_timestamp() end,
+        lost = s.lost + case when s.owner = p_owner then 0 else 1 end
+    from theirs where s.number = theirs.number;
+  get diagnostics freed = row_count;
+  return freed;
+end $function$;
+
+CREATE OR REPLACE FUNCTION saga_record(p_owner uuid, p_ids uuid[], p_epochs bigint[], p_turns bigint[], p_flags integer[], p_versions integer[], p_rest_ms double precision[], p_states text, p_waiting text, p_steps text, p_progress text, p_data text, e_saga integer[], e_own boolean[], e_version integer[], e_stream text, e_type text, e_data text, e_id text, e_correlation text, e_partition_key text, e_attributes text)
+ RETURNS integer[]
+ LANGUAGE plpgsql
+AS $function$
+declare
+  outcomes int[];
+begin
+  -- Locked in one order by all, or two batches could wait for one another.
+  perform 1 from sagas s where s.id = any(p_ids) order by s.id for no key update;
+  outcomes := array(
+    select case
+      when s.id is null then 2
+      when s.owner is distinct from p_owner or s.epoch <> r.epoch or s.turn not in (r.turn, r.turn + 1) then 2
+      when s.turn = r.turn + 1 then 1
+      when s.paused::int + 2 * s.cancel_requested::int <> r.flags then 4 + s.paused::int + 2 * s.cancel_requested::int
+      else 0 end
+    from unnest(p_ids, p_epochs, p_turns, p_flags) with ordinality r(id, epoch, turn, flags, n)
+      left join sagas s on s.id = r.id
+    order by r.n);
+  update sagas s
+    set state = r.state, turn = r.turn + 1, lost = 0, version = r.version, waiting_type = r.waiting,
+        steps = string_to_array(r.steps, ','), progress = r.progress::json, data = coalesce(r.data::json, s.data),
+        updated_at = clock_timestamp(),
+        owner = case when r.rest_ms is null then s.owner end,
+        -- Whoever could not wait until the owner has given it up has left a time.
+        due_at = case
+          when r.rest_ms is null or r.ended or s.paused then null
+          when r.rest_ms < 0 then s.due_at
+          else least(s.due_at, clock_timestamp() + r.rest_ms * interval '1 millisecond') end,
+        ended_at = case when r.ended then clock_timestamp() end
+    from (
+      select r.*, r.state in ('Completed', 'Compensated', 'Failed') as ended
+      from unnest(
+        p_ids, p_turns, p_versions, p_rest_ms, string_to_array(p_states, E'\x1e'), string_to_array(p_waiting, E'\x1e', E'\x1f'),
+        string_to_array(p_steps, E'\x1e'), string_to_array(p_progress, E'\x1e'), string_to_array(p_data, E'\x1e', E'\x1f'),
+        outcomes
+      ) r(id, turn, version, rest_ms, state, waiting, steps, progress, data, outcome)
+    ) r
+    where s.id = r.id and r.outcome = 0;
+  perform saga_emit(
+    array(select u.n::int from unnest(outcomes) with ordinality u(outcome, n) where u.outcome = 0),
+    e_saga, e_own, e_version, e_stream, e_type, e_data, e_id, e_correlation, e_partition_key, e_attributes);
+  return outcomes;
+end $function$;
+
+CREATE OR REPLACE FUNCTION saga_start(p_owner uuid, p_ids uuid[], p_run boolean[], p_versions integer[], p_hashes uuid[], p_sagas text, p_states text, p_correlations text, p_steps text, p_progress text, p_data text, e_saga integer[], e_own boolean[], e_version integer[], e_stream text, e_type text, e_data text, e_id text, e_correlation text, e_partition_key text, e_attributes text)
+ RETURNS integer[]
+ LANGUAGE plpgsql
+AS $function$
+declare
+  started uuid[];
+begin
+  with new as (
+    insert into sagas as s (id, saga, version, correlation_id, state, owner, epoch, due_at, steps, progress, data, request_hash)
+      select n.id, n.saga, n.version, n.correlation_id, n.state, case when n.run then p_owner end, 1,
+             case when not n.run then clock_timestamp() end, string_to_array(n.steps, ','), n.progress::json, n.data::json, n.hash
+      from unnest(
+        p_ids, p_run, p_versions, p_hashes, string_to_array(p_sagas, E'\x1e'), string_to_array(p_states, E'\x1e'),
+        string_to_array(p_correlations, E'\x1e'), string_to_array(p_steps, E'\x1e'), string_to_array(p_progress, E'\x1e'),
+        string_to_array(p_data, E'\x1e')
+      ) with ordinality n(id, run, version, hash, saga, state, correlation_id, steps, progress, data, n)
+      order by n.id
+      on conflict (id) do nothing
+      returning s.id
+  )
+  select coalesce(array_agg(new.id), '{}') into started from new;
+  perform saga_emit(
+    array(select u.n::int from unnest(p_ids) with ordinality u(id, n) where u.id = any(started)),
+    e_saga, e_own, e_version, e_stream, e_type, e_data, e_id, e_correlation, e_partition_key, e_attributes);
+  return array(
+    select case
+      when u.id = any(started) then 0
+      when (select s.request_hash from sagas s where s.id = u.id) is not distinct from u.hash then 1
+      else 2 end
+    from unnest(p_ids, p_hashes) with ordinality u(id, hash, n) order by u.n);
+end $function$;
+
+CREATE OR REPLACE FUNCTION saga_watch(p_lease text, p_owner uuid, p_epoch bigint, p_after bigint, p_up_to bigint, p_save boolean, OUT reached bigint, OUT woken integer)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  types text[];
+begin
+  perform lease_check(p_lease, p_owner, p_epoch);
+  with recursive waiting as (
+    (select s.waiting_type as type from sagas s where s.waiting_type is not null order by s.waiting_type limit 1)
+    union all
+    select (select s.waiting_type from sagas s where s.waiting_type > w.type order by s.waiting_type limit 1)
+    from waiting w where w.type is not null
+  )
+  select coalesce(array_agg(w.type), '{}') into types from waiting w where w.type is not null;
+  reached := p_up_to;
+  woken := 0;
+  if cardinality(types) > 0 then
+    -- A piece at a time, however far it is behind.
+    reached := least(p_up_to, p_after + 20000);
+    -- Locked in one order by all that lock several.
+    with found as materialized (
+      select s.number from sagas s
+      where s.id in (
+        select w.id
+        from (
+          select distinct e.type, e.correlation_id from events e
+          where e.position > p_after and e.position <= reached and e.type = any(types)
+            and e.correlation_id is not null and not e.ephemeral
+        ) e join sagas w on w.waiting_type = e.type and w.correlation_id = e.correlation_id
+      ) and not s.paused
+      order by s.id for no key update
+    )
+    update sagas s set due_at = clock_timestamp() from found
+      where s.number = found.number and s.waiting_type is not null and not s.paused;
+    get diagnostics woken = row_count;
+  end if;
+  if p_save or woken > 0 then
+    update saga_watch w set position = reached where w.position < reached;
+  end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION sagas_forget(p_window interval, p_limit integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  before constant timestamptz := clock_timestamp() - p_window;
+  forgotten int;
+begin
+  delete from leases l where l.name like 'sagas:%' and l.until < clock_timestamp() - interval '1 day';
+  delete from sagas s where s.number in (
+    select g.number from sagas g
+    where g.ended_at < before and g.state <> 'Failed'
+    order by g.ended_at limit p_limit for update skip locked);
+  get diagnostics forgotten = row_count;
+  return forgotten;
 end $function$;
 
 CREATE OR REPLACE FUNCTION schema_configure(p_type text, p_compatibility text, p_by text)

@@ -40,6 +40,7 @@ import { readFigures } from "./subscription/registry/figures.ts";
 import { type Subscriptions, startSubscriptions } from "./subscription/subscriptions.ts";
 import { loadModules, registerEvents } from "./workflow/module/load-modules.ts";
 import { putStreams } from "./workflow/module/put-streams.ts";
+import { startSagas } from "./workflow/sagas/sagas.ts";
 import { startModuleSubscriptions } from "./workflow/subscriptions/subscriptions.ts";
 import { startWorkflows, type Workflows } from "./workflow/workflows.ts";
 
@@ -281,6 +282,22 @@ async function startParts(
   const { resets } = subscriptions;
   await putStreams(modules, { writes: appends, onConfigured: consumption.configureQueue, log });
 
+  const sagas = startSagas({
+    modules,
+    reads,
+    writes: claims,
+    leases,
+    tail,
+    upcasting,
+    wakeOutbox: outbox.wake,
+    runCommand: workflows.call,
+    service: config.serviceName,
+    concurrency: config.sagaConcurrency,
+    windowMs: config.sagaWindowMs,
+    log,
+  });
+  stops.push(() => sagas.stop(config.shutdownMs));
+
   const locks = createLocks({ pool: claims, log });
   stops.push(locks.stop);
 
@@ -303,7 +320,13 @@ async function startParts(
 
   const feeds = { ...subscriptions, log };
   const local = createLocalConsumption({ ...feeds, settlements: ledger });
-  const handlers = await startModuleSubscriptions(modules, { feeds, settlements: ledger, upcasting, log });
+  const handlers = await startModuleSubscriptions(modules, {
+    feeds,
+    settlements: ledger,
+    upcasting,
+    reach: { runCommand: workflows.call, startSaga: sagas.startFor },
+    log,
+  });
   stops.push(() => handlers.stop(config.shutdownMs));
   const subscriptionStreams = createSubscriptionStreams({
     feeds,
@@ -427,6 +450,7 @@ async function startParts(
     commands: { ...workflows, body, log },
     outbox: { reads, writes: claims, body, wake: outbox.wake, log },
     schemas: { ...schemas, reads, body },
+    sagas: { sagas, body },
     operations: {
       checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),
       metrics: async () => renderMetrics(place === null ? [await metrics.measure()] : await place.collect()),

@@ -43,6 +43,10 @@ export type Config = {
   /** How long work that one process does for all stays its own without a sign of life. */
   leaseMs: number;
   outboxIntervalMs: number;
+  /** Sagas that are carried out at once. */
+  sagaConcurrency: number;
+  /** How long sagas are kept that came to a good end. */
+  sagaWindowMs: number;
   shutdownMs: number;
   ginIndex: boolean;
   /** Files of the modules that extend the service. */
@@ -161,6 +165,8 @@ export function readConfig(env: Environment): Config {
     trimIntervalMs: duration("TRIM_INTERVAL", "5s", 50, 3_600_000),
     leaseMs: duration("LEASE_DURATION", "10s", 300, 600_000),
     outboxIntervalMs: duration("OUTBOX_INTERVAL", "100ms", 10, 60_000),
+    sagaConcurrency: number("SAGA_CONCURRENCY", 256, 1, 10_000),
+    sagaWindowMs: duration("SAGA_WINDOW", "30d", 60_000, 315_360_000_000),
     shutdownMs: duration("SHUTDOWN_TIMEOUT", "20s", 100, 600_000),
     ginIndex: flag("GIN_INDEX", false),
     modules: modules("MODULES"),

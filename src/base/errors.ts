@@ -20,6 +20,7 @@ export const catalogue = {
   "schema-not-found": { status: 404, title: "There is no such schema", retryable: false },
   "command-not-found": { status: 404, title: "There is no such command", retryable: false },
   "snapshot-not-found": { status: 404, title: "The stream has no snapshot", retryable: false },
+  "saga-not-found": { status: 404, title: "There is no such saga", retryable: false },
   "dead-letter-not-found": { status: 404, title: "There is no such dead letter", retryable: false },
   "method-not-allowed": { status: 405, title: "The resource has no such method", retryable: false },
   "not-acceptable": { status: 406, title: "None of the accepted media types can be served", retryable: false },
@@ -44,6 +45,8 @@ export const catalogue = {
   "command-rejected": { status: 409, title: "The command is refused", retryable: false },
   "snapshot-outdated": { status: 409, title: "There is a newer snapshot", retryable: false },
   "command-conflict": { status: 409, title: "Others were faster each time", retryable: true },
+  "saga-ended": { status: 409, title: "The saga has ended", retryable: false },
+  "saga-not-failed": { status: 409, title: "The saga has not failed", retryable: false },
   "event-removed": { status: 410, title: "The event has been removed", retryable: false },
   "wrong-expected-version": { status: 412, title: "Wrong expected version", retryable: false },
   "body-too-large": { status: 413, title: "The body is too large", retryable: false },
@@ -287,6 +290,19 @@ export const cursorElsewhere = (subscription: string, mode: string, isOwn: boole
   );
 export const deadLetterNotFound = (of: string, id: string) =>
   new Problem("dead-letter-not-found", `${of} has no dead letter ${id}`, { id });
+export const sagaNotFound = (id: string) =>
+  new Problem("saga-not-found", `There is no saga of the id ${id.slice(0, 100)}`, { sagaId: id.slice(0, 100) });
+export const sagaUnknown = (saga: string) =>
+  new Problem("saga-not-found", `No module of this service has a saga ${saga.slice(0, 100)}`, {
+    saga: saga.slice(0, 100),
+  });
+export const sagaEnded = (id: string, state: string) =>
+  new Problem("saga-ended", `The saga ${id} is ${state}: nothing of it is under way any more`, { sagaId: id, state });
+export const sagaNotFailed = (id: string, state: string) =>
+  new Problem("saga-not-failed", `The saga ${id} is ${state}: only what has failed is tried again`, {
+    sagaId: id,
+    state,
+  });
 export const eventNotFound = (stream: string, offset: string) =>
   new Problem("event-not-found", `Stream ${stream} has no event at offset ${offset}`, { stream, offset });
 export const eventRemoved = (stream: string, offset: string, firstOffset: string) =>

@@ -114,6 +114,20 @@ export const guide: Record<ProblemCode, Guidance> = {
     meaning: "Nobody holds a lock of this key: it was never taken, was released, or ran out.",
     remedy: "Take it with POST /api/locks.",
   },
+  "saga-not-found": {
+    meaning:
+      "There is no saga of this id, it was forgotten after SAGA_WINDOW, or no module of this service defines a saga of this name.",
+    remedy: "GET /api/sagas lists what there is. MODULES says which modules a service has.",
+  },
+  "saga-ended": {
+    meaning: "The saga is Completed, Compensated or Failed: there is nothing to pause, resume or cancel any more.",
+    remedy: "The member state says how it ended. One that has failed can be tried again with POST …/retry.",
+  },
+  "saga-not-failed": {
+    meaning:
+      "Only a saga whose compensation has failed is tried again by request; the member state says what this one is.",
+    remedy: "GET /api/sagas/{id}/status says what it does, and when it goes on.",
+  },
   "no-receipts": {
     meaning: "Only a subscription of mode read-receipt knows what was read; the member mode says what this one is.",
     remedy: "Create a subscription of the stream with mode read-receipt.",

@@ -24,6 +24,7 @@ import { type OutboxDependencies, outboxHandlers } from "./outbox.ts";
 import { problemPageHandlers } from "./problem-pages.ts";
 import { type ProcessedDependencies, processedHandlers } from "./processed.ts";
 import { type ReceiptsDependencies, receiptsHandlers } from "./receipts.ts";
+import { type SagasDependencies, sagasHandlers } from "./sagas.ts";
 import { schemaVersionsHandlers } from "./schema-versions.ts";
 import { type SchemasDependencies, schemasHandlers } from "./schemas.ts";
 import { type SnapshotsDependencies, snapshotsHandlers } from "./snapshots.ts";
@@ -45,6 +46,7 @@ export type ServerDependencies = {
   commands: CommandsDependencies;
   outbox: OutboxDependencies;
   schemas: SchemasDependencies;
+  sagas: SagasDependencies;
   consumers: ConsumersDependencies;
   deadLetters: DeadLettersDependencies;
   operations: OperationsDependencies;
@@ -73,6 +75,7 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
   const schemas = schemasHandlers(dependencies.schemas);
   const schemaVersions = schemaVersionsHandlers(dependencies.schemas);
   const commands = commandsHandlers(dependencies.commands);
+  const sagas = sagasHandlers(dependencies.sagas);
   const operations = operationsHandlers(dependencies.operations);
   const docs = docsHandlers(document, dependencies.schemas.registry.revision, dependencies.development);
   const problems = problemPageHandlers();
@@ -151,6 +154,13 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
     "GET /api/commands": commands.list,
     "POST /api/commands/:command": commands.run,
     "GET /api/workflows/:workflow/events": eventsHandler(dependencies.events, "workflow"),
+    "POST /api/sagas/:saga/start": sagas.start,
+    "GET /api/sagas": sagas.list,
+    "GET /api/sagas/:saga/status": sagas.status,
+    "POST /api/sagas/:saga/pause": sagas.pause,
+    "POST /api/sagas/:saga/resume": sagas.resume,
+    "POST /api/sagas/:saga/cancel": sagas.cancel,
+    "POST /api/sagas/:saga/retry": sagas.retry,
     "GET /livez": operations.live,
     "GET /readyz": operations.ready,
     "GET /metrics": operations.metrics,

@@ -9,9 +9,11 @@ export { defineEvent, type EventData, type EventType } from "./events/event-type
 export type { EventContext } from "./events/recorded-event.ts";
 export { defineModule, type Module } from "./module/module.ts";
 export { defineStream, type StreamDefinition } from "./module/stream-definition.ts";
+export { defineSaga } from "./sagas/define-saga.ts";
+export type { SagaContext, SagaDefinition } from "./sagas/saga.ts";
 export {
   defineSubscription,
   type EventHandler,
-  type HandledDelivery,
   type SubscriptionDefinition,
 } from "./subscriptions/define-subscription.ts";
+export type { HandledDelivery } from "./subscriptions/handled-delivery.ts";

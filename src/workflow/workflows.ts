@@ -1,11 +1,14 @@
 // What modules bring along, put to work: the commands of this process.
+import { contentHash } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import type { Pool } from "../storage/pool.ts";
 import type { Appender } from "../stream/append.ts";
+import { scopeKey } from "../stream/append-request.ts";
 import type { Upcasting } from "../stream/schema/upcasting.ts";
 import { type CommandRunner, createCommandRunner, type Runnable } from "./commands/command-runner.ts";
 import { deciderCommands } from "./commands/decider-command.ts";
 import { handlerCommand } from "./commands/handler-command.ts";
+import type { CallCommand } from "./commands/run-command.ts";
 import { createDeciders } from "./deciders/deciders.ts";
 import { createEmission } from "./events/emission.ts";
 import type { Module } from "./module/module.ts";
@@ -14,6 +17,8 @@ export type Workflows = {
   /** All commands, of whatever kind. */
   commands: readonly Runnable[];
   runner: CommandRunner;
+  /** Runs a command for a handler, whose key is apart from those of clients. */
+  call: CallCommand;
   /** Takes turns with the other processes on these streams for a moment. */
   yieldTo: (streams: readonly string[]) => void;
   stop: () => Promise<void>;
@@ -32,6 +37,9 @@ export type WorkflowsOptions = {
   log: Log;
 };
 
+/** Who runs commands from within: no client has such a name. */
+const handlers = "$handlers";
+
 export function startWorkflows(options: WorkflowsOptions): Workflows {
   const { modules, service, appender, upcasting, reads, writes, announce, log } = options;
   const emission = createEmission(service);
@@ -44,6 +52,17 @@ export function startWorkflows(options: WorkflowsOptions): Workflows {
   return {
     commands,
     runner,
+    call: (name, body, { idempotencyKey, correlationId, signal }) =>
+      runner.run(name, {
+        body,
+        workflowId: correlationId,
+        idempotency: {
+          key: scopeKey(handlers, name, idempotencyKey),
+          requestHash: contentHash([correlationId, JSON.stringify(body) ?? ""]),
+        },
+        traceparent: null,
+        signal,
+      }),
     yieldTo: deciders.yieldTo,
     async stop() {
       await runner.stop();

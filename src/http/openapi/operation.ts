@@ -37,6 +37,7 @@ export type Tag =
   | "Commands"
   | "Outbox"
   | "Schemas"
+  | "Sagas"
   | "Operations";
 
 export type Operation = {

@@ -14,6 +14,7 @@ import * as outbox from "./outbox.ts";
 import * as processed from "./processed.ts";
 import { readEvent, readLog, readStream, readWorkflowEvents } from "./read.ts";
 import * as receipts from "./receipts.ts";
+import * as sagas from "./sagas.ts";
 import * as registry from "./schema-registry.ts";
 import { docs, docsAsset, livez, metrics, openApi, problemIndex, problemPage, readyz } from "./service.ts";
 import * as snapshots from "./snapshots.ts";
@@ -96,6 +97,13 @@ export const operations = {
   "GET /api/commands": commands.listCommands,
   "POST /api/commands/:command": commands.runCommand,
   "GET /api/workflows/:workflow/events": commands.readWorkflow(readWorkflowEvents),
+  "POST /api/sagas/:saga/start": sagas.startSaga,
+  "GET /api/sagas": sagas.listSagas,
+  "GET /api/sagas/:saga/status": sagas.getSaga,
+  "POST /api/sagas/:saga/pause": sagas.pauseSaga,
+  "POST /api/sagas/:saga/resume": sagas.resumeSaga,
+  "POST /api/sagas/:saga/cancel": sagas.cancelSaga,
+  "POST /api/sagas/:saga/retry": sagas.retrySaga,
   "GET /livez": livez,
   "GET /readyz": readyz,
   "GET /metrics": metrics,

@@ -13,6 +13,7 @@ import { outboxSchemas } from "./outbox.ts";
 import { processedSchemas } from "./processed.ts";
 import { receiptSchemas } from "./receipts.ts";
 import { registrySchemas } from "./registry-schemas.ts";
+import { sagaSchemas } from "./sagas.ts";
 import { snapshotSchemas } from "./snapshots.ts";
 import { subscriptionSchemas } from "./subscription-schemas.ts";
 
@@ -210,6 +211,7 @@ export const schemas: Record<string, Schema> = {
   ...commandSchemas,
   ...lockSchemas,
   ...outboxSchemas,
+  ...sagaSchemas,
   ...registrySchemas,
   ...consumerSchemas,
   ...snapshotSchemas,

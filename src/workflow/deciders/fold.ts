@@ -2,8 +2,9 @@
 import { schemasUnavailable, stateNotRebuilt } from "../../base/errors.ts";
 import { contentHash } from "../../base/ids.ts";
 import type { StoredEvent } from "../../stream/event.ts";
-import { type Target, targetOf } from "../../stream/schema/target.ts";
+import type { Target } from "../../stream/schema/target.ts";
 import type { Upcasting } from "../../stream/schema/upcasting.ts";
+import { knownVersions } from "../events/known-versions.ts";
 import { contextOf, dataOf, type EventContext } from "../events/recorded-event.ts";
 import { type Checker, checkerOf } from "../handlers/checker.ts";
 import { deepFreeze, isFrozenWrite } from "../handlers/deep-freeze.ts";
@@ -58,7 +59,7 @@ export function foldOf(decider: DeciderDefinition): Fold {
       // A copy: the author's own object stays as it is, and the state is what it would be after a snapshot.
       initialState: deepFreeze(JSON.parse(JSON.stringify(initialState))),
       evolves: new Map(evolves.map((evolve) => [evolve.type.name, evolve])),
-      target: targetOf("stored", new Map(evolves.map(({ type }) => [type.name, type.versions.length]))),
+      target: knownVersions(evolves.map(({ type }) => type)),
       checkState: checkerOf(state),
     };
     folds.set(decider, fold);

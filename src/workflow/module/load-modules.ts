@@ -24,6 +24,7 @@ export async function loadModules(paths: readonly string[]): Promise<Module[]> {
   requireApart(modules, "stream ", ({ streams }) => streams);
   requireApart(modules, "subscription ", ({ subscriptions }) => subscriptions);
   requireApart(modules, "decider ", ({ deciders }) => deciders);
+  requireApart(modules, "saga ", ({ sagas }) => sagas);
   requireApart(modules, "command ", (module) => commandsOf([module]));
   return modules;
 }

@@ -7,12 +7,14 @@ import type { Upcasting } from "../../stream/schema/upcasting.ts";
 import { type FeedDependencies, openFeed } from "../../subscription/feed.ts";
 import type { Settlements } from "../../subscription/ledger/settlements.ts";
 import type { SubscriptionDefinition } from "./define-subscription.ts";
+import type { Reach } from "./handled-delivery.ts";
 import { handleAll } from "./handling.ts";
 
 export type ConsumerDependencies = {
   feeds: FeedDependencies;
   settlements: Pick<Settlements, "acknowledge" | "giveBack" | "extend">;
   upcasting: Pick<Upcasting, "attempt">;
+  reach: Reach;
   log: Log;
 };
 
@@ -48,7 +50,7 @@ export async function consumeHere(
 }
 
 async function consumeOnce(
-  { feeds, settlements, upcasting, log }: ConsumerDependencies,
+  { feeds, settlements, upcasting, reach, log }: ConsumerDependencies,
   definition: SubscriptionDefinition,
   consumer: string,
   signal: AbortSignal,
@@ -67,6 +69,7 @@ async function consumeOnce(
     giveBack: async (token: string, how: Parameters<Settlements["giveBack"]>[1]) =>
       (await settlements.giveBack(list([token]), how))[0] ?? "stale",
     upcasting,
+    reach,
     log,
   };
   const feed = await openFeed(feeds, { subscription: definition.name, consumer, autoAcknowledge: false, signal }).catch(

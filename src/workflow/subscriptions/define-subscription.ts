@@ -5,6 +5,7 @@ import type { EventType } from "../events/event-type.ts";
 import type { EventContext } from "../events/recorded-event.ts";
 import { requireDuration } from "../module/definition.ts";
 import { nameOf, type StreamDefinition } from "../module/stream-definition.ts";
+import type { HandledDelivery } from "./handled-delivery.ts";
 
 /** Of the body of `PUT /api/subscriptions/{id}`. */
 export type SubscriptionConfigurationOptions = {
@@ -51,14 +52,6 @@ export type SubscriptionOptions = SubscriptionConfigurationOptions &
     streams?: readonly (string | StreamDefinition)[];
     correlation?: string;
   };
-
-/** What a handler knows of the delivery besides its event. */
-export type HandledDelivery = {
-  /** The first is 1. */
-  readonly attempt: number;
-  /** Fires when the time is over. */
-  readonly signal: AbortSignal;
-};
 
 /**
  * Handles an event; it is acknowledged when this is done, and comes again, by the subscription's backoff, when it throws. It may

@@ -2,21 +2,23 @@
 import type { Log } from "../../base/log.ts";
 import { withstand } from "../../storage/withstand.ts";
 import type { StoredEvent, UpcastFailure } from "../../stream/event.ts";
-import { targetOf } from "../../stream/schema/target.ts";
 import type { Upcasting } from "../../stream/schema/upcasting.ts";
 import type { Delivery } from "../../subscription/ledger/delivery.ts";
 import { keyHash } from "../../subscription/ledger/key-hash.ts";
 import type { Return, Settlement } from "../../subscription/ledger/settlements.ts";
+import { knownVersions } from "../events/known-versions.ts";
 import { contextOf, dataOf } from "../events/recorded-event.ts";
 import { checkerOf, inWords } from "../handlers/checker.ts";
 import { withTimeLimit } from "../handlers/time-limit.ts";
 import type { HandledType, SubscriptionDefinition } from "./define-subscription.ts";
+import { handledDelivery, type Reach } from "./handled-delivery.ts";
 
 export type HandlingDependencies = {
   /** Settles a delivery for good. */
   acknowledge: (token: string) => Promise<Settlement>;
   giveBack: (token: string, how: Return) => Promise<Settlement>;
   upcasting: Pick<Upcasting, "attempt">;
+  reach: Reach;
   log: Log;
 };
 
@@ -29,14 +31,14 @@ const maxReasonLength = 1_000;
  * ledger hands them out again behind it. `onSettled` is told each token that needs no keeping any more.
  */
 export async function handleAll(
-  { acknowledge, giveBack, upcasting, log }: HandlingDependencies,
+  { acknowledge, giveBack, upcasting, reach, log }: HandlingDependencies,
   { name, handlers, timeoutMs, concurrency }: SubscriptionDefinition,
   deliveries: readonly Delivery[],
   { isGroup, onSettled, signal }: { isGroup: boolean; onSettled: (token: string) => void; signal: AbortSignal },
 ): Promise<void> {
   const byType = new Map(handlers.map((handler) => [handler.type.name, handler]));
   // Upcast here, and not by the subscription: processes of two versions of a module may share it, and each gets what it knows.
-  const target = targetOf("stored", new Map(handlers.map(({ type }) => [type.name, type.versions.length])));
+  const target = knownVersions(handlers.map(({ type }) => type));
   const events = deliveries.map(({ event }) => event);
   const attempted = await withstand(async () => upcasting.attempt(events, target), signal);
   const shown = new Map(deliveries.map((delivery, n) => [delivery, attempted[n] as StoredEvent | UpcastFailure]));
@@ -52,7 +54,7 @@ export async function handleAll(
     if (unfit !== null || "failure" in event) return unfit;
     try {
       await withTimeLimit(timeoutMs, (limit) =>
-        handler.handle(dataOf(event), contextOf(event), { attempt, signal: limit }),
+        handler.handle(dataOf(event), contextOf(event), handledDelivery(reach, name, event, attempt, limit)),
       );
       return null;
     } catch (error) {
