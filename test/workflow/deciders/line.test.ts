@@ -222,15 +222,16 @@ test("processes that run commands on one stream all the time take turns, and non
   const [one, other] = [start(), start()];
   one.others.push(other);
   other.others.push(one);
-  const answers: (number | string)[][] = [[], []];
-  const loop = async (process: DeciderProcess, to: (number | string)[]) => {
-    for (let n = 0; n < 15; n++) to.push(await add(process, "turns", 1));
+  const stored = [0, 0];
+  const refused = [0, 0];
+  const loop = async (process: DeciderProcess, n: number) => {
+    while (stored.reduce((a, b) => a + b) < 3_000) {
+      const counts = typeof (await add(process, "turns", 1)) === "number" ? stored : refused;
+      counts[n] = (counts[n] as number) + 1;
+    }
   };
-  const loops = [one, other].flatMap((process, n) =>
-    Array.from({ length: 30 }, () => loop(process, answers[n] as (number | string)[])),
-  );
-  await Promise.all(loops);
-  const stored = answers.map((list) => list.filter((answer) => typeof answer === "number").length);
-  expect(Math.min(...stored)).toBeGreaterThan(400);
+  await Promise.all([one, other].flatMap((process, n) => Array.from({ length: 40 }, () => loop(process, n))));
+  expect(Math.min(...stored)).toBeGreaterThan(600);
+  expect(Math.max(...refused)).toBeLessThan(10);
   expect(broken(await totals(one, "turns"), 1)).toEqual([]);
 });
