@@ -2,6 +2,16 @@
 
 create sequence lock_tokens as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1;
 
+create table command_answers (
+  key          text not null,
+  request_hash uuid not null,
+  answer       json not null,
+  offsets      bigint[] not null,
+  recorded_at  timestamp with time zone not null,
+  constraint command_answers_pkey PRIMARY KEY (key)
+);
+CREATE INDEX command_answers_recorded_at ON command_answers USING btree (recorded_at);
+
 create table consumers (
   subscription_id bigint not null,
   name            text collate "C" not null,
@@ -260,29 +270,32 @@ create table migrations (
 
 create table outbox (
   id             bigint not null generated always as identity,
-  stream         text not null,
-  type           text not null,
+  stream         text collate "C" not null,
+  type           text collate "C" not null,
   data           json,
   data_binary    bytea,
   event_id       text,
   schema_version integer not null default 1,
   correlation_id text,
   partition_key  text,
-  attributes     json not null default '{}'::json,
+  attributes     jsonb not null default '{}'::jsonb,
+  own            boolean not null default false,
   created_at     timestamp with time zone not null default clock_timestamp(),
   failure        text,
   failed_at      timestamp with time zone,
   constraint outbox_pkey PRIMARY KEY (id),
-  constraint outbox_attributes_check CHECK (json_typeof(attributes) = 'object'::text),
+  constraint outbox_attributes_check CHECK (jsonb_typeof(attributes) = 'object'::text AND NOT attributes ?| ARRAY['specversion'::text, 'id'::text, 'type'::text, 'schemaversion'::text, 'correlationid'::text, 'partitionkey'::text, 'data'::text, 'data_base64'::text]),
   constraint outbox_check CHECK (data IS NULL OR data_binary IS NULL),
-  constraint outbox_correlation_id_check CHECK (length(correlation_id) >= 1 AND length(correlation_id) <= 256),
+  constraint outbox_check1 CHECK (own OR NOT starts_with(type, 'sluice.'::text)),
+  constraint outbox_correlation_id_check CHECK (length(correlation_id) >= 1 AND length(correlation_id) <= 256 AND correlation_id !~ '[\u0001-\u001f\u007f-\u009f]'::text),
   constraint outbox_data_check CHECK (data IS NULL OR data::jsonb IS NOT NULL),
-  constraint outbox_event_id_check CHECK (length(event_id) >= 1 AND length(event_id) <= 256),
-  constraint outbox_partition_key_check CHECK (length(partition_key) >= 1 AND length(partition_key) <= 256),
+  constraint outbox_event_id_check CHECK (length(event_id) >= 1 AND length(event_id) <= 256 AND event_id !~ '[\u0001-\u001f\u007f-\u009f]'::text),
+  constraint outbox_partition_key_check CHECK (length(partition_key) >= 1 AND length(partition_key) <= 256 AND partition_key !~ '[\u0001-\u001f\u007f-\u009f]'::text),
   constraint outbox_schema_version_check CHECK (schema_version >= 1 AND schema_version <= 999999999),
   constraint outbox_stream_check CHECK (stream ~ '^[A-Za-z0-9._:-]{1,200}$'::text AND (stream <> ALL (ARRAY['.'::text, '..'::text]))),
-  constraint outbox_type_check CHECK (type ~ '^[^\u0001-\u001f\u007f-\u009f]{1,256}$'::text)
-);
+  constraint outbox_type_check CHECK (length(type) >= 1 AND length(type) <= 256 AND type !~ '[\u0001-\u001f\u007f-\u009f]'::text)
+) with (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=10000);
+CREATE INDEX outbox_failed ON outbox USING btree (id) WHERE failure IS NOT NULL;
 
 create table partition_removals (
   partition text collate "C" not null,
@@ -405,6 +418,47 @@ create table revoked_deliveries (
 );
 CREATE INDEX revoked_deliveries_at ON revoked_deliveries USING btree (revoked_at);
 
+create table saga_watch (
+  one        boolean not null default true,
+  "position" bigint not null,
+  constraint saga_watch_pkey PRIMARY KEY (one),
+  constraint saga_watch_one_check CHECK (one)
+) with (fillfactor=50);
+
+create table sagas (
+  number           bigint not null generated always as identity,
+  id               uuid not null,
+  saga             text collate "C" not null,
+  version          integer not null,
+  correlation_id   text collate "C" not null,
+  state            text collate "C" not null,
+  paused           boolean not null default false,
+  cancel_requested boolean not null default false,
+  owner            uuid,
+  epoch            bigint not null default 0,
+  turn             bigint not null default 0,
+  lost             integer not null default 0,
+  due_at           timestamp with time zone,
+  waiting_type     text collate "C",
+  steps            text[] not null,
+  progress         json not null,
+  data             json not null,
+  request_hash     uuid,
+  created_at       timestamp with time zone not null default clock_timestamp(),
+  updated_at       timestamp with time zone not null default clock_timestamp(),
+  ended_at         timestamp with time zone,
+  constraint sagas_pkey PRIMARY KEY (number),
+  constraint sagas_id_key UNIQUE (id),
+  constraint sagas_state_check CHECK (state = ANY (ARRAY['NotStarted'::text, 'Running'::text, 'Completed'::text, 'Compensating'::text, 'Compensated'::text, 'Failed'::text]))
+) with (fillfactor=70, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000);
+CREATE INDEX sagas_correlation ON sagas USING btree (correlation_id, number);
+CREATE INDEX sagas_due ON sagas USING btree (saga, due_at) WHERE due_at IS NOT NULL AND owner IS NULL;
+CREATE INDEX sagas_ended ON sagas USING btree (ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX sagas_owner ON sagas USING btree (owner) WHERE owner IS NOT NULL;
+CREATE INDEX sagas_saga ON sagas USING btree (saga, state, number);
+CREATE INDEX sagas_state ON sagas USING btree (state, number);
+CREATE INDEX sagas_waiting ON sagas USING btree (waiting_type, correlation_id) WHERE waiting_type IS NOT NULL;
+
 create table schema_changes (
   id         bigint not null generated always as identity,
   type       text collate "C" not null,
@@ -450,6 +504,21 @@ create table schema_versions (
   constraint schema_versions_upcast_language_check CHECK (upcast_language = ANY (ARRAY['jsonata'::text, 'code'::text])),
   constraint schema_versions_version_check CHECK (version >= 1),
   constraint schema_versions_type_fkey FOREIGN KEY (type) REFERENCES schema_types(type)
+);
+
+create table snapshots (
+  stream_id    bigint not null,
+  owner        text collate "C" not null,
+  "offset"     bigint not null,
+  "position"   bigint not null,
+  state        json,
+  state_binary bytea,
+  content_type text not null,
+  tag          text,
+  recorded_at  timestamp with time zone not null,
+  constraint snapshots_pkey PRIMARY KEY (stream_id, owner),
+  constraint snapshots_check CHECK ((state IS NULL) <> (state_binary IS NULL)),
+  constraint snapshots_offset_check CHECK ("offset" >= 0)
 );
 
 create table stream_deletions (
@@ -623,6 +692,17 @@ create view stream_heads as
           WHERE ev.stream_id = s.id AND ev."position" >= l.checkpoint_position
           ORDER BY ev."offset" DESC
          LIMIT 1) e ON true;
+
+CREATE OR REPLACE FUNCTION command_answer(p_key text, p_request_hash uuid, p_answer json)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+begin
+  insert into command_answers (key, request_hash, answer, offsets, recorded_at)
+    values (p_key, p_request_hash, p_answer, '{}', clock_timestamp())
+    on conflict (key) do nothing;
+  return found;
+end $function$;
 
 CREATE OR REPLACE FUNCTION consumer_enter(p_subscription bigint, p_name text, OUT outcome text, OUT cursor_id bigint, OUT session bigint)
  RETURNS record
@@ -2747,7 +2827,7 @@ begin
   left_ms := ceil(extract(epoch from l.expires_at - now_at) * 1000);
 end $function$;
 
-CREATE OR REPLACE FUNCTION log_append(p_streams text, r_stream integer[], r_expected bigint[], r_count integer[], r_key text, r_request_hash uuid[], e_known integer[], e_hash uuid[], e_bytes integer[], e_version integer[], e_id text, e_type text, e_correlation text, e_partition_key text, e_attributes text, e_data text, e_binary bytea[], k_stream integer[], k_id text, k_source text, r_validation integer[] DEFAULT NULL::integer[], OUT status integer[], OUT actual bigint[], OUT offsets bigint[], OUT relative integer[], OUT positions bigint[], OUT duplicates boolean[], OUT base bigint, OUT recorded timestamp with time zone)
+CREATE OR REPLACE FUNCTION log_append(p_streams text, r_stream integer[], r_expected bigint[], r_count integer[], r_key text, r_request_hash uuid[], e_known integer[], e_hash uuid[], e_bytes integer[], e_version integer[], e_id text, e_type text, e_correlation text, e_partition_key text, e_attributes text, e_data text, e_binary bytea[], k_stream integer[], k_id text, k_source text, r_validation integer[] DEFAULT NULL::integer[], r_born bigint[] DEFAULT NULL::bigint[], r_last_id text DEFAULT NULL::text, r_group integer[] DEFAULT NULL::integer[], a_group integer[] DEFAULT NULL::integer[], a_key text DEFAULT NULL::text, a_hash uuid[] DEFAULT NULL::uuid[], a_answer text DEFAULT NULL::text, o_row bigint[] DEFAULT NULL::bigint[], o_request integer[] DEFAULT NULL::integer[], OUT status integer[], OUT actual bigint[], OUT offsets bigint[], OUT relative integer[], OUT positions bigint[], OUT duplicates boolean[], OUT base bigint, OUT recorded timestamp with time zone)
  RETURNS record
  LANGUAGE plpgsql
 AS $function$
@@ -2757,6 +2837,10 @@ declare
   -- Whether the id came with this batch: then its position is still relative to base.
   k_fresh boolean[];
   keys text[] := string_to_array(r_key, E'\x1e', E'\x1f');
+  expected_ids text[] := string_to_array(r_last_id, E'\x1e', E'\x1f');
+  -- Only where somebody expects one.
+  ids text[] := case when r_last_id is not null then string_to_array(e_id, E'\x1e') end;
+  s_last_id text[];
   request_count constant int := cardinality(r_stream);
   event_count constant int := cardinality(e_bytes);
   known_count constant int := coalesce(cardinality(k_stream), 0);
@@ -2771,8 +2855,15 @@ declare
   event_ephemeral boolean[];
   fresh_count int := 0;
   last_event int := 0;
+  answer_keys text[] := string_to_array(a_key, E'\x1e');
+  -- Groups that were answered before.
+  answered int[];
   s int; k int; fresh int; verdict int;
+  r int := 1; group_last int; is_refused boolean;
 begin
+  -- Before anything is locked or judged, or a statement that is repeated would store them again.
+  if o_row is not null then perform outbox_hold(o_row); end if;
+
   insert into streams (name)
     select u.name from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n)
     where (select st.id from streams st where st.name = u.name) is null
@@ -2795,11 +2886,12 @@ begin
 
   select l.checkpoint_position into checkpoint from log l;
 
-  select array_agg(coalesce(e."offset", p.last) order by p.n), array_agg(coalesce(e.stream_bytes, p.bytes) order by p.n)
-    into s_last, s_bytes
+  select array_agg(coalesce(e."offset", p.last) order by p.n), array_agg(coalesce(e.stream_bytes, p.bytes) order by p.n),
+         case when r_last_id is not null then array_agg(e.id order by p.n) end
+    into s_last, s_bytes, s_last_id
     from unnest(s_id, s_last, s_bytes) with ordinality p(id, last, bytes, n)
     left join lateral (
-      select ev."offset", ev.stream_bytes from events ev
+      select ev."offset", ev.stream_bytes, ev.id from events ev
       where ev.stream_id = p.id and ev.position >= checkpoint
       order by ev."offset" desc limit 1
     ) e on true;
@@ -2814,6 +2906,14 @@ begin
     k_fresh := array_fill(false, array[known_count]);
   end if;
 
+  if a_group is not null then
+    -- Whoever answers the same command on another process comes before or after this batch, in an order that is the same for all.
+    perform pg_advisory_xact_lock(l.id)
+      from (select hashtextextended(u.key, 0) as id from unnest(answer_keys) u(key) order by 1) l;
+    select array_agg(u.n) into answered
+      from unnest(a_group, answer_keys) u(n, key) where exists (select from command_answers c where c.key = u.key);
+  end if;
+
   status := array_fill(0, array[request_count]);
   actual := array_fill(null::bigint, array[request_count]);
   r_first := array_fill(0, array[request_count]);
@@ -2825,90 +2925,121 @@ begin
   duplicates := array_fill(false, array[event_count]);
   if has_ephemeral then event_ephemeral := duplicates; end if;
 
-  for r in 1 .. request_count loop
-    s := r_stream[r];
-    r_first[r] := last_event + 1;
-    last_event := last_event + r_count[r];
-    actual[r] := s_last[s];
-
-    if keys[r] is not null then
-      select i.* into remembered from idempotency_keys i where i.key = keys[r];
-      -- What a deleted life of the stream answered is forgotten with it.
-      if found and remembered.offsets[1] >= s_born[s] then
-        if remembered.request_hash <> r_request_hash[r] then
-          status[r] := 4;
-        else
-          status[r] := 5;
-          offsets[r_first[r] : last_event] := remembered.offsets;
-          duplicates[r_first[r] : last_event] := remembered.duplicates;
-          positions[last_event] := remembered.last_position;
-        end if;
-        continue;
-      end if;
-    end if;
-
-    -- Judge first, assign after: a refused request leaves no event and no visible stream.
-    verdict := 0;
-    fresh := r_count[r];
-    if known_count > 0 then
-      for n in r_first[r] .. last_event loop
-        k := e_known[n];
-        if k_offset[k] is not null then
-          fresh := fresh - 1;
-          if k_hash[k] <> e_hash[n] then
-            verdict := 3;
-            duplicates[n] := true;
-          end if;
-        end if;
+  while r <= request_count loop
+    group_last := r;
+    if r_group is not null then
+      while r_group[group_last + 1] = r_group[r] loop
+        group_last := group_last + 1;
       end loop;
     end if;
-    -- What is stored already is not judged again.
-    if fresh > 0 and (s_validation is not null or r_validation is not null) then
-      if least(coalesce(r_validation[r], 0), 2) <> coalesce(s_validation[s], 0) then
-        status[r] := 7;
-        actual[r] := coalesce(s_validation[s], 0);
-        continue;
-      end if;
-      if verdict = 0 and r_validation[r] = 3 then verdict := 8; end if;
-    end if;
-    if verdict = 0 and fresh > 0 and r_expected[r] is not null and not (
-         s_last[s] = r_expected[r] or (r_expected[r] = -2 and s_last[s] >= s_born[s])) then
-      verdict := 2;
-    end if;
-    if verdict <> 0 then
-      status[r] := verdict;
-      continue;
-    end if;
-    if fresh = 0 then
-      status[r] := 1;
-    elsif has_ephemeral and s_ephemeral[s] then
-      status[r] := 6;
-      event_ephemeral[r_first[r] : last_event] := array_fill(true, array[r_count[r]]);
-    end if;
+    is_refused := false;
 
-    for n in r_first[r] .. last_event loop
-      k := e_known[n];
-      if k_offset[k] is not null then
-        offsets[n] := k_offset[k];
-        duplicates[n] := true;
-        positions[n] := case when k_fresh[k] then -1 - k_position[k] else k_position[k] end;
-      else
-        s_last[s] := s_last[s] + 1;
-        s_bytes[s] := s_bytes[s] + e_bytes[n];
-        offsets[n] := s_last[s];
-        cumulative[n] := s_bytes[s];
-        event_stream[n] := s_id[s];
-        relative[n] := fresh_count;
-        if k is not null then
-          k_offset[k] := s_last[s];
-          k_position[k] := fresh_count;
-          k_hash[k] := e_hash[n];
-          k_fresh[k] := true;
+    -- Judge first, assign after: a refused request leaves no event and no visible stream.
+    for m in r .. group_last loop
+      s := r_stream[m];
+      r_first[m] := last_event + 1;
+      last_event := last_event + r_count[m];
+      actual[m] := s_last[s];
+
+      if keys[m] is not null then
+        select i.* into remembered from idempotency_keys i where i.key = keys[m];
+        -- What a deleted life of the stream answered is forgotten with it.
+        if found and remembered.offsets[1] >= s_born[s] then
+          is_refused := true;
+          if remembered.request_hash <> r_request_hash[m] then
+            status[m] := 4;
+          else
+            status[m] := 5;
+            offsets[r_first[m] : last_event] := remembered.offsets;
+            duplicates[r_first[m] : last_event] := remembered.duplicates;
+            positions[last_event] := remembered.last_position;
+          end if;
+          continue;
         end if;
-        fresh_count := fresh_count + 1;
+      end if;
+
+      verdict := 0;
+      fresh := r_count[m];
+      if known_count > 0 then
+        for n in r_first[m] .. last_event loop
+          k := e_known[n];
+          if k_offset[k] is not null then
+            fresh := fresh - 1;
+            if k_hash[k] <> e_hash[n] then
+              verdict := 3;
+              duplicates[n] := true;
+            end if;
+          end if;
+        end loop;
+      end if;
+      -- What is stored already is not judged again.
+      if fresh > 0 and (s_validation is not null or r_validation is not null) then
+        if least(coalesce(r_validation[m], 0), 2) <> coalesce(s_validation[s], 0) then
+          is_refused := true;
+          status[m] := 7;
+          actual[m] := coalesce(s_validation[s], 0);
+          continue;
+        end if;
+        if verdict = 0 and r_validation[m] = 3 then verdict := 8; end if;
+      end if;
+      if verdict = 0 and fresh > 0 and r_expected[m] is not null and not (
+           s_last[s] = r_expected[m] or (r_expected[m] = -2 and s_last[s] >= s_born[s])) then
+        verdict := 2;
+      end if;
+      if verdict = 0 and fresh > 0
+         and (r_born[m] <> s_born[s] or coalesce(expected_ids[m] <> s_last_id[s], expected_ids[m] is not null)) then
+        verdict := 2;
+      end if;
+      if verdict = 0 and answered is not null and r_group[m] = any(answered) then verdict := 10; end if;
+      if verdict <> 0 then
+        is_refused := true;
+        status[m] := verdict;
+      elsif fresh = 0 then
+        status[m] := 1;
+      elsif has_ephemeral and s_ephemeral[s] then
+        status[m] := 6;
       end if;
     end loop;
-    actual[r] := s_last[s];
+
+    if is_refused then
+      for m in r .. group_last loop
+        if status[m] in (0, 1, 6) then status[m] := 9; end if;
+      end loop;
+      r := group_last + 1;
+      continue;
+    end if;
+
+    for m in r .. group_last loop
+      s := r_stream[m];
+      if status[m] = 6 then
+        event_ephemeral[r_first[m] : r_first[m] + r_count[m] - 1] := array_fill(true, array[r_count[m]]);
+      end if;
+      for n in r_first[m] .. r_first[m] + r_count[m] - 1 loop
+        k := e_known[n];
+        if k_offset[k] is not null then
+          offsets[n] := k_offset[k];
+          duplicates[n] := true;
+          positions[n] := case when k_fresh[k] then -1 - k_position[k] else k_position[k] end;
+        else
+          s_last[s] := s_last[s] + 1;
+          s_bytes[s] := s_bytes[s] + e_bytes[n];
+          offsets[n] := s_last[s];
+          cumulative[n] := s_bytes[s];
+          event_stream[n] := s_id[s];
+          relative[n] := fresh_count;
+          if ids is not null then s_last_id[s] := ids[n]; end if;
+          if k is not null then
+            k_offset[k] := s_last[s];
+            k_position[k] := fresh_count;
+            k_hash[k] := e_hash[n];
+            k_fresh[k] := true;
+          end if;
+          fresh_count := fresh_count + 1;
+        end if;
+      end loop;
+      actual[m] := s_last[s];
+    end loop;
+    r := group_last + 1;
   end loop;
 
   if fresh_count > 0 then
@@ -2965,6 +3096,22 @@ begin
       on conflict (key) do update
         set request_hash = excluded.request_hash, offsets = excluded.offsets, duplicates = excluded.duplicates,
             last_position = excluded.last_position, recorded_at = excluded.recorded_at;
+  end if;
+
+  if o_row is not null then
+    delete from outbox o using unnest(o_row, o_request) u(row, request) where o.id = u.row and status[u.request] in (0, 1, 6);
+  end if;
+
+  if a_group is not null then
+    insert into command_answers (key, request_hash, answer, offsets, recorded_at)
+      select u.key, u.hash, u.answer::json, offsets[g.first : g.last], coalesce(recorded, clock_timestamp())
+      from unnest(a_group, answer_keys, a_hash, string_to_array(a_answer, E'\x1e')) u(n, key, hash, answer)
+        cross join lateral (
+          select min(r_first[m]) as first, max(r_first[m] + r_count[m] - 1) as last, bool_and(status[m] in (0, 1, 6)) as is_stored
+          from generate_series(1, request_count) m where r_group[m] = u.n
+        ) g
+      where g.is_stored
+      order by u.key;
   end if;
 end $function$;
 
@@ -3089,6 +3236,22 @@ begin
     end if;
   end loop;
   return low;
+end $function$;
+
+CREATE OR REPLACE FUNCTION outbox_hold(p_ids bigint[])
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+declare
+  held int;
+begin
+  select count(*) into held from (
+    select 1 from outbox o where o.id = any(p_ids) and o.failure is null for update skip locked
+  ) h;
+  if held <> cardinality(p_ids) then
+    raise exception using errcode = 'SL011', message = 'rows of the outbox are gone, or held by somebody else';
+  end if;
+  return true;
 end $function$;
 
 CREATE OR REPLACE FUNCTION partition_blocker(p_partition text, p_records_before timestamp with time zone, OUT stream_id bigint, OUT "offset" bigint)
@@ -3577,6 +3740,245 @@ begin
   end loop;
 end $function$;
 
+CREATE OR REPLACE FUNCTION saga_claim(p_owner uuid, p_names text[], p_versions integer[], p_limit integer)
+ RETURNS SETOF sagas
+ LANGUAGE plpgsql
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+AS $function$
+declare
+  -- A value, which an index can be asked for.
+  now_at constant timestamptz := clock_timestamp();
+  known record;
+  wanted int := p_limit;
+  taken int;
+begin
+  -- By chance, so that none has to wait behind the others for ever.
+  for known in select n.name, n.version from unnest(p_names, p_versions) n(name, version) order by random() loop
+    exit when wanted <= 0;
+    return query
+      with due as (
+        select s.number from sagas s
+        where s.saga = known.name and s.due_at <= now_at and s.owner is null and s.version <= known.version
+        order by s.due_at limit wanted
+        for no key update skip locked
+      )
+      update sagas s set owner = p_owner, epoch = s.epoch + 1, due_at = null
+      from due where s.number = due.number
+      returning s.*;
+    get diagnostics taken = row_count;
+    wanted := wanted - taken;
+  end loop;
+end $function$;
+
+CREATE OR REPLACE FUNCTION saga_emit(p_sagas integer[], e_saga integer[], e_own boolean[], e_version integer[], e_stream text, e_type text, e_data text, e_id text, e_correlation text, e_partition_key text, e_attributes text)
+ RETURNS void
+ LANGUAGE sql
+AS $function$
+  insert into outbox (stream, type, data, event_id, schema_version, correlation_id, partition_key, attributes, own)
+    select e.stream, e.type, e.data::json, e.id, e.version, e.correlation_id, e.partition_key, e.attributes::jsonb, e.own
+    from unnest(
+      e_saga, e_own, e_version, string_to_array(e_stream, E'\x1e'), string_to_array(e_type, E'\x1e'),
+      string_to_array(e_data, E'\x1e', E'\x1f'), string_to_array(e_id, E'\x1e', E'\x1f'),
+      string_to_array(e_correlation, E'\x1e', E'\x1f'), string_to_array(e_partition_key, E'\x1e', E'\x1f'),
+      string_to_array(e_attributes, E'\x1e')
+    ) with ordinality e(saga, own, version, stream, type, data, id, correlation_id, partition_key, attributes, n)
+    where e.saga = any(p_sagas)
+    order by e.n;
+$function$;
+
+CREATE OR REPLACE FUNCTION saga_flag(p_id uuid, p_action text, p_type text, p_data json)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+  s sagas;
+begin
+  select * into s from sagas g where g.id = p_id for no key update;
+  if not found then
+    return 'missing';
+  elsif s.ended_at is not null then
+    return 'ended';
+  elsif p_action = 'pause' and s.paused or p_action = 'resume' and not s.paused
+    or p_action = 'cancel' and (s.cancel_requested or s.state = 'Compensating')
+  then
+    return 'unchanged';
+  end if;
+  s.paused := case p_action when 'pause' then true when 'resume' then false else s.paused end;
+  update sagas g
+    set paused = s.paused, cancel_requested = g.cancel_requested or p_action = 'cancel', updated_at = clock_timestamp(),
+        due_at = case when s.paused then null else clock_timestamp() end
+    where g.number = s.number;
+  insert into outbox (stream, type, data, correlation_id, partition_key, attributes, own)
+    values ('saga-' || s.saga, p_type, p_data, s.correlation_id, p_id::text, jsonb_build_object('subject', p_id), true);
+  return 'changed';
+end $function$;
+
+CREATE OR REPLACE FUNCTION saga_free(p_owner uuid, p_in_hand uuid[])
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  freed int;
+begin
+  with recursive owners as (
+    (select s.owner from sagas s where s.owner is not null order by s.owner limit 1)
+    union all
+    select (select s.owner from sagas s where s.owner > o.owner order by s.owner limit 1) from owners o where o.owner is not null
+  ), dead as (
+    select o.owner from owners o
+    where o.owner is not null
+      and (o.owner = p_owner
+        or not exists (select 1 from leases l where l.name = 'sagas:' || o.owner and l.until > clock_timestamp()))
+  ), theirs as (
+    select s.number from dead cross join lateral (
+      select m.number from sagas m where m.owner = dead.owner and (m.owner is distinct from p_owner or m.id <> all(p_in_hand))
+      for no key update skip locked) s
+  )
+  update sagas s
+    set owner = null, due_at = case when s.paused then null else clock_timestamp() end,
+        lost = s.lost + case when s.owner = p_owner then 0 else 1 end
+    from theirs where s.number = theirs.number;
+  get diagnostics freed = row_count;
+  return freed;
+end $function$;
+
+CREATE OR REPLACE FUNCTION saga_record(p_owner uuid, p_ids uuid[], p_epochs bigint[], p_turns bigint[], p_flags integer[], p_versions integer[], p_rest_ms double precision[], p_states text, p_waiting text, p_steps text, p_progress text, p_data text, e_saga integer[], e_own boolean[], e_version integer[], e_stream text, e_type text, e_data text, e_id text, e_correlation text, e_partition_key text, e_attributes text)
+ RETURNS integer[]
+ LANGUAGE plpgsql
+AS $function$
+declare
+  outcomes int[];
+begin
+  -- Locked in one order by all, or two batches could wait for one another.
+  perform 1 from sagas s where s.id = any(p_ids) order by s.id for no key update;
+  outcomes := array(
+    select case
+      when s.id is null then 2
+      when s.owner is distinct from p_owner or s.epoch <> r.epoch or s.turn not in (r.turn, r.turn + 1) then 2
+      when s.turn = r.turn + 1 then 1
+      when s.paused::int + 2 * s.cancel_requested::int <> r.flags then 4 + s.paused::int + 2 * s.cancel_requested::int
+      else 0 end
+    from unnest(p_ids, p_epochs, p_turns, p_flags) with ordinality r(id, epoch, turn, flags, n)
+      left join sagas s on s.id = r.id
+    order by r.n);
+  update sagas s
+    set state = r.state, turn = r.turn + 1, lost = 0, version = r.version, waiting_type = r.waiting,
+        steps = string_to_array(r.steps, ','), progress = r.progress::json, data = coalesce(r.data::json, s.data),
+        updated_at = clock_timestamp(),
+        owner = case when r.rest_ms is null then s.owner end,
+        -- Whoever could not wait until the owner has given it up has left a time.
+        due_at = case
+          when r.rest_ms is null or r.ended or s.paused then null
+          when r.rest_ms < 0 then s.due_at
+          else least(s.due_at, clock_timestamp() + r.rest_ms * interval '1 millisecond') end,
+        ended_at = case when r.ended then clock_timestamp() end
+    from (
+      select r.*, r.state in ('Completed', 'Compensated', 'Failed') as ended
+      from unnest(
+        p_ids, p_turns, p_versions, p_rest_ms, string_to_array(p_states, E'\x1e'), string_to_array(p_waiting, E'\x1e', E'\x1f'),
+        string_to_array(p_steps, E'\x1e'), string_to_array(p_progress, E'\x1e'), string_to_array(p_data, E'\x1e', E'\x1f'),
+        outcomes
+      ) r(id, turn, version, rest_ms, state, waiting, steps, progress, data, outcome)
+    ) r
+    where s.id = r.id and r.outcome = 0;
+  perform saga_emit(
+    array(select u.n::int from unnest(outcomes) with ordinality u(outcome, n) where u.outcome = 0),
+    e_saga, e_own, e_version, e_stream, e_type, e_data, e_id, e_correlation, e_partition_key, e_attributes);
+  return outcomes;
+end $function$;
+
+CREATE OR REPLACE FUNCTION saga_start(p_owner uuid, p_ids uuid[], p_run boolean[], p_versions integer[], p_hashes uuid[], p_sagas text, p_states text, p_correlations text, p_steps text, p_progress text, p_data text, e_saga integer[], e_own boolean[], e_version integer[], e_stream text, e_type text, e_data text, e_id text, e_correlation text, e_partition_key text, e_attributes text)
+ RETURNS integer[]
+ LANGUAGE plpgsql
+AS $function$
+declare
+  started uuid[];
+begin
+  with new as (
+    insert into sagas as s (id, saga, version, correlation_id, state, owner, epoch, due_at, steps, progress, data, request_hash)
+      select n.id, n.saga, n.version, n.correlation_id, n.state, case when n.run then p_owner end, 1,
+             case when not n.run then clock_timestamp() end, string_to_array(n.steps, ','), n.progress::json, n.data::json, n.hash
+      from unnest(
+        p_ids, p_run, p_versions, p_hashes, string_to_array(p_sagas, E'\x1e'), string_to_array(p_states, E'\x1e'),
+        string_to_array(p_correlations, E'\x1e'), string_to_array(p_steps, E'\x1e'), string_to_array(p_progress, E'\x1e'),
+        string_to_array(p_data, E'\x1e')
+      ) with ordinality n(id, run, version, hash, saga, state, correlation_id, steps, progress, data, n)
+      order by n.id
+      on conflict (id) do nothing
+      returning s.id
+  )
+  select coalesce(array_agg(new.id), '{}') into started from new;
+  perform saga_emit(
+    array(select u.n::int from unnest(p_ids) with ordinality u(id, n) where u.id = any(started)),
+    e_saga, e_own, e_version, e_stream, e_type, e_data, e_id, e_correlation, e_partition_key, e_attributes);
+  return array(
+    select case
+      when u.id = any(started) then 0
+      when (select s.request_hash from sagas s where s.id = u.id) is not distinct from u.hash then 1
+      else 2 end
+    from unnest(p_ids, p_hashes) with ordinality u(id, hash, n) order by u.n);
+end $function$;
+
+CREATE OR REPLACE FUNCTION saga_watch(p_lease text, p_owner uuid, p_epoch bigint, p_after bigint, p_up_to bigint, p_save boolean, OUT reached bigint, OUT woken integer)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  types text[];
+begin
+  perform lease_check(p_lease, p_owner, p_epoch);
+  with recursive waiting as (
+    (select s.waiting_type as type from sagas s where s.waiting_type is not null order by s.waiting_type limit 1)
+    union all
+    select (select s.waiting_type from sagas s where s.waiting_type > w.type order by s.waiting_type limit 1)
+    from waiting w where w.type is not null
+  )
+  select coalesce(array_agg(w.type), '{}') into types from waiting w where w.type is not null;
+  reached := p_up_to;
+  woken := 0;
+  if cardinality(types) > 0 then
+    -- A piece at a time, however far it is behind.
+    reached := least(p_up_to, p_after + 20000);
+    -- Locked in one order by all that lock several.
+    with found as materialized (
+      select s.number from sagas s
+      where s.id in (
+        select w.id
+        from (
+          select distinct e.type, e.correlation_id from events e
+          where e.position > p_after and e.position <= reached and e.type = any(types)
+            and e.correlation_id is not null and not e.ephemeral
+        ) e join sagas w on w.waiting_type = e.type and w.correlation_id = e.correlation_id
+      ) and not s.paused
+      order by s.id for no key update
+    )
+    update sagas s set due_at = clock_timestamp() from found
+      where s.number = found.number and s.waiting_type is not null and not s.paused;
+    get diagnostics woken = row_count;
+  end if;
+  if p_save or woken > 0 then
+    update saga_watch w set position = reached where w.position < reached;
+  end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION sagas_forget(p_window interval, p_limit integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+  before constant timestamptz := clock_timestamp() - p_window;
+  forgotten int;
+begin
+  delete from leases l where l.name like 'sagas:%' and l.until < clock_timestamp() - interval '1 day';
+  delete from sagas s where s.number in (
+    select g.number from sagas g
+    where g.ended_at < before and g.state <> 'Failed'
+    order by g.ended_at limit p_limit for update skip locked);
+  get diagnostics forgotten = row_count;
+  return forgotten;
+end $function$;
+
 CREATE OR REPLACE FUNCTION schema_configure(p_type text, p_compatibility text, p_by text)
  RETURNS void
  LANGUAGE plpgsql
@@ -3699,6 +4101,54 @@ AS $function$
   end
 $function$;
 
+CREATE OR REPLACE FUNCTION snapshot_put(p_stream text, p_owner text, p_offset bigint, p_position bigint, p_state text, p_binary bytea, p_content_type text, p_tag text, OUT outcome text, OUT known bigint, OUT log_id uuid, OUT recorded timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  s record;
+  held bigint;
+begin
+  if p_owner <> '' then perform set_config('synchronous_commit', 'off', true); end if;
+  perform from streams st where st.name = p_stream and not st.internal for key share;
+  select h.id, h.last_offset, h.log_id, h.created_at, st.born_offset into s
+    from stream_heads h join streams st using (id) where h.name = p_stream and not h.internal;
+  if s.created_at is null then
+    outcome := 'not-found';
+    return;
+  end if;
+  log_id := s.log_id;
+  if p_offset > s.last_offset then
+    outcome := 'beyond-head';
+    known := s.last_offset;
+    return;
+  end if;
+  if p_offset < s.born_offset then
+    outcome := 'outdated';
+    known := s.born_offset - 1;
+    return;
+  end if;
+  recorded := date_trunc('milliseconds', clock_timestamp());
+  insert into snapshots as n (stream_id, owner, "offset", position, state, state_binary, content_type, tag, recorded_at)
+    values (s.id, p_owner, p_offset, coalesce(p_position, p_offset), p_state::json, p_binary, p_content_type, p_tag, recorded)
+    on conflict (stream_id, owner) do nothing;
+  if found then
+    outcome := 'created';
+    return;
+  end if;
+  select n."offset" into held from snapshots n where n.stream_id = s.id and n.owner = p_owner for update;
+  if held > p_offset then
+    outcome := 'outdated';
+    known := held;
+    return;
+  end if;
+  update snapshots n
+    set "offset" = p_offset, position = coalesce(p_position, p_offset), state = p_state::json, state_binary = p_binary,
+        content_type = p_content_type, tag = p_tag, recorded_at = recorded
+    where n.stream_id = s.id and n.owner = p_owner;
+  outcome := 'replaced';
+end $function$;
+
 CREATE OR REPLACE FUNCTION stream_configure(p_name text, p_ephemeral boolean, p_delivery text, p_replay boolean, p_max_age_ms bigint, p_max_bytes bigint, p_max_events bigint, p_visibility_timeout_ms integer, p_max_attempts integer, p_backoff_initial_ms integer, p_backoff_factor double precision, p_backoff_max_ms integer, p_validation integer DEFAULT 0)
  RETURNS text
  LANGUAGE plpgsql
@@ -3744,7 +4194,8 @@ AS $function$
 declare
   head record;
 begin
-  perform from streams s where s.name = p_name and not s.internal for no key update;
+  -- Stronger than an append's lock: a snapshot that is being saved is waited for, and goes too.
+  perform from streams s where s.name = p_name and not s.internal for update;
   select h.*, s.first_bytes into head from stream_heads h join streams s using (id)
     where h.name = p_name and h.created_at is not null and not h.internal;
   if not found then return; end if;
@@ -3766,6 +4217,7 @@ begin
       values ('-infinity', head.id, head.last_offset + 1)
       on conflict (trimmed_before, stream_id) do update set below_offset = excluded.below_offset;
   end if;
+  delete from snapshots n where n.stream_id = head.id;
   perform subscription_retire(s.id) from subscriptions s where s.queue_of = p_name;
   "position" := log_control('sluice.stream-deleted',
     json_build_object('stream', p_name, 'from', head.first_offset::text, 'to', head.last_offset::text));

@@ -28,6 +28,8 @@ import { createWake } from "./storage/wake.ts";
 import { createAppender } from "./stream/append.ts";
 import { locateStream } from "./stream/follow-start.ts";
 import { createForgetting } from "./stream/forgetting.ts";
+import { type Outbox, startOutbox } from "./stream/outbox/outbox.ts";
+import { readStanding } from "./stream/outbox/standing.ts";
 import { readTail } from "./stream/page.ts";
 import { startPayloadIndex } from "./stream/payload-index.ts";
 import { readHead } from "./stream/resolve.ts";
@@ -43,7 +45,11 @@ import { createUnreadGauge } from "./subscription/receipts/unread-gauge.ts";
 import { readFigures } from "./subscription/registry/figures.ts";
 import { type Subscriptions, startSubscriptions } from "./subscription/subscriptions.ts";
 import { loadModules, registerEvents } from "./workflow/module/load-modules.ts";
+import { putStreams } from "./workflow/module/put-streams.ts";
 import { type Projections, startProjections } from "./workflow/projections/projections.ts";
+import { startSagas } from "./workflow/sagas/sagas.ts";
+import { startModuleSubscriptions } from "./workflow/subscriptions/subscriptions.ts";
+import { startWorkflows, type Workflows } from "./workflow/workflows.ts";
 
 export type App = {
   url: string;
@@ -179,6 +185,8 @@ async function startParts(
   let subscriptions: Subscriptions | null = null;
   let liveHub: LiveHub | null = null;
   let schemas: Schemas | null = null;
+  let workflows: Workflows | null = null;
+  let outbox: Outbox | null = null;
   let projections: Projections | null = null;
   const wake = createWake({
     connect: database.listen,
@@ -187,6 +195,8 @@ async function startParts(
     onCursors: (cursors) => subscriptions?.ledger.wake(cursors),
     onLive: (ids) => liveHub?.reload(ids),
     onSchemas: () => schemas?.registry.wake(),
+    onOutbox: () => outbox?.wakeHere(),
+    onContended: (streams) => workflows?.yieldTo(streams),
     onProjections: () => projections?.tend(),
     log,
   });
@@ -225,6 +235,32 @@ async function startParts(
   });
   stops.push(appender.stop);
 
+  workflows = startWorkflows({
+    modules,
+    service: config.serviceName,
+    appender,
+    upcasting,
+    reads,
+    writes: claims,
+    announce: wake.sendContended,
+    log,
+  });
+  stops.push(workflows.stop);
+  const leases = createLeases({ pool: claims, ttlMs: config.leaseMs, log });
+  stops.push(leases.stop);
+  leases.start();
+  outbox = startOutbox({
+    pool: claims,
+    appender,
+    leases,
+    intervalMs: config.outboxIntervalMs,
+    announce: wake.sendOutbox,
+    service: config.serviceName,
+    maxEventBytes: config.maxBodyBytes,
+    log,
+  });
+  stops.push(outbox.stop);
+
   const onControl = (position: number) => {
     tail.wake(position);
     wake.send(position);
@@ -257,9 +293,24 @@ async function startParts(
   stops.push(subscriptions.stop);
   const { catalog, consumption, ledger, processed, receipts, expiry, deadLetters, membership } = subscriptions;
   const { resets } = subscriptions;
+  await putStreams(modules, { writes: appends, onConfigured: consumption.configureQueue, log });
 
-  const leases = createLeases({ pool: claims, ttlMs: config.leaseMs, log });
-  stops.push(leases.stop);
+  const sagas = startSagas({
+    modules,
+    reads,
+    writes: claims,
+    leases,
+    tail,
+    upcasting,
+    wakeOutbox: outbox.wake,
+    runCommand: workflows.call,
+    service: config.serviceName,
+    concurrency: config.sagaConcurrency,
+    windowMs: config.sagaWindowMs,
+    log,
+  });
+  stops.push(() => sagas.stop(config.shutdownMs));
+
   const startedProjections = await startProjections({
     definitions: modules.flatMap((module) => module.projections),
     leases,
@@ -272,7 +323,6 @@ async function startParts(
   });
   projections = startedProjections;
   stops.push(startedProjections.stop);
-  leases.start();
 
   const locks = createLocks({ pool: claims, log });
   stops.push(locks.stop);
@@ -296,6 +346,14 @@ async function startParts(
 
   const feeds = { ...subscriptions, log };
   const local = createLocalConsumption({ ...feeds, settlements: ledger });
+  const handlers = await startModuleSubscriptions(modules, {
+    feeds,
+    settlements: ledger,
+    upcasting,
+    reach: { runCommand: workflows.call, startSaga: sagas.startFor },
+    log,
+  });
+  stops.push(() => handlers.stop(config.shutdownMs));
   const subscriptionStreams = createSubscriptionStreams({
     feeds,
     schemas: registry,
@@ -352,6 +410,9 @@ async function startParts(
         upcasts: upcasting.counters,
         sandboxes: schemas.sandboxes,
       },
+      workflows: { commands: workflows.runner.counters },
+      sagas: { counters: sagas.counters, figures: sagas.figures },
+      outbox: { counters: outbox.counters, standing: () => readStanding(reads) },
       projections: {
         counters: startedProjections.counters,
         figures: () => startedProjections.figures(projectionsMeasured),
@@ -387,6 +448,7 @@ async function startParts(
         forgetting.wakePurge();
       },
     },
+    snapshots: { reads, writes: claims, body, log },
     subscriptions: { catalog, reads, body, log },
     claims: { consumption, catalog, settlements: ledger, schemas: registry, body },
     live: {
@@ -416,8 +478,11 @@ async function startParts(
     receipts: { receipts, catalog, registry, upcasting, body },
     processed: { processed, catalog, reads, body },
     locks: { locks, body },
+    commands: { ...workflows, body, log },
+    outbox: { reads, writes: claims, body, wake: outbox.wake, log },
     projections: { projections: startedProjections, body, log },
     schemas: { ...schemas, reads, body },
+    sagas: { sagas, body },
     operations: {
       checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),
       metrics: async () => renderMetrics(place === null ? [await metrics.measure()] : await place.collect()),
@@ -436,7 +501,12 @@ async function startParts(
     draining = true;
     log.info("draining");
     hub.stop();
-    const ended = Promise.all([subscriptionStreams.stop(), live.stop(), local.stop(config.shutdownMs)]);
+    const ended = Promise.all([
+      subscriptionStreams.stop(),
+      live.stop(),
+      local.stop(config.shutdownMs),
+      handlers.stop(config.shutdownMs),
+    ]);
     ledger.drain();
     locks.drain();
     const late = setTimeout(() => void listening.stop(true), config.shutdownMs);

@@ -1,4 +1,5 @@
 // The configuration: environment variables, checked at start; a bad value is one clear line.
+import { fileURLToPath } from "node:url";
 import { parseDuration } from "./base/duration.ts";
 import { quoteSchema } from "./storage/migrate.ts";
 
@@ -39,7 +40,13 @@ export type Config = {
   processedMs: number;
   groupWindow: number;
   trimIntervalMs: number;
+  /** How long work that one process does for all stays its own without a sign of life. */
   leaseMs: number;
+  outboxIntervalMs: number;
+  /** Sagas that are carried out at once. */
+  sagaConcurrency: number;
+  /** How long sagas are kept that came to a good end. */
+  sagaWindowMs: number;
   shutdownMs: number;
   ginIndex: boolean;
   /** Files of the modules that extend the service. */
@@ -47,6 +54,8 @@ export type Config = {
   corsOrigins: string[];
   development: boolean;
 };
+
+const samples = ["users.ts", "invitations.ts", "orders.ts", "fulfillment.ts"];
 
 type Environment = Record<string, string | undefined>;
 
@@ -87,6 +96,12 @@ export function readConfig(env: Environment): Config {
     return ms;
   };
 
+  /** The samples unless others are named; `none` stands for no modules. */
+  const modules = (name: string) => {
+    const listed = list(name);
+    if (listed.length === 0) return samples.map((file) => fileURLToPath(new URL(`samples/${file}`, import.meta.url)));
+    return listed.length === 1 && listed[0] === "none" ? [] : listed;
+  };
   const publicUrl = (name: string) => {
     const given = env[name] ?? "";
     if (given === "") return null;
@@ -147,11 +162,14 @@ export function readConfig(env: Environment): Config {
     deduplicationMs: duration("DEDUPLICATION_WINDOW", "24h", 1_000, 31_536_000_000),
     groupWindow: number("GROUP_WINDOW", 1_000_000, 10, 100_000_000),
     processedMs: duration("PROCESSED_WINDOW", "7d", 1_000, 31_536_000_000),
-    leaseMs: duration("LEASE", "10s", 500, 600_000),
     trimIntervalMs: duration("TRIM_INTERVAL", "5s", 50, 3_600_000),
+    leaseMs: duration("LEASE_DURATION", "10s", 300, 600_000),
+    outboxIntervalMs: duration("OUTBOX_INTERVAL", "100ms", 10, 60_000),
+    sagaConcurrency: number("SAGA_CONCURRENCY", 256, 1, 10_000),
+    sagaWindowMs: duration("SAGA_WINDOW", "30d", 60_000, 315_360_000_000),
     shutdownMs: duration("SHUTDOWN_TIMEOUT", "20s", 100, 600_000),
     ginIndex: flag("GIN_INDEX", false),
-    modules: list("MODULES"),
+    modules: modules("MODULES"),
     corsOrigins: origins("CORS_ORIGINS"),
     development: env.NODE_ENV !== "production",
   };

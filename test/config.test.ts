@@ -50,6 +50,8 @@ const bad: [name: string, ...values: string[]][] = [
   ["IDEMPOTENCY_WINDOW", "999ms", "31d"],
   ["LIVE_WINDOW", "59s", "31d"],
   ["SHUTDOWN_TIMEOUT", "99ms", "11m"],
+  ["LEASE_DURATION", "299ms", "11m"],
+  ["OUTBOX_INTERVAL", "9ms", "61s", "100"],
   ["GIN_INDEX", "maybe"],
   ["WORKERS", "0", "65", "many"],
   ["CORS_ORIGINS", "*", "app.example.com", "https://app.example.com/", "https://a.example https://b.example", "null"],
@@ -94,6 +96,9 @@ test("nothing set, and everything empty, are the defaults", () => {
     host: "127.0.0.1",
     port: 8_080,
     databaseUrl: null,
+    modules: ["users", "invitations", "orders", "fulfillment"].map((name) =>
+      expect.stringMatching(new RegExp(`src/samples/${name}\\.ts$`)),
+    ),
     storage: "embedded",
     schema: "event_streaming",
     autoMigrate: true,

@@ -1,6 +1,7 @@
 // The command line: runs the measurements that were named, or all, one after the other, and prints the table.
 import { measureAppends } from "./appends.ts";
 import { measureArrays } from "./arrays.ts";
+import { measureCommands } from "./commands.ts";
 import { measureCommit } from "./commit.ts";
 import { measureFanOut } from "./fan-out.ts";
 import { measureGrowth } from "./growth.ts";
@@ -17,6 +18,7 @@ import { measureQueueLatency } from "./queue-latency.ts";
 import { measureSingles } from "./queue-singles.ts";
 import { measureQueueTransaction } from "./queue-transaction.ts";
 import { measureReplay } from "./replay.ts";
+import { measureSagas } from "./sagas.ts";
 import { measureStart } from "./start.ts";
 import { createTable, type Table } from "./table.ts";
 import { measureTransaction } from "./transaction.ts";
@@ -33,6 +35,8 @@ const measurements: Record<string, (table: Table) => Promise<void>> = {
   memory: measureMemory,
   replay: measureReplay,
   upcast: measureUpcast,
+  commands: measureCommands,
+  sagas: measureSagas,
   start: measureStart,
   growth: measureGrowth,
   enqueue: measureEnqueue,

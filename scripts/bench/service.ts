@@ -22,6 +22,7 @@ export async function startService(dataDir = newFolder("data"), env: Record<stri
     STORAGE: "embedded",
     DATA_DIR: dataDir,
     DATABASE_SCHEMA: serviceSchema,
+    MODULES: "none",
     ...env,
   };
   const running = await startServer([process.execPath, `${root}src/main.ts`, "start"], settings);

@@ -32,6 +32,15 @@ export async function append(url: string, options: LoadOptions): Promise<Load> {
   return run(url, options, ["-s", script], env);
 }
 
+/** Runs a command, about so many ids in turn, which stand in the body for `{id}`. */
+export async function command(
+  url: string,
+  { connections, seconds, name, body, ids = 0 }: LoadOptions & { name: string; body: string; ids?: number },
+): Promise<Load> {
+  const env = { BENCH_PATH: `/api/commands/${name}`, BENCH_EVENT: body, BENCH_IDS: String(ids) };
+  return run(url, { connections, seconds }, ["-s", script], env);
+}
+
 export type RunningLoad = { stop: () => Promise<void> };
 
 /** Appends until it is stopped: to a path, a body that stands for itself or for an event of an array. */

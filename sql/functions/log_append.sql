@@ -9,11 +9,19 @@
 -- producer-given (stream, source, id); indexes are 1-based. Lists of text are joined by U+001E, an absent one is U+001F:
 -- neither can occur in an attribute or in JSON, and splitting is several times cheaper than parsing array literals.
 -- r_expected: null = any version, -1 = nothing was ever appended, -2 = something was, else the last offset.
+-- r_born: beside a last offset, where the stream's present life must begin, since a deletion leaves the last offset as it is.
+-- r_last_id: beside those, the id that the last event must have. Who builds on a request that is still under way expects its
+-- event, and not whatever another process has put at that offset; null where nobody does.
 -- r_validation: how the request was checked against the schemas of its events: 0 not at all (as is null for all), 1 by a stream
 -- that warns, 2 by one that enforces, 3 by one that enforces, and it does not match.
+-- r_group: neighbouring requests of one number are stored together or not at all, judged on what stood before the first of them;
+-- null for all when each stands for itself.
+-- a_*: answers of commands, one element each: the number of their group, their key, the hash of what was asked, the answer.
+-- o_row: rows of the outbox that become events of these requests; they go with what is stored. Who holds them first has them.
 -- status: 0 stored, 1 nothing but duplicates, 2 wrong version, 3 id with other content, 4 key with another request,
 -- 5 answer of the key's first request, 6 stored in an ephemeral stream, 7 the stream validates otherwise than the request was
--- checked (actual tells how), 8 it does not match its schemas.
+-- checked (actual tells how), 8 it does not match its schemas, 9 another request of its group is refused, 10 the command was
+-- answered before.
 -- duplicates: of a request of status 3, the events at fault.
 -- relative: the event's place behind base, null where nothing is stored; positions: where a duplicate stands, as
 -- -1 - relative when that is in this batch.
@@ -23,8 +31,10 @@ create or replace function log_append(
   e_known int[], e_hash uuid[], e_bytes int[], e_version int[], e_id text, e_type text, e_correlation text,
   e_partition_key text, e_attributes text, e_data text, e_binary bytea[],
   k_stream int[], k_id text, k_source text,
-  -- Last and with a default, because a process of an earlier version does not give it.
-  r_validation int[] default null,
+  -- Last and with defaults, because a process of an earlier version does not give them.
+  r_validation int[] default null, r_born bigint[] default null, r_last_id text default null,
+  r_group int[] default null, a_group int[] default null, a_key text default null, a_hash uuid[] default null, a_answer text default null,
+  o_row bigint[] default null, o_request int[] default null,
   out status int[], out actual bigint[], out offsets bigint[], out relative int[], out positions bigint[],
   out duplicates boolean[], out base bigint, out recorded timestamptz
 )
@@ -35,6 +45,10 @@ declare
   -- Whether the id came with this batch: then its position is still relative to base.
   k_fresh boolean[];
   keys text[] := string_to_array(r_key, E'\x1e', E'\x1f');
+  expected_ids text[] := string_to_array(r_last_id, E'\x1e', E'\x1f');
+  -- Only where somebody expects one.
+  ids text[] := case when r_last_id is not null then string_to_array(e_id, E'\x1e') end;
+  s_last_id text[];
   request_count constant int := cardinality(r_stream);
   event_count constant int := cardinality(e_bytes);
   known_count constant int := coalesce(cardinality(k_stream), 0);
@@ -49,8 +63,15 @@ declare
   event_ephemeral boolean[];
   fresh_count int := 0;
   last_event int := 0;
+  answer_keys text[] := string_to_array(a_key, E'\x1e');
+  -- Groups that were answered before.
+  answered int[];
   s int; k int; fresh int; verdict int;
+  r int := 1; group_last int; is_refused boolean;
 begin
+  -- Before anything is locked or judged, or a statement that is repeated would store them again.
+  if o_row is not null then perform outbox_hold(o_row); end if;
+
   insert into streams (name)
     select u.name from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n)
     where (select st.id from streams st where st.name = u.name) is null
@@ -73,11 +94,12 @@ begin
 
   select l.checkpoint_position into checkpoint from log l;
 
-  select array_agg(coalesce(e."offset", p.last) order by p.n), array_agg(coalesce(e.stream_bytes, p.bytes) order by p.n)
-    into s_last, s_bytes
+  select array_agg(coalesce(e."offset", p.last) order by p.n), array_agg(coalesce(e.stream_bytes, p.bytes) order by p.n),
+         case when r_last_id is not null then array_agg(e.id order by p.n) end
+    into s_last, s_bytes, s_last_id
     from unnest(s_id, s_last, s_bytes) with ordinality p(id, last, bytes, n)
     left join lateral (
-      select ev."offset", ev.stream_bytes from events ev
+      select ev."offset", ev.stream_bytes, ev.id from events ev
       where ev.stream_id = p.id and ev.position >= checkpoint
       order by ev."offset" desc limit 1
     ) e on true;
@@ -92,6 +114,14 @@ begin
     k_fresh := array_fill(false, array[known_count]);
   end if;
 
+  if a_group is not null then
+    -- Whoever answers the same command on another process comes before or after this batch, in an order that is the same for all.
+    perform pg_advisory_xact_lock(l.id)
+      from (select hashtextextended(u.key, 0) as id from unnest(answer_keys) u(key) order by 1) l;
+    select array_agg(u.n) into answered
+      from unnest(a_group, answer_keys) u(n, key) where exists (select from command_answers c where c.key = u.key);
+  end if;
+
   status := array_fill(0, array[request_count]);
   actual := array_fill(null::bigint, array[request_count]);
   r_first := array_fill(0, array[request_count]);
@@ -103,90 +133,121 @@ begin
   duplicates := array_fill(false, array[event_count]);
   if has_ephemeral then event_ephemeral := duplicates; end if;
 
-  for r in 1 .. request_count loop
-    s := r_stream[r];
-    r_first[r] := last_event + 1;
-    last_event := last_event + r_count[r];
-    actual[r] := s_last[s];
-
-    if keys[r] is not null then
-      select i.* into remembered from idempotency_keys i where i.key = keys[r];
-      -- What a deleted life of the stream answered is forgotten with it.
-      if found and remembered.offsets[1] >= s_born[s] then
-        if remembered.request_hash <> r_request_hash[r] then
-          status[r] := 4;
-        else
-          status[r] := 5;
-          offsets[r_first[r] : last_event] := remembered.offsets;
-          duplicates[r_first[r] : last_event] := remembered.duplicates;
-          positions[last_event] := remembered.last_position;
-        end if;
-        continue;
-      end if;
-    end if;
-
-    -- Judge first, assign after: a refused request leaves no event and no visible stream.
-    verdict := 0;
-    fresh := r_count[r];
-    if known_count > 0 then
-      for n in r_first[r] .. last_event loop
-        k := e_known[n];
-        if k_offset[k] is not null then
-          fresh := fresh - 1;
-          if k_hash[k] <> e_hash[n] then
-            verdict := 3;
-            duplicates[n] := true;
-          end if;
-        end if;
+  while r <= request_count loop
+    group_last := r;
+    if r_group is not null then
+      while r_group[group_last + 1] = r_group[r] loop
+        group_last := group_last + 1;
       end loop;
     end if;
-    -- What is stored already is not judged again.
-    if fresh > 0 and (s_validation is not null or r_validation is not null) then
-      if least(coalesce(r_validation[r], 0), 2) <> coalesce(s_validation[s], 0) then
-        status[r] := 7;
-        actual[r] := coalesce(s_validation[s], 0);
-        continue;
-      end if;
-      if verdict = 0 and r_validation[r] = 3 then verdict := 8; end if;
-    end if;
-    if verdict = 0 and fresh > 0 and r_expected[r] is not null and not (
-         s_last[s] = r_expected[r] or (r_expected[r] = -2 and s_last[s] >= s_born[s])) then
-      verdict := 2;
-    end if;
-    if verdict <> 0 then
-      status[r] := verdict;
-      continue;
-    end if;
-    if fresh = 0 then
-      status[r] := 1;
-    elsif has_ephemeral and s_ephemeral[s] then
-      status[r] := 6;
-      event_ephemeral[r_first[r] : last_event] := array_fill(true, array[r_count[r]]);
-    end if;
+    is_refused := false;
 
-    for n in r_first[r] .. last_event loop
-      k := e_known[n];
-      if k_offset[k] is not null then
-        offsets[n] := k_offset[k];
-        duplicates[n] := true;
-        positions[n] := case when k_fresh[k] then -1 - k_position[k] else k_position[k] end;
-      else
-        s_last[s] := s_last[s] + 1;
-        s_bytes[s] := s_bytes[s] + e_bytes[n];
-        offsets[n] := s_last[s];
-        cumulative[n] := s_bytes[s];
-        event_stream[n] := s_id[s];
-        relative[n] := fresh_count;
-        if k is not null then
-          k_offset[k] := s_last[s];
-          k_position[k] := fresh_count;
-          k_hash[k] := e_hash[n];
-          k_fresh[k] := true;
+    -- Judge first, assign after: a refused request leaves no event and no visible stream.
+    for m in r .. group_last loop
+      s := r_stream[m];
+      r_first[m] := last_event + 1;
+      last_event := last_event + r_count[m];
+      actual[m] := s_last[s];
+
+      if keys[m] is not null then
+        select i.* into remembered from idempotency_keys i where i.key = keys[m];
+        -- What a deleted life of the stream answered is forgotten with it.
+        if found and remembered.offsets[1] >= s_born[s] then
+          is_refused := true;
+          if remembered.request_hash <> r_request_hash[m] then
+            status[m] := 4;
+          else
+            status[m] := 5;
+            offsets[r_first[m] : last_event] := remembered.offsets;
+            duplicates[r_first[m] : last_event] := remembered.duplicates;
+            positions[last_event] := remembered.last_position;
+          end if;
+          continue;
         end if;
-        fresh_count := fresh_count + 1;
+      end if;
+
+      verdict := 0;
+      fresh := r_count[m];
+      if known_count > 0 then
+        for n in r_first[m] .. last_event loop
+          k := e_known[n];
+          if k_offset[k] is not null then
+            fresh := fresh - 1;
+            if k_hash[k] <> e_hash[n] then
+              verdict := 3;
+              duplicates[n] := true;
+            end if;
+          end if;
+        end loop;
+      end if;
+      -- What is stored already is not judged again.
+      if fresh > 0 and (s_validation is not null or r_validation is not null) then
+        if least(coalesce(r_validation[m], 0), 2) <> coalesce(s_validation[s], 0) then
+          is_refused := true;
+          status[m] := 7;
+          actual[m] := coalesce(s_validation[s], 0);
+          continue;
+        end if;
+        if verdict = 0 and r_validation[m] = 3 then verdict := 8; end if;
+      end if;
+      if verdict = 0 and fresh > 0 and r_expected[m] is not null and not (
+           s_last[s] = r_expected[m] or (r_expected[m] = -2 and s_last[s] >= s_born[s])) then
+        verdict := 2;
+      end if;
+      if verdict = 0 and fresh > 0
+         and (r_born[m] <> s_born[s] or coalesce(expected_ids[m] <> s_last_id[s], expected_ids[m] is not null)) then
+        verdict := 2;
+      end if;
+      if verdict = 0 and answered is not null and r_group[m] = any(answered) then verdict := 10; end if;
+      if verdict <> 0 then
+        is_refused := true;
+        status[m] := verdict;
+      elsif fresh = 0 then
+        status[m] := 1;
+      elsif has_ephemeral and s_ephemeral[s] then
+        status[m] := 6;
       end if;
     end loop;
-    actual[r] := s_last[s];
+
+    if is_refused then
+      for m in r .. group_last loop
+        if status[m] in (0, 1, 6) then status[m] := 9; end if;
+      end loop;
+      r := group_last + 1;
+      continue;
+    end if;
+
+    for m in r .. group_last loop
+      s := r_stream[m];
+      if status[m] = 6 then
+        event_ephemeral[r_first[m] : r_first[m] + r_count[m] - 1] := array_fill(true, array[r_count[m]]);
+      end if;
+      for n in r_first[m] .. r_first[m] + r_count[m] - 1 loop
+        k := e_known[n];
+        if k_offset[k] is not null then
+          offsets[n] := k_offset[k];
+          duplicates[n] := true;
+          positions[n] := case when k_fresh[k] then -1 - k_position[k] else k_position[k] end;
+        else
+          s_last[s] := s_last[s] + 1;
+          s_bytes[s] := s_bytes[s] + e_bytes[n];
+          offsets[n] := s_last[s];
+          cumulative[n] := s_bytes[s];
+          event_stream[n] := s_id[s];
+          relative[n] := fresh_count;
+          if ids is not null then s_last_id[s] := ids[n]; end if;
+          if k is not null then
+            k_offset[k] := s_last[s];
+            k_position[k] := fresh_count;
+            k_hash[k] := e_hash[n];
+            k_fresh[k] := true;
+          end if;
+          fresh_count := fresh_count + 1;
+        end if;
+      end loop;
+      actual[m] := s_last[s];
+    end loop;
+    r := group_last + 1;
   end loop;
 
   if fresh_count > 0 then
@@ -243,5 +304,21 @@ begin
       on conflict (key) do update
         set request_hash = excluded.request_hash, offsets = excluded.offsets, duplicates = excluded.duplicates,
             last_position = excluded.last_position, recorded_at = excluded.recorded_at;
+  end if;
+
+  if o_row is not null then
+    delete from outbox o using unnest(o_row, o_request) u(row, request) where o.id = u.row and status[u.request] in (0, 1, 6);
+  end if;
+
+  if a_group is not null then
+    insert into command_answers (key, request_hash, answer, offsets, recorded_at)
+      select u.key, u.hash, u.answer::json, offsets[g.first : g.last], coalesce(recorded, clock_timestamp())
+      from unnest(a_group, answer_keys, a_hash, string_to_array(a_answer, E'\x1e')) u(n, key, hash, answer)
+        cross join lateral (
+          select min(r_first[m]) as first, max(r_first[m] + r_count[m] - 1) as last, bool_and(status[m] in (0, 1, 6)) as is_stored
+          from generate_series(1, request_count) m where r_group[m] = u.n
+        ) g
+      where g.is_stored
+      order by u.key;
   end if;
 end $$;

@@ -7,7 +7,8 @@ language plpgsql as $$
 declare
   head record;
 begin
-  perform from streams s where s.name = p_name and not s.internal for no key update;
+  -- Stronger than an append's lock: a snapshot that is being saved is waited for, and goes too.
+  perform from streams s where s.name = p_name and not s.internal for update;
   select h.*, s.first_bytes into head from stream_heads h join streams s using (id)
     where h.name = p_name and h.created_at is not null and not h.internal;
   if not found then return; end if;
@@ -29,6 +30,7 @@ begin
       values ('-infinity', head.id, head.last_offset + 1)
       on conflict (trimmed_before, stream_id) do update set below_offset = excluded.below_offset;
   end if;
+  delete from snapshots n where n.stream_id = head.id;
   perform subscription_retire(s.id) from subscriptions s where s.queue_of = p_name;
   "position" := log_control('sluice.stream-deleted',
     json_build_object('stream', p_name, 'from', head.first_offset::text, 'to', head.last_offset::text));

@@ -18,6 +18,9 @@ export const catalogue = {
   "not-processed": { status: 404, title: "The event is not processed", retryable: true },
   "lock-not-found": { status: 404, title: "Nobody holds the lock", retryable: false },
   "schema-not-found": { status: 404, title: "There is no such schema", retryable: false },
+  "command-not-found": { status: 404, title: "There is no such command", retryable: false },
+  "snapshot-not-found": { status: 404, title: "The stream has no snapshot", retryable: false },
+  "saga-not-found": { status: 404, title: "There is no such saga", retryable: false },
   "projection-not-found": { status: 404, title: "There is no such projection", retryable: false },
   "projection-row-not-found": { status: 404, title: "The projection has no such row", retryable: false },
   "dead-letter-not-found": { status: 404, title: "There is no such dead letter", retryable: false },
@@ -41,6 +44,11 @@ export const catalogue = {
   "schema-version-gap": { status: 409, title: "The version is not the next one", retryable: false },
   "incompatible-schema": { status: 409, title: "The schema is not compatible", retryable: false },
   "schema-in-use": { status: 409, title: "The schema is in use", retryable: false },
+  "command-rejected": { status: 409, title: "The command is refused", retryable: false },
+  "snapshot-outdated": { status: 409, title: "There is a newer snapshot", retryable: false },
+  "command-conflict": { status: 409, title: "Others were faster each time", retryable: true },
+  "saga-ended": { status: 409, title: "The saga has ended", retryable: false },
+  "saga-not-failed": { status: 409, title: "The saga has not failed", retryable: false },
   "projection-not-failed": { status: 409, title: "The projection does not fail there", retryable: false },
   "projection-rebuilding": { status: 409, title: "The projection is being built anew", retryable: true },
   "projection-attended": { status: 409, title: "The projection is run", retryable: true },
@@ -58,6 +66,8 @@ export const catalogue = {
   "upcast-failed": { status: 422, title: "The data cannot be upcast", retryable: false },
   "invalid-request": { status: 422, title: "The body is not valid", retryable: false },
   "idempotency-key-reused": { status: 422, title: "The key was used for another request", retryable: false },
+  "command-failed": { status: 500, title: "The command failed", retryable: false },
+  "state-not-rebuilt": { status: 500, title: "The state cannot be rebuilt", retryable: false },
   "internal-error": { status: 500, title: "The service failed", retryable: true },
   overloaded: { status: 503, title: "The service is overloaded", retryable: true },
   "storage-unavailable": { status: 503, title: "The database is not available", retryable: true },
@@ -196,6 +206,25 @@ export const deliveryInUse = (stream: string, delivery: string, subscriptions: s
     { stream, delivery, subscriptions },
   );
 export const invalidRequest = (violations: Violation[]) => invalid("invalid-request", violations);
+export const commandNotFound = (command: string) =>
+  new Problem(
+    "command-not-found",
+    `There is no command ${command.slice(0, 100)}; GET /api/commands lists what there is`,
+    {
+      command: command.slice(0, 100),
+    },
+  );
+/** `details`: what its handler gave besides the reason. */
+export const commandRejected = (command: string, reason: string, details: Readonly<Record<string, unknown>>) =>
+  new Problem("command-rejected", reason, { command, details });
+/** `why` begins with "it" or "its". */
+export const commandFailed = (command: string, why: string, cause: unknown, errors: readonly Violation[] = []) =>
+  new Problem(
+    "command-failed",
+    `The command ${command} failed, and nothing was stored: ${why}`,
+    { command, ...(errors.length > 0 && { errors: errors.slice(0, maxViolations) }) },
+    cause,
+  );
 export const emptyAppend = () => new Problem("empty-append", "The array of events is empty");
 export const streamNotFound = (stream: string) =>
   new Problem("stream-not-found", `Stream ${stream} does not exist`, { stream });
@@ -268,6 +297,19 @@ export const cursorElsewhere = (subscription: string, mode: string, isOwn: boole
   );
 export const deadLetterNotFound = (of: string, id: string) =>
   new Problem("dead-letter-not-found", `${of} has no dead letter ${id}`, { id });
+export const sagaNotFound = (id: string) =>
+  new Problem("saga-not-found", `There is no saga of the id ${id.slice(0, 100)}`, { sagaId: id.slice(0, 100) });
+export const sagaUnknown = (saga: string) =>
+  new Problem("saga-not-found", `No module of this service has a saga ${saga.slice(0, 100)}`, {
+    saga: saga.slice(0, 100),
+  });
+export const sagaEnded = (id: string, state: string) =>
+  new Problem("saga-ended", `The saga ${id} is ${state}: nothing of it is under way any more`, { sagaId: id, state });
+export const sagaNotFailed = (id: string, state: string) =>
+  new Problem("saga-not-failed", `The saga ${id} is ${state}: only what has failed is tried again`, {
+    sagaId: id,
+    state,
+  });
 export const projectionNotFound = (projection: string) =>
   new Problem("projection-not-found", `There is no projection ${projection}`, { projection });
 export const projectionRowNotFound = (projection: string) =>
@@ -332,6 +374,26 @@ export const cursorBeyondHead = (cursor: string, head: string, logId: string) =>
       head,
       logId,
     },
+  );
+export const snapshotNotFound = (stream: string, by: string | null) =>
+  new Problem("snapshot-not-found", `Stream ${stream} has no snapshot${by === null ? "" : ` by ${by}`}`, { stream });
+/** `offset`: of the newer snapshot. */
+export const snapshotOutdated = (stream: string, offset: string) =>
+  new Problem("snapshot-outdated", `Stream ${stream} has a snapshot at offset ${offset}, which is newer`, {
+    stream,
+    offset,
+  });
+export const commandConflict = (command: string, stream: string, attempts: number) =>
+  new Problem(
+    "command-conflict",
+    `Others appended to stream ${stream} each of the ${attempts} times that ${command} was decided; nothing was stored`,
+    { command, stream },
+  );
+export const stateNotRebuilt = (decider: string, stream: string, offset: number, why: string) =>
+  new Problem(
+    "state-not-rebuilt",
+    `The state of ${decider} cannot be rebuilt from stream ${stream}, at offset ${offset}: ${why}`,
+    { decider, stream, offset: String(offset) },
   );
 export const bodyTooLarge = (maxBytes: number) =>
   new Problem("body-too-large", `A body has at most ${maxBytes} bytes`, { maxBytes });

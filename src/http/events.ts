@@ -12,7 +12,9 @@ import { countRange, cursorNumber, readEvent, readRangePage } from "../stream/re
 import { replayLines } from "../stream/replay.ts";
 import type { Registry } from "../stream/schema/registry.ts";
 import type { Upcasting } from "../stream/schema/upcasting.ts";
+import type { Selection } from "../stream/selection.ts";
 import { negotiate } from "./accept.ts";
+import { isWorkflowId } from "./commands.ts";
 import type { Exchange, Handler } from "./context.ts";
 import { comeBack, eventStream, eventStreamHeaders } from "./event-stream.ts";
 import {
@@ -55,14 +57,37 @@ const maxLimit = 1_000;
 /** Time that one page may take to find events that match, in milliseconds. */
 const pageBudgetMs = 2_000;
 
-export function eventsHandler(dependencies: EventsDependencies, single: boolean): Handler {
+/** What the path names: a stream, a workflow, or nothing, for which several streams are read. */
+type Scope = { stream: string | null; workflow: string | null };
+
+function readScope(of: keyof Scope | "log", { params }: Exchange): Scope {
+  if (of === "stream") return { stream: readStreamName(params.name ?? ""), workflow: null };
+  const workflow = of === "workflow" ? (params.workflow ?? "") : null;
+  if (workflow !== null && !isWorkflowId(workflow))
+    throw invalidParameter(
+      "workflow",
+      "the id of a workflow has 1 to 256 characters, none of them a control character",
+    );
+  return { stream: null, workflow };
+}
+
+const parametersOf = ({ stream, workflow }: Scope, all: readonly string[]) =>
+  workflow !== null ? all.filter((name) => name !== "correlation") : stream === null ? ["stream", ...all] : all;
+
+function selectionOf(query: URLSearchParams, { stream, workflow }: Scope): Selection {
+  const selection = readSelection(query, stream);
+  return workflow === null ? selection : { ...selection, correlation: workflow };
+}
+
+export function eventsHandler(dependencies: EventsDependencies, of: keyof Scope | "log"): Handler {
+  const single = of === "stream";
   return async (exchange) => {
-    const stream = single ? readStreamName(exchange.params.name ?? "") : null;
+    const scope = readScope(of, exchange);
     const form = negotiate(exchange.request.headers.get("accept"), forms);
-    if (form === "text/event-stream") return follow(dependencies, exchange, stream);
-    const query = readQuery(exchange.request, stream === null ? ["stream", ...parameters] : parameters);
+    if (form === "text/event-stream") return follow(dependencies, exchange, scope);
+    const query = readQuery(exchange.request, parametersOf(scope, parameters));
     const readQueryOf: ReadQuery = {
-      selection: readSelection(query, stream),
+      selection: selectionOf(query, scope),
       single,
       from: readPlace(query, "from"),
       after: readAfter(query),
@@ -114,9 +139,9 @@ async function nextLink(
   return `${new URL(request.url).pathname}?${following}`;
 }
 
-async function follow(dependencies: EventsDependencies, exchange: Exchange, stream: string | null): Promise<Response> {
+async function follow(dependencies: EventsDependencies, exchange: Exchange, scope: Scope): Promise<Response> {
   const { request, principal } = exchange;
-  const query = readQuery(request, stream === null ? ["stream", ...followParameters] : followParameters);
+  const query = readQuery(request, parametersOf(scope, followParameters));
   const cursor = request.headers.get("last-event-id") ?? query.get("lastEventId");
   // The reader was told that its stream is over: 204 is the one answer after which EventSource stops without an error.
   if (cursor?.startsWith("end:")) return new Response(null, { status: 204 });
@@ -124,11 +149,12 @@ async function follow(dependencies: EventsDependencies, exchange: Exchange, stre
   if (dependencies.isDraining()) return comeBack(shuttingDown(), exchange);
   if (dependencies.isFull())
     return comeBack(overloaded("There are as many event streams as this process serves"), exchange);
+  const { stream } = scope;
   const single = stream !== null;
   const idKind: IdKind = single ? "offset" : "position";
   const seen = cursor === null || cursor === "" ? null : parseCursor(cursor);
   const followQuery = {
-    selection: readSelection(query, stream),
+    selection: selectionOf(query, scope),
     single,
     from: readPlace(query, "from"),
     after: readAfter(query),

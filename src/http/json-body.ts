@@ -8,7 +8,11 @@ import type { BodyReader } from "./body.ts";
 
 /** The JSON of a body; an empty one is an empty object. Throws `malformed-body`. */
 export async function readJson(body: BodyReader, request: Request): Promise<unknown> {
-  const text = await body.text(request);
+  return parseJson(await body.text(request));
+}
+
+/** The JSON of a text; an empty one is an empty object. Throws `malformed-body`. */
+export function parseJson(text: string): unknown {
   if (text.trim() === "") return {};
   try {
     return JSON.parse(text);
@@ -17,13 +21,10 @@ export async function readJson(body: BodyReader, request: Request): Promise<unkn
   }
 }
 
-/** A reader of bodies of one schema, which throws `malformed-body` and `invalid-request`. */
-export function createJsonReader<Schema extends TObject>(
-  schema: Schema,
-): (body: BodyReader, request: Request) => Promise<Static<Schema>> {
+/** A check of what bodies of one schema hold, which throws `invalid-request`. */
+export function createBodyCheck<Schema extends TObject>(schema: Schema): (value: unknown) => Static<Schema> {
   const checker = TypeCompiler.Compile(schema);
-  return async (body, request) => {
-    const value = await readJson(body, request);
+  return (value) => {
     if (checker.Check(value)) return value;
     const violations: Violation[] = [];
     for (const error of checker.Errors(value)) {
@@ -35,6 +36,14 @@ export function createJsonReader<Schema extends TObject>(
     }
     throw invalidRequest(violations);
   };
+}
+
+/** A reader of bodies of one schema, which throws `malformed-body` and `invalid-request`. */
+export function createJsonReader<Schema extends TObject>(
+  schema: Schema,
+): (body: BodyReader, request: Request) => Promise<Static<Schema>> {
+  const check = createBodyCheck(schema);
+  return async (body, request) => check(await readJson(body, request));
 }
 
 /** A duration of a body. Throws `invalid-request`. */

@@ -147,6 +147,20 @@ export const guide: Record<ProblemCode, Guidance> = {
     meaning: "Nobody holds a lock of this key: it was never taken, was released, or ran out.",
     remedy: "Take it with POST /api/locks.",
   },
+  "saga-not-found": {
+    meaning:
+      "There is no saga of this id, it was forgotten after SAGA_WINDOW, or no module of this service defines a saga of this name.",
+    remedy: "GET /api/sagas lists what there is. MODULES says which modules a service has.",
+  },
+  "saga-ended": {
+    meaning: "The saga is Completed, Compensated or Failed: there is nothing to pause, resume or cancel any more.",
+    remedy: "The member state says how it ended. One that has failed can be tried again with POST …/retry.",
+  },
+  "saga-not-failed": {
+    meaning:
+      "Only a saga whose compensation has failed is tried again by request; the member state says what this one is.",
+    remedy: "GET /api/sagas/{id}/status says what it does, and when it goes on.",
+  },
   "no-receipts": {
     meaning: "Only a subscription of mode read-receipt knows what was read; the member mode says what this one is.",
     remedy: "Create a subscription of the stream with mode read-receipt.",
@@ -180,9 +194,26 @@ export const guide: Record<ProblemCode, Guidance> = {
     remedy:
       "Open it with GET /api/live/{id}, and add streams and subscriptions with PUT. It is forgotten a while after its reader has left.",
   },
+  "snapshot-not-found": {
+    meaning: "Nobody has saved a snapshot of the stream since it began its present life, or not whoever by names.",
+    remedy: "Read the stream's events instead. PUT /api/streams/{name}/snapshot saves one.",
+  },
   "dead-letter-not-found": {
     meaning: "The subscription or queue has no dead letter of this id: it was put back or discarded, or never was.",
     remedy: "GET the list of its dead letters.",
+  },
+  "command-not-found": {
+    meaning: "No module of this service has a command of this name.",
+    remedy: "GET /api/commands lists them. MODULES names the files of modules that the service loads.",
+  },
+  "command-rejected": {
+    meaning: "The command refuses for a reason of its own, which the detail tells. Nothing was stored.",
+    remedy: "Change what stands in its way, or what you ask for; details has what the command gave besides.",
+  },
+  "command-failed": {
+    meaning:
+      "The code of the command did what it must not: it threw an error, took too long, emitted an event or returned a result that its schema refuses. Nothing was stored.",
+    remedy: "Mend the module. The log of the service has the cause; errors names the places that a schema refuses.",
   },
   "method-not-allowed": {
     meaning: "The resource is there and does not have this method.",
@@ -226,6 +257,18 @@ export const guide: Record<ProblemCode, Guidance> = {
       "In broadcast and read-receipt subscriptions each consumer has a cursor of its own; in the other modes all share the subscription's.",
     remedy: "POST to reset-offset of the consumer, or of the subscription, as the detail says.",
   },
+  "snapshot-outdated": {
+    meaning:
+      "A snapshot of the stream at a later offset is there, or the stream was deleted since this one was made. An older one never replaces a newer one.",
+    remedy:
+      "The member offset is where the newer one stands: nothing has to be done, or the state is made anew from there.",
+  },
+  "command-conflict": {
+    meaning:
+      "The command was decided several times, and each time somebody else appended to the stream before its events could be stored. Nothing was stored.",
+    remedy:
+      "Repeat the request. Where this happens often, many processes change one entity at the same time: spread it over several.",
+  },
   "event-removed": {
     meaning: "The event was there and has been removed, with its stream or by its retention.",
     remedy: "The member firstOffset is the first offset that can still be read.",
@@ -266,6 +309,12 @@ export const guide: Record<ProblemCode, Guidance> = {
   "idempotency-key-reused": {
     meaning: "This Idempotency-Key was used for another request.",
     remedy: "Give every request a key of its own, and the same key only to its repetition.",
+  },
+  "state-not-rebuilt": {
+    meaning:
+      "The command is decided on a state that follows from the events of a stream, and one of them cannot be used: its upcaster or the handler fails on it, or it has been removed before a snapshot stood for it. Nothing was stored.",
+    remedy:
+      "The members stream and offset tell which event it is, and the detail tells why. The module has to be mended; retention that is shorter than the way between two snapshots takes what is needed.",
   },
   "internal-error": {
     meaning: "The service failed in a way that it did not foresee. A request that changes something may have done so.",

@@ -6,6 +6,7 @@ import type { Log } from "../base/log.ts";
 import { readComponents } from "../stream/schema/components.ts";
 import { type AppendDependencies, appendHandler } from "./append.ts";
 import { type ClaimsDependencies, claimsHandlers } from "./claims.ts";
+import { type CommandsDependencies, commandsHandlers } from "./commands.ts";
 import { type ConsumeDependencies, consumeHandler } from "./consume.ts";
 import { type ConsumersDependencies, consumersHandlers } from "./consumers.ts";
 import { answerProblem, createEdge } from "./context.ts";
@@ -19,12 +20,15 @@ import { openApiDocument } from "./openapi/document.ts";
 import { type Handlers, registerOperations } from "./openapi/operations.ts";
 import { withRegisteredEvents } from "./openapi/registered-events.ts";
 import { type OperationsDependencies, operationsHandlers } from "./operations.ts";
+import { type OutboxDependencies, outboxHandlers } from "./outbox.ts";
 import { problemPageHandlers } from "./problem-pages.ts";
 import { type ProcessedDependencies, processedHandlers } from "./processed.ts";
 import { type ProjectionsDependencies, projectionsHandlers } from "./projections.ts";
 import { type ReceiptsDependencies, receiptsHandlers } from "./receipts.ts";
+import { type SagasDependencies, sagasHandlers } from "./sagas.ts";
 import { schemaVersionsHandlers } from "./schema-versions.ts";
 import { type SchemasDependencies, schemasHandlers } from "./schemas.ts";
+import { type SnapshotsDependencies, snapshotsHandlers } from "./snapshots.ts";
 import { type StreamsDependencies, streamsHandlers } from "./streams.ts";
 import { type SubscriptionsDependencies, subscriptionsHandlers } from "./subscriptions.ts";
 
@@ -32,6 +36,7 @@ export type ServerDependencies = {
   append: AppendDependencies;
   events: EventsDependencies;
   streams: StreamsDependencies;
+  snapshots: SnapshotsDependencies;
   subscriptions: SubscriptionsDependencies;
   claims: ClaimsDependencies;
   consume: ConsumeDependencies;
@@ -39,8 +44,11 @@ export type ServerDependencies = {
   receipts: ReceiptsDependencies;
   processed: ProcessedDependencies;
   locks: LocksDependencies;
+  commands: CommandsDependencies;
+  outbox: OutboxDependencies;
   projections: ProjectionsDependencies;
   schemas: SchemasDependencies;
+  sagas: SagasDependencies;
   consumers: ConsumersDependencies;
   deadLetters: DeadLettersDependencies;
   operations: OperationsDependencies;
@@ -53,6 +61,7 @@ export type ServerDependencies = {
 
 function handlersOf(dependencies: ServerDependencies, document: () => Promise<string>): Handlers {
   const streams = streamsHandlers(dependencies.streams);
+  const snapshots = snapshotsHandlers(dependencies.snapshots);
   const subscriptions = subscriptionsHandlers(dependencies.subscriptions);
   const claims = claimsHandlers(dependencies.claims, "subscription");
   const queues = claimsHandlers(dependencies.claims, "queue");
@@ -61,25 +70,30 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
   const processed = processedHandlers(dependencies.processed, "subscription");
   const queueProcessed = processedHandlers(dependencies.processed, "queue");
   const locks = locksHandlers(dependencies.locks);
+  const outbox = outboxHandlers(dependencies.outbox);
   const projections = projectionsHandlers(dependencies.projections);
   const consumers = consumersHandlers(dependencies.consumers);
   const deadLetters = deadLettersHandlers(dependencies.deadLetters, "subscription");
   const queueLetters = deadLettersHandlers(dependencies.deadLetters, "queue");
   const schemas = schemasHandlers(dependencies.schemas);
   const schemaVersions = schemaVersionsHandlers(dependencies.schemas);
+  const commands = commandsHandlers(dependencies.commands);
+  const sagas = sagasHandlers(dependencies.sagas);
   const operations = operationsHandlers(dependencies.operations);
   const docs = docsHandlers(document, dependencies.schemas.registry.revision, dependencies.development);
   const problems = problemPageHandlers();
   return {
     "POST /api/streams/:name/events": appendHandler(dependencies.append),
-    "GET /api/streams/:name/events": eventsHandler(dependencies.events, true),
+    "GET /api/streams/:name/events": eventsHandler(dependencies.events, "stream"),
     "GET /api/streams/:name/events/:offset": eventHandler(dependencies.events),
-    "GET /api/events": eventsHandler(dependencies.events, false),
+    "GET /api/events": eventsHandler(dependencies.events, "log"),
     "GET /api/streams": streams.list,
     "GET /api/streams/:name": streams.get,
     "HEAD /api/streams/:name": streams.head,
     "PUT /api/streams/:name": streams.put,
     "DELETE /api/streams/:name": streams.remove,
+    "GET /api/streams/:name/snapshot": snapshots.get,
+    "PUT /api/streams/:name/snapshot": snapshots.put,
     "POST /api/streams/:name/claims": queues.claim,
     "POST /api/streams/:name/acks": queues.acknowledge,
     "POST /api/streams/:name/nacks": queues.giveBack,
@@ -117,6 +131,10 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
     "GET /api/locks/:key": locks.get,
     "PUT /api/locks/:key": locks.renew,
     "DELETE /api/locks/:key": locks.release,
+    "GET /api/outbox": outbox.get,
+    "GET /api/outbox/failures": outbox.failures,
+    "POST /api/outbox/failures/retry": outbox.retry,
+    "DELETE /api/outbox/failures": outbox.discard,
     "GET /api/subscriptions/:name/consumers": consumers.list,
     "GET /api/subscriptions/:name/consumers/:consumer": consumers.get,
     "PUT /api/subscriptions/:name/consumers/:consumer": consumers.put,
@@ -145,6 +163,16 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
     "GET /api/schemas/:type/versions/:version": schemaVersions.get,
     "PUT /api/schemas/:type/versions/:version": schemaVersions.put,
     "DELETE /api/schemas/:type/versions/:version": schemaVersions.remove,
+    "GET /api/commands": commands.list,
+    "POST /api/commands/:command": commands.run,
+    "GET /api/workflows/:workflow/events": eventsHandler(dependencies.events, "workflow"),
+    "POST /api/sagas/:saga/start": sagas.start,
+    "GET /api/sagas": sagas.list,
+    "GET /api/sagas/:saga/status": sagas.status,
+    "POST /api/sagas/:saga/pause": sagas.pause,
+    "POST /api/sagas/:saga/resume": sagas.resume,
+    "POST /api/sagas/:saga/cancel": sagas.cancel,
+    "POST /api/sagas/:saga/retry": sagas.retry,
     "GET /livez": operations.live,
     "GET /readyz": operations.ready,
     "GET /metrics": operations.metrics,
@@ -162,7 +190,10 @@ export function createServer(dependencies: ServerDependencies) {
   const edge = createEdge(log, cors);
   const app = new Elysia({ name: "sluice" });
   const document = async () =>
-    withRegisteredEvents(openApiDocument(app.routes), await readComponents(dependencies.schemas.reads));
+    withRegisteredEvents(
+      openApiDocument(app.routes, dependencies.commands.commands),
+      await readComponents(dependencies.schemas.reads),
+    );
   const allowed = registerOperations(app, handlersOf(dependencies, document), edge);
   for (const [path, methods] of allowed) {
     // Whatever answers GET answers HEAD.

@@ -1,10 +1,13 @@
 // The metrics of this process, or of all that serve one port, in the text format of Prometheus.
 import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Log } from "../base/log.ts";
+import { addOutboxMetrics, type OutboxSources } from "./outbox-metrics.ts";
 import { addProjectionMetrics, type ProjectionSources } from "./projection-metrics.ts";
+import { addSagaMetrics, type SagaSources } from "./saga-metrics.ts";
 import { addSchemaMetrics, type SchemaSources } from "./schema-metrics.ts";
 import { createSubscriptionGauges, type SubscriptionFigures } from "./subscription-gauges.ts";
 import type { ProcessMetrics } from "./workers/messages.ts";
+import { addWorkflowMetrics, type WorkflowSources } from "./workflow-metrics.ts";
 
 export type MetricsSources = {
   appends: () => {
@@ -49,6 +52,9 @@ export type MetricsSources = {
   processed: () => { marked: number; forgotten: number };
   locks: () => { acquired: number; refused: number; waiting: number };
   schemas: SchemaSources;
+  workflows: WorkflowSources;
+  outbox: OutboxSources;
+  sagas: SagaSources;
   projections: ProjectionSources;
   /** How the subscriptions stand, within a moment. */
   subscriptions: () => Promise<SubscriptionFigures[]>;
@@ -235,6 +241,9 @@ export function createMetrics(sources: MetricsSources, log: Log): Metrics {
   counter("sluice_locks_refused_total", "Requests for named locks that were held.", () => locks().refused);
   gauge("sluice_locks_waiting", "Requests that wait for a named lock.", () => locks().waiting);
   addSchemaMetrics(registry, sources.schemas);
+  addWorkflowMetrics(registry, sources.workflows);
+  addOutboxMetrics(registry, sources.outbox);
+  addSagaMetrics(registry, sources.sagas);
   gauge("sluice_event_loop_lag_seconds", "How late the last timer came.", sources.eventLoopLagSeconds, "max");
   gauge("sluice_process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage().rss);
   gauge("sluice_workers", "Processes that serve.", () => 1);

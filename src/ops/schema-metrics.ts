@@ -1,5 +1,6 @@
 // The metrics of schemas: what was validated and upcast, and how the processes that evaluate it fare.
-import { Counter, type Registry } from "prom-client";
+import type { Registry } from "prom-client";
+import { addLabelledCounter, type Reading } from "./labelled-counter.ts";
 
 export type SchemaSources = {
   /** Events that were checked, by stream and by what was found. */
@@ -9,27 +10,8 @@ export type SchemaSources = {
 };
 
 export function addSchemaMetrics(registry: Registry, sources: SchemaSources): void {
-  const counter = (
-    name: string,
-    help: string,
-    labelNames: string[],
-    read: () => { labels: Record<string, string>; value: number }[],
-  ) => {
-    const last = new Map<string, number>();
-    new Counter({
-      name,
-      help,
-      labelNames,
-      registers: [registry],
-      collect() {
-        for (const { labels, value } of read()) {
-          const key = JSON.stringify(labels);
-          this.inc(labels, value - (last.get(key) ?? 0));
-          last.set(key, value);
-        }
-      },
-    });
-  };
+  const counter = (name: string, help: string, labelNames: string[], read: () => Reading[]) =>
+    addLabelledCounter(registry, name, help, labelNames, read);
   counter(
     "sluice_events_validated_total",
     "Events checked against their schemas on streams that validate, by what was found: valid, warned or refused; beyond 200 streams without a name.",

@@ -11,10 +11,14 @@ export type Wake = {
   sendCursors: (cursors: Iterable<number>) => void;
   /** Tells the others that the schema registry has changed. */
   sendSchemas: () => void;
-  /** Tells the others that something was decided about a projection. */
-  sendProjections: () => void;
   /** Tells the others that what flows on these live connections has changed. */
   sendLive: (ids: Iterable<string>) => void;
+  /** Tells the others that something was decided about a projection. */
+  sendProjections: () => void;
+  /** Tells the others that the outbox has new rows. */
+  sendOutbox: () => void;
+  /** Asks the others to take turns on a stream. */
+  sendContended: (stream: string) => void;
   stop: () => Promise<void>;
 };
 
@@ -32,6 +36,10 @@ export type WakeOptions = {
   onSchemas: () => void;
   /** Something was decided about a projection, or may have been. */
   onProjections: () => void;
+  /** The outbox has new rows. */
+  onOutbox: () => void;
+  /** Streams on which another process asks to take turns. */
+  onContended: (streams: readonly string[]) => void;
   log: Log;
 };
 
@@ -39,19 +47,24 @@ const coalesceMs = 10;
 // A notification has less than 8,000 bytes.
 const maxNamedCursors = 250;
 const maxNamedLive = 80;
+/** What somebody who inserts into the outbox may announce; not one of the service's processes. */
+const outboxHint = "outbox";
+const maxNamedStreams = 35;
 // A half-open connection says nothing: without hearing itself for this long, the listener connects anew.
 const pingMs = 5_000;
 const deafMs = 12_000;
 
 export function createWake(options: WakeOptions): Wake {
-  const { connect, channel, onWake, onCursors, onLive, onSchemas, onProjections, log } = options;
+  const { connect, channel, onWake, onCursors, onLive, onSchemas, onProjections, onOutbox, onContended, log } = options;
+  const handlers = { s: onSchemas, o: onOutbox, p: onProjections };
   const self = randomUUID();
   let sql: Sql | null = null;
   let pending: number | null = null;
   let cursors = new Set<number>();
   let live = new Set<string>();
-  let schemas = false;
-  let projections = false;
+  /** What has happened, by its sign. */
+  let signs = new Set<keyof typeof handlers>();
+  let contended = new Set<string>();
   let timer: ReturnType<typeof setTimeout> | null = null;
   let sending: Promise<unknown> = Promise.resolve();
   let heardAt = Date.now();
@@ -60,13 +73,14 @@ export function createWake(options: WakeOptions): Wake {
 
   function onNotification(payload: string): void {
     heardAt = Date.now();
-    const [sender, position, cursorList = "-", liveList = "-", changed = "-", decided = "-"] = payload.split(" ");
+    if (payload === outboxHint) onOutbox();
+    const [sender, position, cursorList = "-", liveList = "-", happened = "-", streams = "-"] = payload.split(" ");
     if (sender === self) return;
     if (position !== undefined && position !== "-1") onWake(Number(position));
     if (cursorList !== "-") onCursors(cursorList === "*" ? null : cursorList.split(",").map(Number));
     if (liveList !== "-") onLive(liveList === "*" ? null : liveList.split(","));
-    if (changed !== "-") onSchemas();
-    if (decided !== "-") onProjections();
+    for (const sign of happened) handlers[sign as keyof typeof handlers]?.();
+    if (streams !== "-") onContended(streams.split(","));
   }
 
   async function listen(): Promise<void> {
@@ -97,7 +111,8 @@ export function createWake(options: WakeOptions): Wake {
     return mine.notify(channel, payload).catch((error: unknown) => log.debug({ err: error }, "a wake-up was lost"));
   }
 
-  const isAnyPending = () => pending !== null || cursors.size > 0 || live.size > 0 || schemas || projections;
+  const isAnyPending = () =>
+    pending !== null || cursors.size > 0 || live.size > 0 || signs.size > 0 || contended.size > 0;
 
   function flush(): void {
     timer = null;
@@ -107,15 +122,17 @@ export function createWake(options: WakeOptions): Wake {
       pending ?? -1,
       listOf(cursors, maxNamedCursors),
       listOf(live, maxNamedLive),
-      schemas ? "*" : "-",
-      projections ? "*" : "-",
+      signs.size > 0 ? [...signs].join("") : "-",
     ].join(" ");
     pending = null;
     cursors = new Set();
     live = new Set();
-    schemas = false;
-    projections = false;
-    sending = notify(payload).then(() => {
+    signs = new Set();
+    // Names are long: they travel apart. Who is not named now is named again, if it is still too late.
+    const named = contended.size === 0 ? null : [...contended].slice(0, maxNamedStreams).join(",");
+    contended = new Set();
+    const apart = named === null ? null : notify(`${self} -1 - - - ${named}`);
+    sending = Promise.all([notify(payload), apart]).then(() => {
       if (isAnyPending()) schedule();
     });
   }
@@ -143,15 +160,23 @@ export function createWake(options: WakeOptions): Wake {
       schedule();
     },
     sendSchemas() {
-      schemas = true;
+      signs.add("s");
       schedule();
     },
     sendProjections() {
-      projections = true;
+      signs.add("p");
+      schedule();
+    },
+    sendOutbox() {
+      signs.add("o");
       schedule();
     },
     sendLive(ids) {
       for (const id of ids) live.add(id);
+      schedule();
+    },
+    sendContended(stream) {
+      contended.add(stream);
       schedule();
     },
     async stop() {

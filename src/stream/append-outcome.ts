@@ -45,6 +45,7 @@ export function refusal(request: AppendRequest, code: number, actual: number, gu
 
 function describe(expected: Expected): string {
   if (expected === "nothing") return "-1";
+  if (typeof expected === "object") return String(expected.offset);
   return expected === "something" ? "*" : String(expected);
 }
 

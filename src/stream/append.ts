@@ -6,9 +6,9 @@ import { readBooleans, readNumbers } from "../storage/lists.ts";
 import { classify } from "../storage/pg-errors.ts";
 import type { Pool } from "../storage/pool.ts";
 import { notChecked, problemOf, refusal, storedEvent } from "./append-outcome.ts";
-import { type AppendRequest, clientKey } from "./append-request.ts";
+import { type AppendRequest, type CommandAnswer, clientKey } from "./append-request.ts";
 import type { StoredEvent } from "./event.ts";
-import { type CheckedRequest, callLogAppend, type LogAppendRow as Row } from "./log-append.ts";
+import { appendGroups, type CheckedRequest, type LogAppendRow as Row } from "./log-append.ts";
 import type { Checked, Validation } from "./schema/validation.ts";
 
 export type Appended = {
@@ -42,6 +42,12 @@ export type Appender = {
    * `idempotency-key-reused`, `idempotency-key-in-use`, `schema-mismatch`, `overloaded`, `storage-unavailable`,
    * `schemas-unavailable`, `outcome-unknown`. */
   append: (request: AppendRequest) => Promise<Appended>;
+  /**
+   * Stores the events of several requests, all or none, in their order, and the answer that goes with them. Of a stream that
+   * occurs more than once, only the first request may expect a version. Null where the key of the answer has one already.
+   * Throws what `append` throws.
+   */
+  appendTogether: (requests: readonly AppendRequest[], answer: CommandAnswer | null) => Promise<Appended[] | null>;
   /** What the appender has done since it started. */
   counters: () => AppendCounters;
   /** Refuses new requests and waits for those under way. */
@@ -57,11 +63,13 @@ export type AppendCounters = {
   batches: number;
 };
 
-type Pending = CheckedRequest & {
-  checked: Checked;
+type Pending = {
+  /** Stored together or not at all. */
+  requests: (CheckedRequest & { checked: Checked })[];
+  answer: CommandAnswer | null;
   bytes: number;
   count: number;
-  resolve: (appended: Appended) => void;
+  resolve: (appended: Appended[] | null) => void;
   reject: (problem: Problem) => void;
 };
 
@@ -70,6 +78,8 @@ const unchecked: Checked = { mode: 0, mismatch: null };
 /** Statuses of log_append. */
 const staleCheck = 7;
 const mismatched = 8;
+const heldUp = 9;
+const answeredBefore = 10;
 
 export function createAppender(options: AppenderOptions): Appender {
   const { pool, validation, log } = options;
@@ -95,7 +105,7 @@ export function createAppender(options: AppenderOptions): Appender {
     let row: Row;
     try {
       counters.batches++;
-      row = await pool.run((sql) => callLogAppend(sql, batch));
+      row = await pool.run((sql) => appendGroups(sql, batch));
     } catch (error) {
       return failed(batch, attempt, error);
     }
@@ -134,41 +144,47 @@ export function createAppender(options: AppenderOptions): Appender {
     const stored: StoredEvent[] = [];
     const settled: (() => void)[] = [];
     let n = 0;
-    for (let r = 0; r < batch.length; r++) {
-      const pending = batch[r] as Pending;
-      const code = status[r] as number;
-      if (code === 0 || code === 1 || code === 5 || code === 6) {
-        const events: Appended["events"] = [];
-        let lastPosition = -1;
-        for (const event of pending.events) {
-          const offset = offsets[n] as number;
-          const at = relative[n] ?? null;
-          const before = positions[n] ?? null;
-          const duplicate = duplicates[n] as boolean;
-          events.push({ id: event.id, offset, duplicate });
-          if (duplicate) counters.duplicates++;
-          let position = -1;
-          if (at !== null) {
-            position = base + at;
-            stored.push(storedEvent(event, pending.stream, code === 6, offset, position, recordedTime));
-          } else if (before !== null) position = before < 0 ? base - 1 - before : before;
-          if (position > lastPosition) lastPosition = position;
-          n++;
+    let r = 0;
+    for (const pending of batch) {
+      const appended: Appended[] = [];
+      let refuse: (() => void) | null = null;
+      for (const request of pending.requests) {
+        const code = status[r] as number;
+        const first = n;
+        n += request.events.length;
+        const last = actual[r++] as number;
+        if (code === 0 || code === 1 || code === 5 || code === 6) {
+          const events: Appended["events"] = [];
+          let lastPosition = -1;
+          for (const [i, event] of request.events.entries()) {
+            const offset = offsets[first + i] as number;
+            const at = relative[first + i] ?? null;
+            const before = positions[first + i] ?? null;
+            const duplicate = duplicates[first + i] as boolean;
+            events.push({ id: event.id, offset, duplicate });
+            if (duplicate) counters.duplicates++;
+            let position = -1;
+            if (at !== null) {
+              position = base + at;
+              stored.push(storedEvent(event, request.stream, code === 6, offset, position, recordedTime));
+            } else if (before !== null) position = before < 0 ? base - 1 - before : before;
+            if (position > lastPosition) lastPosition = position;
+          }
+          appended.push({ stream: request.stream, events, lastPosition, duplicate: code === 1 });
+        } else if (code === staleCheck) {
+          validation.correct(request.stream, last);
+          // Whatever else is wrong is found again after the check.
+          refuse = () => check(pending);
+        } else if (code === answeredBefore) refuse ??= () => pending.resolve(null);
+        else if (code === mismatched && request.checked.mismatch !== null) {
+          const { mismatch } = request.checked;
+          refuse ??= () => pending.reject(mismatch);
+        } else if (code !== heldUp) {
+          const guilty = request.events.filter((_, i) => duplicates[first + i]).map((event) => event.id);
+          refuse ??= () => pending.reject(refusal(request, code, last, guilty));
         }
-        settled.push(() => pending.resolve({ stream: pending.stream, events, lastPosition, duplicate: code === 1 }));
-      } else if (code === staleCheck) {
-        n += pending.events.length;
-        validation.correct(pending.stream, actual[r] as number);
-        settled.push(() => check(pending, actual[r] as number));
-      } else if (code === mismatched && pending.checked.mismatch !== null) {
-        n += pending.events.length;
-        const { mismatch } = pending.checked;
-        settled.push(() => pending.reject(mismatch));
-      } else {
-        const guilty = pending.events.filter((_, i) => duplicates[n + i]).map((event) => event.id);
-        n += pending.events.length;
-        settled.push(() => pending.reject(refusal(pending, code, actual[r] as number, guilty)));
       }
+      settled.push(refuse ?? (() => pending.resolve(appended)));
     }
     counters.events += stored.length;
     // The tail first: who reads the answer and then the live end must find the event there.
@@ -176,71 +192,78 @@ export function createAppender(options: AppenderOptions): Appender {
     for (const answer of settled) answer();
   }
 
-  /** Checks a request against the schemas of its events, and lets it go on to the log, which has the last word. */
-  function check(pending: Pending, mode: number): void {
-    if (mode === 0) {
-      pending.checked = unchecked;
+  /** Checks requests against the schemas of their events, and lets them go on to the log, which has the last word. */
+  function check(pending: Pending): void {
+    const modes = pending.requests.map(({ stream }) => validation.modeOf(stream));
+    if (modes.every((mode) => mode === 0)) {
+      for (const request of pending.requests) request.checked = unchecked;
       batcher.push(pending);
       return;
     }
-    const checked = validation.check(pending.stream, mode, pending.events, pending.isList === true).then(
-      (result) => {
-        pending.checked = result;
-        batcher.push(pending);
-      },
+    const checks = pending.requests.map(async (request, i) => {
+      const mode = modes[i] as number;
+      request.checked =
+        mode === 0 ? unchecked : await validation.check(request.stream, mode, request.events, request.isList === true);
+    });
+    const checked = Promise.all(checks).then(
+      () => batcher.push(pending),
       (error: unknown) => pending.reject(error instanceof Problem ? error : notChecked(error)),
     );
     checking.add(checked);
     void checked.then(() => checking.delete(checked));
   }
 
-  return {
-    append(request) {
-      if (stopped) return Promise.reject(shuttingDown());
-      if (waitingBytes > options.maxWaitingBytes) {
-        counters.failed++;
-        return Promise.reject(overloaded("Too many appends are waiting for the database"));
-      }
-      const key = request.idempotency?.key;
-      if (key !== undefined && running.has(key)) {
-        counters.refused++;
-        return Promise.reject(idempotencyKeyInUse(clientKey(key)));
-      }
-      if (key !== undefined) running.add(key);
-      let bytes = 256;
-      for (const event of request.events) bytes += event.bytes;
-      waitingBytes += bytes;
-      counters.requests++;
-      return new Promise((resolve, reject) => {
-        let settled = false;
-        const done = () => {
-          settled = true;
-          waitingBytes -= bytes;
-          if (key !== undefined) running.delete(key);
-        };
-        const pending: Pending = {
-          ...request,
-          checked: unchecked,
-          bytes,
-          count: request.events.length,
-          resolve(appended) {
-            if (settled) return;
-            done();
-            resolve(appended);
-          },
-          reject(problem) {
-            if (settled) return;
-            done();
-            if (problem.status >= 500) counters.failed++;
-            else counters.refused++;
-            reject(problem);
-          },
-        };
-        const mode = validation.modeOf(request.stream);
-        if (mode === 0) batcher.push(pending);
-        else check(pending, mode);
+  function submit(requests: readonly AppendRequest[], answer: CommandAnswer | null): Promise<Appended[] | null> {
+    if (stopped) return Promise.reject(shuttingDown());
+    if (waitingBytes > options.maxWaitingBytes) {
+      counters.failed++;
+      return Promise.reject(overloaded("Too many appends are waiting for the database"));
+    }
+    const key = answer?.key ?? requests[0]?.idempotency?.key;
+    if (key !== undefined && running.has(key)) {
+      counters.refused++;
+      return Promise.reject(idempotencyKeyInUse(clientKey(key)));
+    }
+    if (key !== undefined) running.add(key);
+    let bytes = 256;
+    let count = 0;
+    for (const { events } of requests) {
+      count += events.length;
+      for (const event of events) bytes += event.bytes;
+    }
+    waitingBytes += bytes;
+    counters.requests++;
+    return new Promise((resolve, reject) => {
+      let settled = false;
+      const done = () => {
+        settled = true;
+        waitingBytes -= bytes;
+        if (key !== undefined) running.delete(key);
+      };
+      check({
+        requests: requests.map((request) => ({ ...request, checked: unchecked })),
+        answer,
+        bytes,
+        count,
+        resolve(appended) {
+          if (settled) return;
+          done();
+          resolve(appended);
+        },
+        reject(problem) {
+          if (settled) return;
+          done();
+          if (problem.status >= 500) counters.failed++;
+          else counters.refused++;
+          reject(problem);
+        },
       });
-    },
+    });
+  }
+
+  return {
+    append: async (request) => ((await submit([request], null)) as Appended[])[0] as Appended,
+    appendTogether: submit,
     counters: () => counters,
     async stop() {
       stopped = true;

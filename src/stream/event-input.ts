@@ -87,6 +87,8 @@ export type ParseContext = {
   service: string;
   /** Derives ids that the producer did not give, so that a repeated request has the same ones; scoped to one request. */
   idempotencyKey: string | null;
+  /** The service's own event: its type may begin with sluice. */
+  own?: boolean;
 };
 
 /** What a body holds of one event: its attributes, and the text of its JSON data. */
@@ -125,7 +127,7 @@ export function toEvent(
   }
   attributes += "}";
   const type = value.type as string;
-  if (typeof type === "string" && type.startsWith("sluice.")) {
+  if (typeof type === "string" && type.startsWith("sluice.") && context.own !== true) {
     violations.push({ path: `${path}/type`, message: "types that begin with sluice. are the service's own" });
   }
   let binary: Uint8Array | null = null;

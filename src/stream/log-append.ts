@@ -1,7 +1,7 @@
 // Calls the SQL function log_append: one batch of requests as parallel lists.
 import { arrayLiteral, textList } from "../storage/lists.ts";
 import type { Sql } from "../storage/pool.ts";
-import type { AppendRequest, Expected } from "./append-request.ts";
+import type { AppendRequest, CommandAnswer, Expected } from "./append-request.ts";
 import type { Checked } from "./schema/validation.ts";
 
 /** The function's answer; arrays as they stand on the wire. */
@@ -19,7 +19,18 @@ export type LogAppendRow = {
 /** A request, and how it was checked against the schemas of its events, if it was. */
 export type CheckedRequest = AppendRequest & { checked?: Checked };
 
-export async function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]): Promise<LogAppendRow> {
+/** Requests that are stored together or not at all, and what is answered with them. */
+export type RequestGroup = { requests: readonly CheckedRequest[]; answer: CommandAnswer | null };
+
+export function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]): Promise<LogAppendRow> {
+  return appendGroups(
+    sql,
+    batch.map((request) => ({ requests: [request], answer: null })),
+  );
+}
+
+export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): Promise<LogAppendRow> {
+  const batch = groups.flatMap(({ requests }) => requests);
   const streams = [...new Set(batch.map((request) => request.stream))].sort();
   const streamIndex = new Map(streams.map((name, i) => [name, i + 1]));
   const r = {
@@ -29,6 +40,8 @@ export async function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]):
     key: [] as (string | null)[],
     hash: [] as (string | null)[],
     validation: [] as number[],
+    born: [] as (number | null)[],
+    lastId: [] as (string | null)[],
   };
   const e = {
     known: [] as (number | null)[],
@@ -44,12 +57,15 @@ export async function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]):
     binary: [] as (string | null)[],
   };
   const k = { stream: [] as number[], id: [] as string[], source: [] as string[] };
+  const o = { row: [] as number[], request: [] as number[] };
   const knownIndex = new Map<string, number>();
   let keyed = false;
   let checked = false;
+  let exact = false;
+  let built = false;
   let binary = false;
 
-  for (const request of batch) {
+  for (const [n, request] of batch.entries()) {
     const stream = streamIndex.get(request.stream) as number;
     r.stream.push(stream);
     r.expected.push(expectedNumber(request.expected));
@@ -59,6 +75,15 @@ export async function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]):
     if (request.idempotency !== null) keyed = true;
     r.validation.push(validationCode(request.checked));
     if (request.checked !== undefined && request.checked.mode !== 0) checked = true;
+    const version = typeof request.expected === "object" ? request.expected : null;
+    r.born.push(version?.bornOffset ?? null);
+    r.lastId.push(version?.eventId ?? null);
+    if (version !== null) exact = true;
+    if (version !== null && version.eventId !== null) built = true;
+    for (const row of request.outbox ?? []) {
+      o.row.push(row);
+      o.request.push(n + 1);
+    }
     for (const event of request.events) {
       let known: number | null = null;
       if (event.known) {
@@ -86,7 +111,20 @@ export async function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]):
       if (event.binary !== null) binary = true;
     }
   }
+  const a = { group: [] as number[], key: [] as string[], hash: [] as string[], answer: [] as string[] };
+  const numbers: number[] = [];
+  for (const [n, { requests, answer }] of groups.entries()) {
+    for (let i = 0; i < requests.length; i++) numbers.push(n);
+    if (answer === null) continue;
+    a.group.push(n);
+    a.key.push(answer.key);
+    a.hash.push(answer.requestHash);
+    a.answer.push(answer.answer);
+  }
+  const answers = a.group.length > 0;
+  const grouped = answers || groups.length < batch.length;
   const hasKnown = k.id.length > 0;
+  const hasRows = o.row.length > 0;
   const rows = await sql<LogAppendRow[]>`
     select status, actual, offsets, relative, positions, duplicates, base, recorded
     from log_append(
@@ -98,7 +136,12 @@ export async function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]):
       ${textList(e.correlation)}, ${textList(e.partitionKey)}, ${textList(e.attributes)}, ${textList(e.data)},
       ${binary ? arrayLiteral(e.binary) : null}::bytea[],
       ${hasKnown ? arrayLiteral(k.stream) : null}::int[], ${hasKnown ? textList(k.id) : null}::text,
-      ${hasKnown ? textList(k.source) : null}::text, ${checked ? arrayLiteral(r.validation) : null}::int[])`;
+      ${hasKnown ? textList(k.source) : null}::text, ${checked ? arrayLiteral(r.validation) : null}::int[],
+      ${exact ? arrayLiteral(r.born) : null}::bigint[], ${built ? textList(r.lastId) : null}::text,
+      ${grouped ? arrayLiteral(numbers) : null}::int[], ${answers ? arrayLiteral(a.group) : null}::int[],
+      ${answers ? textList(a.key) : null}::text, ${answers ? arrayLiteral(a.hash) : null}::uuid[],
+      ${answers ? textList(a.answer) : null}::text,
+      ${hasRows ? arrayLiteral(o.row) : null}::bigint[], ${hasRows ? arrayLiteral(o.request) : null}::int[])`;
   return rows[0] as LogAppendRow;
 }
 
@@ -116,6 +159,6 @@ function expectedNumber(expected: Expected): number | null {
     case "something":
       return -2;
     default:
-      return expected;
+      return typeof expected === "object" ? expected.offset : expected;
   }
 }

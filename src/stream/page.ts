@@ -57,7 +57,7 @@ export type EventRow = {
   bytes: number;
 };
 
-function fromRow(row: EventRow): StoredEvent {
+export function fromRow(row: EventRow): StoredEvent {
   return {
     position: Number(row.position),
     stream: row.stream,

@@ -93,14 +93,15 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
 
   async function forgetKeys(signal: AbortSignal): Promise<void> {
     const before = new Date(Date.now() - options.idempotencyKeysMs);
-    for (let gone = 1; gone > 0 && !signal.aborted; ) {
-      gone = await pool.run(async (sql) => {
-        const rows = await sql`
-          delete from idempotency_keys where key in (
-            select key from idempotency_keys where recorded_at < ${before} order by recorded_at limit ${batchRows})`;
-        return rows.count;
-      });
-    }
+    for (const table of ["idempotency_keys", "command_answers"])
+      for (let gone = 1; gone > 0 && !signal.aborted; ) {
+        gone = await pool.run(async (sql) => {
+          const rows = await sql`
+            delete from ${sql(table)} where key in (
+              select key from ${sql(table)} where recorded_at < ${before} order by recorded_at limit ${batchRows})`;
+          return rows.count;
+        });
+      }
   }
 
   return {

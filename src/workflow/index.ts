@@ -13,3 +13,11 @@ export { defineProjection, type FoldProjectionOf } from "./projections/define-pr
 export { defineSqlProjection, type SqlProjectionOf } from "./projections/define-sql-projection.ts";
 export type { ProjectionSql } from "./projections/definition.ts";
 export type { RowsModel, SqlModel } from "./projections/model.ts";
+export { defineSaga } from "./sagas/define-saga.ts";
+export type { SagaContext, SagaDefinition } from "./sagas/saga.ts";
+export {
+  defineSubscription,
+  type EventHandler,
+  type SubscriptionDefinition,
+} from "./subscriptions/define-subscription.ts";
+export type { HandledDelivery } from "./subscriptions/handled-delivery.ts";

@@ -67,6 +67,7 @@ export async function createServiceNode(options: ServiceNodeOptions): Promise<Se
         PATH: process.env.PATH,
         HOME: process.env.HOME,
         PORT: String(port),
+        MODULES: "none",
         DATABASE_URL: url.href,
         CLOCK_SKEW_MS: String(skewMs),
         ...options.env,

@@ -30,6 +30,8 @@ test("a wake-up that gets no answer does not keep the service from stopping", as
     onCursors: () => {},
     onLive: () => {},
     onSchemas: () => {},
+    onOutbox: () => {},
+    onContended: () => {},
     onProjections: () => {},
     onWake() {},
     log: createLog("silent", "test"),

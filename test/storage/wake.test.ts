@@ -20,21 +20,26 @@ afterEach(async () => {
 });
 afterAll(() => watcher.end());
 
-async function start(name: string, channel = "wake_test"): Promise<{ wake: Wake; woken: number[] }> {
+type Started = { wake: Wake; woken: number[]; contended: string[] };
+
+async function start(name: string, channel = "wake_test"): Promise<Started> {
   const woken: number[] = [];
+  const contended: string[] = [];
   const wake = createWake({
     connect: () => postgres(url, { max: 1, fetch_types: false, connection: { application_name: name } }),
     channel,
     onCursors: () => {},
     onLive: () => {},
     onSchemas: () => {},
+    onOutbox: () => {},
+    onContended: (streams) => contended.push(...streams),
     onProjections: () => {},
     onWake: (position) => woken.push(position),
     log: createLog("silent", "test"),
   });
   wakes.push(wake);
   await wake.start();
-  return { wake, woken };
+  return { wake, woken, contended };
 }
 
 const forget = ({ woken }: { woken: number[] }) => woken.splice(0);
@@ -76,4 +81,13 @@ test("a listener that lost its connection connects anew and asks for a look at t
   await until("it listens again", () => b.woken.includes(Number.POSITIVE_INFINITY));
   a.wake.send(77);
   await until("it hears again", () => b.woken.includes(77));
+});
+
+test("streams on which a process asks to take turns reach the others, however long their names", async () => {
+  const [a, b] = [await start("a"), await start("b")];
+  const streams = Array.from({ length: 35 }, (_, n) => `${n}-${"s".repeat(197)}`.slice(0, 200));
+  for (const stream of [...streams, ...streams]) a.wake.sendContended(stream);
+  await until("b has heard of all", () => b.contended.length >= 35);
+  expect(b.contended.toSorted()).toEqual(streams.toSorted());
+  expect(a.contended).toEqual([]);
 });

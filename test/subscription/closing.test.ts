@@ -59,6 +59,8 @@ beforeAll(async () => {
     onCursors: (cursors) => subscriptions.ledger.wake(cursors),
     onLive() {},
     onSchemas: () => {},
+    onOutbox: () => {},
+    onContended: () => {},
     onProjections: () => {},
     log,
   });

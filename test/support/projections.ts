@@ -120,7 +120,7 @@ export async function createProjectionRig(): Promise<ProjectionRig> {
       projections,
       leases,
       append(stream, ...events) {
-        const cause = { correlationId: "test", causationId: "test" };
+        const cause = { correlationId: "test", causationId: "test", traceparent: null };
         return process.appendRaw(stream, ...events.map((event) => emit(stream, event, cause)));
       },
       async appendRaw(stream, ...events) {

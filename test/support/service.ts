@@ -15,6 +15,7 @@ export async function startService(env: Record<string, string> = {}): Promise<Se
     PORT: "0",
     LOG_LEVEL: "silent",
     SHUTDOWN_TIMEOUT: "2s",
+    MODULES: "none",
     ...env,
     DATABASE_URL: databaseUrl,
   });
@@ -41,7 +42,7 @@ export async function spawnService(
   command: readonly string[] = [process.execPath],
 ): Promise<ServiceProcess> {
   const child = Bun.spawn([...command, `${root}src/main.ts`, "start"], {
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, PORT: "0", ...env },
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, PORT: "0", MODULES: "none", ...env },
     stdout: "pipe",
     stderr: "inherit",
   });

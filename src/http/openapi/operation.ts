@@ -34,8 +34,11 @@ export type Tag =
   | "Subscriptions"
   | "Live connections"
   | "Locks"
-  | "Projections"
+  | "Commands"
+  | "Outbox"
   | "Schemas"
+  | "Sagas"
+  | "Projections"
   | "Operations";
 
 export type Operation = {

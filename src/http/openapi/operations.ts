@@ -3,18 +3,22 @@ import type { Elysia } from "elysia";
 import type { Edge, Handler } from "../context.ts";
 import { appendEvents } from "./append.ts";
 import * as claims from "./claims.ts";
+import * as commands from "./commands.ts";
 import { consumeSubscription } from "./consume.ts";
 import * as consumers from "./consumers.ts";
 import * as deadLetters from "./dead-letters.ts";
 import * as live from "./live.ts";
 import * as locks from "./locks.ts";
 import type { Operation } from "./operation.ts";
+import * as outbox from "./outbox.ts";
 import * as processed from "./processed.ts";
 import * as projections from "./projections.ts";
-import { readEvent, readLog, readStream } from "./read.ts";
+import { readEvent, readLog, readStream, readWorkflowEvents } from "./read.ts";
 import * as receipts from "./receipts.ts";
+import * as sagas from "./sagas.ts";
 import * as registry from "./schema-registry.ts";
 import { docs, docsAsset, livez, metrics, openApi, problemIndex, problemPage, readyz } from "./service.ts";
+import * as snapshots from "./snapshots.ts";
 import { deleteStream, getStream, headStream, listStreams, putStream } from "./streams.ts";
 import * as subscriptions from "./subscriptions.ts";
 
@@ -29,6 +33,8 @@ export const operations = {
   "HEAD /api/streams/:name": headStream,
   "PUT /api/streams/:name": putStream,
   "DELETE /api/streams/:name": deleteStream,
+  "GET /api/streams/:name/snapshot": snapshots.getSnapshot,
+  "PUT /api/streams/:name/snapshot": snapshots.putSnapshot,
   "POST /api/streams/:name/claims": claims.claimFromQueue,
   "POST /api/streams/:name/acks": claims.acknowledgeQueue,
   "POST /api/streams/:name/nacks": claims.giveBackQueue,
@@ -66,6 +72,10 @@ export const operations = {
   "GET /api/locks/:key": locks.getLock,
   "PUT /api/locks/:key": locks.renewLock,
   "DELETE /api/locks/:key": locks.releaseLock,
+  "GET /api/outbox": outbox.getOutbox,
+  "GET /api/outbox/failures": outbox.listOutboxFailures,
+  "POST /api/outbox/failures/retry": outbox.retryOutboxFailures,
+  "DELETE /api/outbox/failures": outbox.discardOutboxFailures,
   "GET /api/subscriptions/:name/consumers": consumers.listConsumers,
   "GET /api/subscriptions/:name/consumers/:consumer": consumers.getConsumer,
   "PUT /api/subscriptions/:name/consumers/:consumer": consumers.putConsumer,
@@ -94,6 +104,16 @@ export const operations = {
   "GET /api/schemas/:type/versions/:version": registry.getSchema,
   "PUT /api/schemas/:type/versions/:version": registry.putSchema,
   "DELETE /api/schemas/:type/versions/:version": registry.deleteSchema,
+  "GET /api/commands": commands.listCommands,
+  "POST /api/commands/:command": commands.runCommand,
+  "GET /api/workflows/:workflow/events": commands.readWorkflow(readWorkflowEvents),
+  "POST /api/sagas/:saga/start": sagas.startSaga,
+  "GET /api/sagas": sagas.listSagas,
+  "GET /api/sagas/:saga/status": sagas.getSaga,
+  "POST /api/sagas/:saga/pause": sagas.pauseSaga,
+  "POST /api/sagas/:saga/resume": sagas.resumeSaga,
+  "POST /api/sagas/:saga/cancel": sagas.cancelSaga,
+  "POST /api/sagas/:saga/retry": sagas.retrySaga,
   "GET /livez": livez,
   "GET /readyz": readyz,
   "GET /metrics": metrics,

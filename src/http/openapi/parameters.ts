@@ -1,5 +1,6 @@
 // The parameters and headers that operations share.
 import { consumerName } from "../../subscription/registry/subscription.ts";
+import { ownerPattern } from "../snapshots.ts";
 import { component, type Header, type Parameter } from "./operation.ts";
 
 const place =
@@ -202,6 +203,11 @@ export const parameters = {
     maximum: 1_000,
     default: 100,
   }),
+  FailedRowAfter: query("after", "Only ids behind this one. What `next` links use", {
+    type: "string",
+    pattern: "^[0-9]{1,15}$",
+  }),
+  FailedRowLimit: query("limit", "Most rows of a page", { type: "integer", minimum: 1, maximum: 1_000, default: 100 }),
   ConsumerName: {
     name: "consumer",
     in: "path",
@@ -222,6 +228,16 @@ export const parameters = {
   }),
   UnreadLimit: query("limit", "Most events of a page", { type: "integer", minimum: 1, maximum: 1_000, default: 100 }),
   CountOnly: query("count", "True: the count alone", { type: "boolean", default: false }),
+  SnapshotOffset: query("offset", "Of bytes: the offset of the last event that is in the state", {
+    type: "string",
+    pattern: "^[0-9]{1,16}$",
+    examples: ["17"],
+  }),
+  SnapshotBy: query("by", "Only one by this: `client`, or `decider:` and the name of a decider", {
+    type: "string",
+    pattern: ownerPattern.source,
+    examples: ["client", "decider:order"],
+  }),
   LockKey: {
     name: "key",
     in: "path",
@@ -230,6 +246,40 @@ export const parameters = {
     schema: component("schemas", "LockKey"),
   },
   LockTokenQuery: query("token", "The fencing token, instead of a body", { type: "string", pattern: "^[0-9]{1,18}$" }),
+  SagaName: {
+    name: "saga",
+    in: "path",
+    required: true,
+    description: "Name of the saga, as its module defines it",
+    schema: { type: "string", pattern: "^[a-z][a-z0-9-]{0,62}$", examples: ["order-fulfillment"] },
+  },
+  SagaId: {
+    name: "saga",
+    in: "path",
+    required: true,
+    description: "Id of the saga",
+    schema: component("schemas", "SagaId"),
+  },
+  CorrelationId: header("Correlation-Id", "The `correlationid` of the saga's events. Default: the id of the saga", {
+    type: "string",
+    minLength: 1,
+    maxLength: 256,
+  }),
+  CorrelationIdQuery: query("correlationid", "The same, instead of the header", {
+    type: "string",
+    minLength: 1,
+    maxLength: 256,
+  }),
+  SagaIdempotencyKey: header(
+    "Idempotency-Key",
+    "The same key and the same request start one saga and get the same answer, as long as the saga is kept. Visible ASCII characters",
+    { type: "string", pattern: "^[!-~]{1,255}$" },
+  ),
+  SagaStateQuery: query("state", "Only sagas of this state", component("schemas", "SagaState")),
+  SagaCorrelationQuery: query("correlation", "Only sagas of this correlation id", filterText),
+  SagaNameQuery: query("saga", "Only sagas of this name", filterText),
+  SagaAfter: query("after", "What `next` links use", { type: "string", pattern: "^[0-9]{1,16}$" }),
+  SagaLimit: query("limit", "Most sagas of a page", { type: "integer", minimum: 1, maximum: 1_000, default: 100 }),
   ProjectionName: {
     name: "name",
     in: "path",
@@ -283,6 +333,35 @@ export const parameters = {
     "The same key and the same request to the same stream get the same answer, also after a crash; ids that the producer did not give are derived from the key. Visible ASCII characters. Kept for IDEMPOTENCY_WINDOW, by default 24 hours",
     { type: "string", pattern: "^[!-~]{1,255}$" },
   ),
+  CommandIdempotencyKey: header(
+    "Idempotency-Key",
+    "The same key and the same request to the same command get the same answer, also after a crash; nothing happens twice. Visible ASCII characters. Kept for IDEMPOTENCY_WINDOW, by default 24 hours",
+    { type: "string", pattern: "^[!-~]{1,255}$" },
+  ),
+  WorkflowId: header(
+    "Workflow-Id",
+    "The workflow that goes on; it may be a new one of a chosen id. Or `workflowid` in the query",
+    {
+      type: "string",
+      minLength: 1,
+      maxLength: 256,
+    },
+  ),
+  WorkflowIdQuery: query("workflowid", "The same as `Workflow-Id`", { type: "string", minLength: 1, maxLength: 256 }),
+  WorkflowIdPath: {
+    name: "workflow",
+    in: "path",
+    required: true,
+    description: "The id of the workflow, percent-encoded",
+    schema: { type: "string", minLength: 1, maxLength: 256, examples: ["checkout-7"] },
+  },
+  CommandName: {
+    name: "command",
+    in: "path",
+    required: true,
+    description: "The name of the command",
+    schema: { type: "string", examples: ["add-user"] },
+  },
   CeSpecVersion: cloudEventHeader("specversion", "always 1.0", "1.0"),
   CeType: cloudEventHeader("type", "what happened", "OrderPlaced"),
   CeId: cloudEventHeader("id", "unique with the source within the stream", "order-1-placed"),

@@ -111,6 +111,21 @@ ${eventStream("the position")}`,
   responses: { "200": page("/api/events?limit=2&after=1042"), "204": over, ...refusals },
 };
 
+/** What `readLog` is to all streams, for a workflow. */
+export const readWorkflowEvents: Operation = {
+  ...readLog,
+  parameters: use(
+    "WorkflowIdPath",
+    "From",
+    "To",
+    "After",
+    "Limit",
+    ...filters.filter((name) => name !== "Correlation"),
+    ...following,
+  ),
+  responses: { "200": page("/api/workflows/checkout-7/events?limit=2&after=1042"), "204": over, ...refusals },
+};
+
 const oneEvent: MediaType = {
   schema: component("schemas", "Event"),
   examples: { event: { value: eventExamples[0] } },

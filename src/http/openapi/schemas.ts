@@ -4,14 +4,18 @@ import { streamName } from "../../stream/event.ts";
 import { validations } from "../../stream/schema/validation.ts";
 import { deliveries, type StreamSettings } from "../../stream/stream-configuration.ts";
 import type { StreamDescription } from "../../stream/streams.ts";
+import { commandSchemas } from "./commands.ts";
 import { consumerSchemas } from "./consumer-schemas.ts";
 import { cursor, decimal, eventSchemas } from "./event-schemas.ts";
 import { lockSchemas } from "./locks.ts";
 import { component, problemType, type Schema } from "./operation.ts";
+import { outboxSchemas } from "./outbox.ts";
 import { processedSchemas } from "./processed.ts";
 import { projectionSchemas } from "./projections.ts";
 import { receiptSchemas } from "./receipts.ts";
 import { registrySchemas } from "./registry-schemas.ts";
+import { sagaSchemas } from "./sagas.ts";
+import { snapshotSchemas } from "./snapshots.ts";
 import { subscriptionSchemas } from "./subscription-schemas.ts";
 
 const StreamName: Schema = {
@@ -205,10 +209,14 @@ export const schemas: Record<string, Schema> = {
   ...subscriptionSchemas,
   ...receiptSchemas,
   ...processedSchemas,
+  ...commandSchemas,
   ...lockSchemas,
+  ...outboxSchemas,
+  ...sagaSchemas,
   ...projectionSchemas,
   ...registrySchemas,
   ...consumerSchemas,
+  ...snapshotSchemas,
   StreamName,
   StreamConfiguration: StreamConfigurationSchema,
   StreamDescription: {

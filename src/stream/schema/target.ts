@@ -44,7 +44,8 @@ export function readVersionNumber(text: string): number | null {
   return /^[1-9]\d{0,8}$/.test(text) && Number(text) <= maxVersion ? Number(text) : null;
 }
 
-function targetOf(others: Target["others"], versions: ReadonlyMap<string, number>): Target {
+/** Named types as the versions given, all others in one way. */
+export function targetOf(others: Target["others"], versions: ReadonlyMap<string, number>): Target {
   if (versions.size === 0 && others === "stored") return asStored;
   if (versions.size === 0 && others === "latest") return asLatest;
   const named = [...versions].sort(([a], [b]) => (a < b ? -1 : 1));

@@ -38,7 +38,10 @@ export type CommandOptions<Body extends TSchema, Result extends TSchema> = {
   handle: (body: Static<Body>, context: CommandContext) => Static<Result> | Promise<Static<Result>>;
 };
 
-export type CommandDefinition = {
+/** A command; its body and its result are known to whoever runs it from code. */
+export type CommandDefinition<Body = unknown, Result = unknown> = {
+  /** Nothing is ever there. */
+  readonly types?: { readonly body: Body; readonly result: Result };
   readonly kind: "command";
   readonly name: string;
   readonly description: string | null;

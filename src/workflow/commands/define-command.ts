@@ -1,16 +1,16 @@
 // Defines commands.
-import type { TSchema, TVoid } from "@sinclair/typebox";
+import type { Static, TSchema, TVoid } from "@sinclair/typebox";
 import { requireDuration, requireName } from "../module/definition.ts";
 import type { CommandDefinition, CommandOptions } from "./command.ts";
 
 /** Longest time of a handler, in milliseconds. */
-export const maxHandlerMs = 60_000;
+const maxHandlerMs = 60_000;
 
 /** A command, which is run by `POST /api/commands/{name}`. Throws on a name or a timeout that is none. */
 export function defineCommand<Body extends TSchema, Result extends TSchema = TVoid>(
   name: string,
   { description, body, result, timeout = "5s", handle }: CommandOptions<Body, Result>,
-): CommandDefinition {
+): CommandDefinition<Static<Body>, Static<Result>> {
   return {
     kind: "command",
     name: requireName("command", name),

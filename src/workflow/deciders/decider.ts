@@ -3,6 +3,8 @@ import type { Static, TSchema, TVoid } from "@sinclair/typebox";
 import type { DraftEvent } from "../events/draft-event.ts";
 import type { EventType } from "../events/event-type.ts";
 import type { EventContext } from "../events/recorded-event.ts";
+import { checkerOf, inWords } from "../handlers/checker.ts";
+import { notJson } from "../handlers/json-value.ts";
 import { requireName } from "../module/definition.ts";
 
 /** What a decision is besides its events. */
@@ -54,8 +56,8 @@ export type DeciderOptions<State extends TSchema> = {
   version?: number;
 };
 
-/** A decider; `on` and `command` return it with one more event type or command. */
-export type DeciderDefinition<State extends TSchema = TSchema> = {
+/** A decider; `on` and `command` return it with one more event type or command. `Bodies`: of its commands, by their names. */
+export type DeciderDefinition<State extends TSchema = TSchema, Bodies extends object = object> = {
   readonly kind: "decider";
   readonly name: string;
   readonly description: string | null;
@@ -70,15 +72,17 @@ export type DeciderDefinition<State extends TSchema = TSchema> = {
   on<Name extends string, Latest extends TSchema>(
     type: EventType<Name, Latest>,
     evolve: (state: Static<State>, data: Static<Latest>, event: EventContext) => Static<State>,
-  ): DeciderDefinition<State>;
+  ): DeciderDefinition<State, Bodies>;
   /** A command, which is run by `POST /api/commands/{name}`. */
-  command<Body extends TSchema, Result extends TSchema = TVoid>(
-    name: string,
+  command<const Name extends string, Body extends TSchema, Result extends TSchema = TVoid>(
+    name: Name,
     options: DeciderCommandOptions<Static<State>, Body, Result>,
-  ): DeciderDefinition<State>;
+  ): DeciderDefinition<State, Bodies & { [Command in Name]: Static<Body> }>;
+  /** Never there: it lets specifications know which body a command takes. */
+  readonly bodies?: Bodies;
 };
 
-/** A decider without events and commands yet. Throws on a name that is none. */
+/** A decider without events and commands yet. Throws on a name that is none, and on an initial state that is not of its schema. */
 export function defineDecider<State extends TSchema>(
   name: string,
   options: DeciderOptions<State>,
@@ -86,6 +90,10 @@ export function defineDecider<State extends TSchema>(
   const { description, state, initialState, snapshotEvery = 100, version = 1 } = options;
   if (!Number.isInteger(snapshotEvery) || snapshotEvery < 0)
     throw new Error(`decider ${name}: snapshotEvery must be a whole number, not ${snapshotEvery}`);
+  const odd = notJson(initialState);
+  const violations = odd === null ? checkerOf(state)(initialState) : [odd];
+  if (violations !== null)
+    throw new Error(`decider ${name}: its initial state is not of its schema: ${inWords(violations)}`);
   const base = {
     kind: "decider" as const,
     name: requireName("decider", name),
@@ -96,7 +104,10 @@ export function defineDecider<State extends TSchema>(
     snapshotEvery,
     version,
   };
-  const build = (evolves: readonly Evolve[], commands: readonly DeciderCommand[]): DeciderDefinition<State> => ({
+  const build = <Bodies extends object>(
+    evolves: readonly Evolve[],
+    commands: readonly DeciderCommand[],
+  ): DeciderDefinition<State, Bodies> => ({
     ...base,
     evolves,
     commands,

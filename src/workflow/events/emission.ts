@@ -3,7 +3,7 @@ import type { Violation } from "../../base/errors.ts";
 import type { NewEvent } from "../../stream/event.ts";
 import { streamName } from "../../stream/event.ts";
 import { type ParseContext, toEvent } from "../../stream/event-input.ts";
-import { JsonWalk } from "../../stream/json-text.ts";
+import { JsonWalk, type Refusal } from "../../stream/json-text.ts";
 import { checkerOf, inWords } from "../handlers/checker.ts";
 import type { DraftEvent } from "./draft-event.ts";
 
@@ -19,14 +19,17 @@ export class EmissionRefused extends Error {
 }
 
 /** What all events of one cause bear. */
-export type Cause = { correlationId: string; causationId: string };
+export type Cause = { correlationId: string; causationId: string; traceparent: string | null };
 
 /** Of an event of a stream. Throws `EmissionRefused`. */
 export type Emission = (stream: string, draft: DraftEvent, cause: Cause) => NewEvent;
 
+/** Each level of nesting takes two characters, and a hundred levels are allowed. */
+const shallowBelow = 200;
+
 /** `service`: its name, which stands in the source of events. */
 export function createEmission(service: string): Emission {
-  return (stream, draft, { correlationId, causationId }) => {
+  return (stream, draft, { correlationId, causationId, traceparent }) => {
     if (!streamName.test(stream))
       throw new EmissionRefused(`${draft.type} to a stream that has no valid name`, [
         { path: "", message: JSON.stringify(stream).slice(0, 250) },
@@ -43,19 +46,27 @@ export function createEmission(service: string): Emission {
       correlationid: correlationId,
       causationid: causationId,
     };
+    if (traceparent !== null) value.traceparent = traceparent;
     if (id !== undefined) value.id = id;
     if (subject !== undefined) value.subject = subject;
     if (partitionKey !== undefined) value.partitionkey = partitionKey;
     if (time !== undefined) value.time = time;
     const text = JSON.stringify(draft.data) as string | undefined;
     if (text === undefined) throw refused([{ path: "/data", message: "is no JSON" }]);
-    const walk = new JsonWalk(text);
-    walk.value();
-    if (walk.refusal !== null) throw refused([{ path: "/data", message: walk.refusal }]);
+    const refusal = refusalOf(text);
+    if (refusal !== null) throw refused([{ path: "/data", message: refusal }]);
     const found: Violation[] = [];
     const context: ParseContext = { stream, service, idempotencyKey: null };
     const event = toEvent({ value, data: text }, "", context, 0, found);
     if (event === null) throw refused(found);
     return event;
   };
+}
+
+/** What the log refuses of a text that was made of a value: it can hold escapes and be nested deeply, but only so deeply for its length. */
+function refusalOf(text: string): Refusal {
+  if (text.length < shallowBelow && !text.includes("\\u")) return null;
+  const walk = new JsonWalk(text);
+  walk.value();
+  return walk.refusal;
 }

@@ -38,6 +38,27 @@ export function contextOf(event: StoredEvent): EventContext {
   };
 }
 
+/**
+ * The same of an event that is not stored yet: its position and the time of its recording nobody knows. `onUnknown` is told
+ * when a handler asks for them, and what it is given then must not be used.
+ */
+export function foreseenContextOf(event: StoredEvent, onUnknown: () => void): EventContext {
+  return Object.defineProperties(contextOf(event), {
+    position: unknown(-1, onUnknown),
+    recordedTime: unknown(new Date().toISOString(), onUnknown),
+  });
+}
+
+function unknown(standIn: unknown, onUnknown: () => void): PropertyDescriptor {
+  return {
+    enumerable: true,
+    get() {
+      onUnknown();
+      return standIn;
+    },
+  };
+}
+
 /** The data of an event; undefined where it has none that is JSON. */
 export function dataOf(event: StoredEvent): unknown {
   return event.data === null ? undefined : JSON.parse(event.data);

@@ -4,6 +4,7 @@ import { pathToFileURL } from "node:url";
 import { Problem, type SchemaChange } from "../../base/errors.ts";
 import type { Registration } from "../../stream/schema/registration.ts";
 import type { Upcasting } from "../../stream/schema/upcasting.ts";
+import type { CommandListing } from "../commands/command-runner.ts";
 import { asModule, type Module } from "./module.ts";
 
 /** The modules of these files, paths from the working directory. Throws one plain sentence where a file is none. */
@@ -19,24 +20,34 @@ export async function loadModules(paths: readonly string[]): Promise<Module[]> {
       throw new Error(`there are two modules of the name ${module.name}`);
     modules.push(module);
   }
-  requireOneOwner(modules, "event type", ({ events }) => events);
-  requireOneOwner(modules, "projection", ({ projections }) => projections);
+  requireApart(modules, "event type ", ({ events }) => events);
+  requireApart(modules, "stream ", ({ streams }) => streams);
+  requireApart(modules, "subscription ", ({ subscriptions }) => subscriptions);
+  requireApart(modules, "decider ", ({ deciders }) => deciders);
+  requireApart(modules, "projection ", ({ projections }) => projections);
+  requireApart(modules, "saga ", ({ sagas }) => sagas);
+  requireApart(modules, "command ", (module) => commandsOf([module]));
   return modules;
 }
 
-/** Throws where two modules define one name. */
-function requireOneOwner(
+/** All commands of the modules. */
+export function commandsOf(modules: readonly Module[]): CommandListing[] {
+  return modules.flatMap(({ commands, deciders }) => [...commands, ...deciders.flatMap((decider) => decider.commands)]);
+}
+
+/** Throws where two modules, or two parts of one, define the same. */
+function requireApart(
   modules: readonly Module[],
   what: string,
-  partsOf: (module: Module) => readonly { readonly name: string }[],
+  partsOf: (module: Module) => readonly { name: string }[],
 ): void {
   const owners = new Map<string, string>();
   for (const module of modules)
-    for (const part of partsOf(module)) {
-      const owner = owners.get(part.name);
-      if (owner !== undefined)
-        throw new Error(`the modules ${owner} and ${module.name} both define the ${what} ${part.name}`);
-      owners.set(part.name, module.name);
+    for (const { name } of partsOf(module)) {
+      const owner = owners.get(name);
+      if (owner === module.name) throw new Error(`module ${owner} defines the ${what}${name} twice`);
+      if (owner !== undefined) throw new Error(`the modules ${owner} and ${module.name} both define the ${what}${name}`);
+      owners.set(name, module.name);
     }
 }
 

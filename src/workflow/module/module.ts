@@ -3,38 +3,63 @@ import type { CommandDefinition } from "../commands/command.ts";
 import type { DeciderDefinition } from "../deciders/decider.ts";
 import type { EventType } from "../events/event-type.ts";
 import type { ProjectionDefinition } from "../projections/definition.ts";
+import type { SagaDefinition } from "../sagas/saga.ts";
+import type { SubscriptionDefinition } from "../subscriptions/define-subscription.ts";
 import { requireName } from "./definition.ts";
 import type { StreamDefinition } from "./stream-definition.ts";
 
-export type Module = {
-  /** Lower-case letters, digits and hyphens. */
-  readonly name: string;
+/** What a module consists of. */
+type Parts = {
   /** The event types that it owns. */
   readonly events: readonly EventType[];
   /** Streams whose configuration is put at the start. */
   readonly streams: readonly StreamDefinition[];
   readonly commands: readonly CommandDefinition[];
   readonly deciders: readonly DeciderDefinition[];
+  /** Subscriptions that are put at the start, and consumed here where they have handlers. */
+  readonly subscriptions: readonly SubscriptionDefinition[];
   readonly projections: readonly ProjectionDefinition[];
+  readonly sagas: readonly SagaDefinition[];
 };
 
-export type ModuleOptions = Partial<Omit<Module, "name">> & { name: string };
+const none: Parts = {
+  events: [],
+  streams: [],
+  commands: [],
+  deciders: [],
+  subscriptions: [],
+  projections: [],
+  sagas: [],
+};
+const kinds = Object.keys(none) as (keyof Parts)[];
+
+export type Module = Parts & {
+  /** Lower-case letters, digits and hyphens. */
+  readonly name: string;
+};
+
+export type ModuleOptions = Partial<Parts> & { name: string };
 
 /** The default export of a module's file. Throws on a name that is none, and on what stands in it twice. */
 export function defineModule(options: ModuleOptions): Module {
-  const { name, events = [], streams = [], commands = [], deciders = [], projections = [] } = options;
+  const module: Module = { ...none, ...options };
+  const { name } = module;
   requireName("module", name);
-  for (const parts of [events, streams, commands, deciders, projections]) {
+  for (const kind of kinds) {
+    const parts: readonly { name: string }[] = module[kind];
     const twice = parts.find((part, n) => parts.findIndex((other) => other.name === part.name) !== n);
     if (twice !== undefined) throw new Error(`module ${name} defines ${twice.name} twice`);
   }
-  return { name, events, streams, commands, deciders, projections };
+  const idle = module.sagas.find(({ steps }) => steps.length === 0);
+  if (idle !== undefined) throw new Error(`saga ${idle.name} has no steps`);
+  return module;
 }
 
 /** What a file exports, if it is a module. */
 export function asModule(value: unknown): Module | null {
   if (typeof value !== "object" || value === null) return null;
-  const { name, events, streams, commands, deciders, projections } = value as Partial<Module>;
-  const lists = [events, streams, commands, deciders, projections];
-  return typeof name === "string" && lists.every((list) => Array.isArray(list)) ? (value as Module) : null;
+  const module = value as Partial<Module>;
+  return typeof module.name === "string" && kinds.every((kind) => Array.isArray(module[kind]))
+    ? (module as Module)
+    : null;
 }

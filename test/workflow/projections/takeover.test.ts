@@ -13,7 +13,7 @@ const kills = 4;
 let env: Record<string, string>;
 let sql: postgres.Sql;
 beforeAll(async () => {
-  env = { DATABASE_URL: await createTestDatabase(), MODULES: module, LEASE: "1s", LOG_LEVEL: "info" };
+  env = { DATABASE_URL: await createTestDatabase(), MODULES: module, LEASE_DURATION: "1s", LOG_LEVEL: "info" };
   sql = openSql(env.DATABASE_URL as string);
 });
 const open: ServiceProcess[] = [];

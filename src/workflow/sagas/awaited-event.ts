@@ -1,0 +1,99 @@
+// Looks in the log for the event that a step waits for.
+
+import { everyone } from "../../base/principal.ts";
+import type { Semaphore } from "../../base/semaphore.ts";
+import type { Pool } from "../../storage/pool.ts";
+import { readPage } from "../../stream/page.ts";
+import type { Upcasting } from "../../stream/schema/upcasting.ts";
+import { knownVersions } from "../events/known-versions.ts";
+import { contextOf, dataOf } from "../events/recorded-event.ts";
+import { checkerOf, inWords } from "../handlers/checker.ts";
+import { deepFreeze } from "../handlers/deep-freeze.ts";
+import { withAdditions } from "./attempt.ts";
+import type { Instance } from "./instance.ts";
+import { messageOf, type Outcome } from "./plan.ts";
+import type { SagaDefinition, SagaStep } from "./saga.ts";
+
+export type AwaitedEventOptions = {
+  reads: Pool;
+  /** Bounds the pages that are read at once. */
+  looks: Semaphore;
+  upcasting: Pick<Upcasting, "attempt">;
+  /** The last position that is committed. */
+  readHead: () => Promise<number>;
+};
+
+type Wait = Extract<SagaStep, { kind: "wait" }>;
+
+const pageEvents = 100;
+const budgetMs = 1_000;
+
+/** This process cannot read an event that another one may be able to read. */
+export class NotHere extends Error {}
+
+/** The first event of the saga's correlation that is the one, of those that were not looked at before. Rejects with outages, and with `NotHere`. */
+export async function findAwaited(
+  { reads, looks, upcasting, readHead }: AwaitedEventOptions,
+  definition: SagaDefinition,
+  instance: Instance,
+  step: Wait,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const type = step.event.name;
+  const target = knownVersions([step.event]);
+  const known = step.event.versions.length;
+  const data = deepFreeze(JSON.parse(instance.data) as Record<string, unknown>);
+  const bound = await readHead();
+  const upTo = (position: number) => ({
+    ...instance.places,
+    seen: { ...instance.places.seen, [type]: position },
+  });
+  let cursor = Math.max(instance.places.from, instance.places.seen[type] ?? -1);
+  while (cursor < bound) {
+    const page = await looks.run(
+      () =>
+        readPage(reads, {
+          selection: { streams: null, types: [type], correlation: instance.correlationId, key: null, where: null },
+          streamIds: null,
+          principal: everyone,
+          direction: "forward",
+          cursor,
+          bound,
+          limit: pageEvents,
+          // Streams without replay too: it is not history to the saga.
+          historyEnd: -1,
+          budgetMs,
+          signal,
+        }),
+      signal,
+    );
+    for (const [n, event] of (await upcasting.attempt(page.events, target)).entries()) {
+      const position = page.events[n]?.position as number;
+      if ("failure" in event) {
+        if (event.passing) throw new NotHere(`the event at position ${position} cannot be read here: ${event.failure}`);
+        return failed(`the event at position ${position} cannot be read: ${event.failure}`);
+      }
+      if (event.schemaVersion > known)
+        throw new NotHere(
+          `the event at position ${position} is version ${event.schemaVersion} of ${type}, a newer one`,
+        );
+      const given = deepFreeze(dataOf(event));
+      const violations = checkerOf(step.event.latest)(given);
+      if (violations !== null)
+        return failed(`the event at position ${position} does not match ${type}: ${inWords(violations)}`);
+      try {
+        const about = contextOf(event);
+        if (!step.when(given, data, about)) continue;
+        const taken = withAdditions(definition, data, step.take(given, data, about));
+        return { input: { kind: "done" }, data: taken, places: upTo(position) };
+      } catch (error) {
+        return failed(`the event at position ${position} was refused: ${messageOf(error)}`);
+      }
+    }
+    cursor = page.reached;
+  }
+  const message = `no ${type} came in time`;
+  return { input: { kind: "not-there", message }, places: upTo(Math.max(bound, cursor)) };
+}
+
+const failed = (message: string): Outcome => ({ input: { kind: "failed", message, isFinal: true } });

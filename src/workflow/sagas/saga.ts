@@ -1,0 +1,151 @@
+// A saga: steps one after the other, each kept as soon as it is done, and undone in reverse when a later one fails.
+import type { Static, TObject, TSchema } from "@sinclair/typebox";
+import type { RunCommand } from "../commands/run-command.ts";
+import type { DraftEvent } from "../events/draft-event.ts";
+import type { EventType } from "../events/event-type.ts";
+import type { EventContext } from "../events/recorded-event.ts";
+import type { StreamDefinition } from "../module/stream-definition.ts";
+import type { Retry, StepShape } from "./progress.ts";
+
+export type SagaContext = {
+  readonly sagaId: string;
+  /** The `correlationid` of all its events. */
+  readonly correlationId: string;
+  /** The name of the step. */
+  readonly step: string;
+  /** From 1; a process that died in an attempt counts too. */
+  readonly attempt: number;
+  /**
+   * The same at each attempt, another one for each step and each compensation. Whoever is called with it can recognise a call
+   * that was made before a crash.
+   */
+  readonly idempotencyKey: string;
+  /** Fires when the time is over or the service stops. */
+  readonly signal: AbortSignal;
+  /** Emits events, which are appended if the step is completed: with the record of it, or not at all. */
+  emit(stream: string | StreamDefinition, ...events: DraftEvent[]): void;
+  /**
+   * Runs a command of a module, with an idempotency key of its own: it has its effect once, however often the step is tried.
+   * Returns its result; throws when it is refused, which fails the step for good.
+   */
+  readonly run: RunCommand;
+};
+
+/** What a step adds to the data; a member that is undefined is taken away. */
+// biome-ignore lint/suspicious/noConfusingVoidType: a handler that returns nothing adds nothing
+export type Additions<Data> = { readonly [Name in keyof Data]?: Data[Name] | undefined } | undefined | void;
+
+export type RetryOptions = {
+  /** How often it is tried. Default: 3, of a compensation 10. */
+  attempts?: number;
+  /** How long it rests after the first failure. Default: `200ms`, of a compensation `500ms`. */
+  initial?: string;
+  /** How much longer after each further one. Default: 2. */
+  factor?: number;
+  /** How long it rests at most. Default: `30s`, of a compensation `1m`. */
+  max?: string;
+};
+
+export type CompensationOptions<Data> = {
+  /** Undoes the step. It may be tried several times, and must then come to the same. */
+  compensate?: (data: Data, context: SagaContext) => Additions<Data> | Promise<Additions<Data>>;
+  compensateRetry?: RetryOptions;
+};
+
+export type StepOptions<Data> = CompensationOptions<Data> & {
+  /** For people. */
+  description?: string;
+  /**
+   * Does the step, and returns what it adds to the data. It may be tried several times, also when an attempt before has had its
+   * effect. What it throws is tried again by the policy; `reject` ends the tries.
+   */
+  execute: (data: Data, context: SagaContext) => Additions<Data> | Promise<Additions<Data>>;
+  retry?: RetryOptions;
+  /** How long an attempt may take, at the step and at its compensation. Default: `10s`, at most `10m`. */
+  timeout?: string;
+};
+
+export type WaitOptions<Data, Event> = CompensationOptions<Data> & {
+  /** For people. */
+  description?: string;
+  /** How long it waits; then the step has failed. Without it, until the deadline. */
+  timeout?: string;
+  /** Whether it is the one that is waited for. Without it, any is. A pure function. */
+  when?: (event: Event, data: Data, about: EventContext) => boolean;
+  /** What the event adds to the data. */
+  take?: (event: Event, data: Data, about: EventContext) => Additions<Data>;
+};
+
+export type SleepOptions<Data> = {
+  /** For people. */
+  description?: string;
+} & (
+  | { /** How long, from when it begins. */ for: string; until?: never }
+  | { /** Until when: a time of RFC 3339, such as one in the data. */ until: (data: Data) => string; for?: never }
+);
+
+type Handler = (data: unknown, context: SagaContext) => unknown;
+
+type Compensating = { readonly compensate: Handler | null; readonly timeoutMs: number };
+
+export type SagaStep = StepShape &
+  Compensating & { readonly description: string | null } & (
+    | { readonly kind: "execute"; readonly execute: Handler }
+    | {
+        readonly kind: "wait";
+        readonly event: EventType;
+        /** Null for as long as it takes. */
+        readonly waitMs: number | null;
+        readonly when: (event: unknown, data: unknown, about: EventContext) => boolean;
+        readonly take: (event: unknown, data: unknown, about: EventContext) => unknown;
+      }
+    | { readonly kind: "sleep"; readonly until: (data: unknown, now: number) => number }
+  );
+
+export type SagaOptions<Data extends TObject, Input extends TSchema> = {
+  /** For people. */
+  description?: string;
+  /** Of the data that the steps work on, which are kept as JSON; what later steps add is optional. */
+  data: Data;
+  /** Of what it is started with. Default: the schema of the data. */
+  input?: Input;
+  /** When the whole has to be done, from its start: what is complete by then is compensated otherwise. */
+  deadline?: string;
+  /**
+   * Raised when the steps change: what was started by an earlier version goes on by the new one, if the steps that it has
+   * completed are still the first ones. Default: 1.
+   */
+  version?: number;
+} & (Static<Input> extends Static<Data> ? Partial<StartOption<Data, Input>> : StartOption<Data, Input>);
+
+type StartOption<Data extends TObject, Input extends TSchema> = {
+  /** Makes the first data of what it is started with. Without it they are it. */
+  start: (input: NoInfer<Static<Input>>) => NoInfer<Static<Data>>;
+};
+
+/** A saga; `step`, `waitFor` and `sleep` return it with one more step. */
+export type SagaDefinition<Data extends TObject = TObject, Input extends TSchema = TSchema> = {
+  readonly kind: "saga";
+  readonly name: string;
+  readonly description: string | null;
+  readonly data: Data;
+  readonly input: Input;
+  readonly start: (input: unknown) => unknown;
+  readonly deadlineMs: number | null;
+  readonly version: number;
+  readonly steps: readonly SagaStep[];
+  /** Does something, and knows how to undo it. */
+  step(name: string, options: StepOptions<Static<Data>>): SagaDefinition<Data, Input>;
+  /** Waits for an event of a type that bears the saga's correlation id, in any persistent stream. */
+  waitFor<Name extends string, Latest extends TSchema>(
+    name: string,
+    type: EventType<Name, Latest>,
+    options?: WaitOptions<Static<Data>, Static<Latest>>,
+  ): SagaDefinition<Data, Input>;
+  /** Rests for a time, however often the service is started anew meanwhile. */
+  sleep(name: string, options: SleepOptions<Static<Data>>): SagaDefinition<Data, Input>;
+};
+
+/** How what is not said is tried. */
+export const stepRetry: Retry = { attempts: 3, initialMs: 200, factor: 2, maxMs: 30_000 };
+export const compensationRetry: Retry = { attempts: 10, initialMs: 500, factor: 2, maxMs: 60_000 };
