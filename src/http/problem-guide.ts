@@ -71,7 +71,7 @@ export const guide: Record<ProblemCode, Guidance> = {
   "projection-attended": {
     meaning: "A process that has the projection's module keeps it up to date: it would make it again.",
     remedy:
-      "Take the module out of MODULES of all processes, then remove the projection. A killed process is known to be gone after LEASE.",
+      "Take the module out of MODULES of all processes, then remove the projection. A killed process is known to be gone after LEASE_DURATION.",
   },
   "no-projection-snapshot": {
     meaning:
