@@ -5,7 +5,7 @@ import { pause } from "../../base/pause.ts";
 import type { HeldLease } from "../../storage/lease.ts";
 import type { Pool, Sql } from "../../storage/pool.ts";
 import { mayPass } from "../../storage/withstand.ts";
-import { messageOf } from "./applier.ts";
+import { messageOf } from "../handlers/message-of.ts";
 import { type ProjectionDefinition, typesOf } from "./definition.ts";
 import { createFold } from "./fold.ts";
 import { definitionHash, type Generation, readGenerations } from "./generation.ts";
