@@ -368,6 +368,8 @@ create table projections (
   last_generation    integer not null default 0,
   rebuild_requested  text,
   snapshot_requested boolean not null default false,
+  setup_error        text,
+  setup_error_at     timestamp with time zone,
   snapshot_error     text,
   created_at         timestamp with time zone not null default clock_timestamp(),
   constraint projections_pkey PRIMARY KEY (name),
