@@ -85,7 +85,7 @@ export async function provideDatabase(
     // of projections; some are left for people.
     maxConnections: Math.max(
       100,
-      config.workers * (config.poolSize + appendsInFlight + claimsInFlight + 2 * projectionsInFlight + 8) + 20,
+      config.workers * (config.poolSize + appendsInFlight + claimsInFlight + 3 * projectionsInFlight + 8) + 20,
     ),
     log,
   });

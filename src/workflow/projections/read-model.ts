@@ -49,7 +49,7 @@ export type ReadModelsOptions = {
   definitions: ReadonlyMap<string, ProjectionDefinition>;
   serviceSchema: string;
   reads: Pool;
-  handlers: Pool;
+  answers: Pool;
 };
 
 /** How long a module may take to answer, in milliseconds. */
@@ -63,7 +63,7 @@ const ofModule = new Set(["25006", "57014"]);
 
 type Transaction = postgres.TransactionSql;
 
-export function createReadModels({ definitions, serviceSchema, reads, handlers }: ReadModelsOptions): ReadModels {
+export function createReadModels({ definitions, serviceSchema, reads, answers }: ReadModelsOptions): ReadModels {
   /** Runs the task on the generation that answers, in a transaction that sees one moment; again when that was just swapped. */
   async function looking<T>(
     pool: Pool,
@@ -130,7 +130,7 @@ export function createReadModels({ definitions, serviceSchema, reads, handlers }
       const { query: schema, answer } = definition.reading as ReadDefinition;
       const given = schema === null ? {} : readValues(schema, query);
       if ("unanswered" in given) return Promise.resolve(given as Unanswered);
-      return looking(handlers, projection, async (transaction, live) => {
+      return looking(answers, projection, async (transaction, live) => {
         await transaction`
           select set_config('search_path', ${searchPath(live.schemaName)}, true),
                  set_config('statement_timeout', ${String(answerMs)}, true)`;
