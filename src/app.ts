@@ -309,7 +309,12 @@ async function startParts(
     windowMs: config.sagaWindowMs,
     log,
   });
-  stops.push(() => sagas.stop(config.shutdownMs));
+  let sagasStopping: Promise<void> | null = null;
+  const stopSagas = () => {
+    sagasStopping ??= sagas.stop(config.shutdownMs);
+    return sagasStopping;
+  };
+  stops.push(stopSagas);
 
   const startedProjections = await startProjections({
     definitions: modules.flatMap((module) => module.projections),
@@ -506,6 +511,7 @@ async function startParts(
       live.stop(),
       local.stop(config.shutdownMs),
       handlers.stop(config.shutdownMs),
+      stopSagas(),
     ]);
     ledger.drain();
     locks.drain();

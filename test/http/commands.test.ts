@@ -5,6 +5,7 @@ import { calls, gates, late } from "../support/modules/commands.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { type Service, startService } from "../support/service.ts";
 import { openEventStream } from "../support/sse.ts";
+import { startTcpProxy } from "../support/tcp-proxy.ts";
 import { until } from "../support/until.ts";
 
 const modules = new URL("../support/modules/commands.ts", import.meta.url).pathname;
@@ -226,4 +227,28 @@ test("commands are listed with their schemas, and each is an operation of the do
   const operation = document.body.paths["/api/commands/note"]?.post as Operation;
   expect(operation.summary).toBe("Takes a note");
   expect(operation.requestBody.content["application/json"].schema).toEqual(listed?.body);
+});
+
+test("while the database is away, a command is told so, with a key and in a workflow too; and goes on when it is back", async () => {
+  const databaseUrl = new URL(services[0]?.databaseUrl as string);
+  const proxy = await startTcpProxy(Number(databaseUrl.port));
+  databaseUrl.port = String(proxy.port);
+  const service = await startService({ MODULES: modules, DATABASE_URL: databaseUrl.href });
+  const note = (headers: Record<string, string>) => run("note", { text: "away", n: 1 }, headers, service.url);
+  try {
+    await proxy.set("refuse");
+    proxy.cut();
+    for (const headers of [{}, { "idempotency-key": "away" }, { "workflow-id": "away" }] as Record<string, string>[]) {
+      const { status, text } = await note(headers);
+      expect({ status, text }).toEqual({
+        status: 503,
+        text: expect.stringMatching(/"\/problems\/(storage-unavailable|outcome-unknown)"/),
+      });
+    }
+    await proxy.set("pass");
+    await until("it is back", async () => (await note({ "idempotency-key": "away" })).status === 201);
+  } finally {
+    await service.stop();
+    await proxy.stop();
+  }
 });

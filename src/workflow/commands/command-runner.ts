@@ -23,6 +23,7 @@ import { type Checker, checkerOf } from "../handlers/checker.ts";
 import { Defect } from "../handlers/defect.ts";
 import { TimeLimitExceeded } from "../handlers/time-limit.ts";
 import { type CommandOutcome, findAnswer, keepAnswer, type Unstored } from "./command-answers.ts";
+import { orOutage } from "./outage.ts";
 import { Rejection } from "./rejection.ts";
 
 export type CommandRequest = {
@@ -98,7 +99,10 @@ export function createCommandRunner({ commands, appender, reads, writes, log }: 
   let stopped = false;
 
   async function isNew(workflowId: string): Promise<boolean> {
-    const found = await reads.run((sql) => correlatedPositions(sql, workflowId, -1, Number.MAX_SAFE_INTEGER, true, 1));
+    const found = await orOutage(
+      reads.run((sql) => correlatedPositions(sql, workflowId, -1, Number.MAX_SAFE_INTEGER, true, 1)),
+      false,
+    );
     return found.length === 0;
   }
 
@@ -142,7 +146,7 @@ export function createCommandRunner({ commands, appender, reads, writes, log }: 
     const appended =
       requests.length > 0
         ? await appender.appendTogether(requests, answer)
-        : (await keepAnswer(writes, answer))
+        : (await orOutage(keepAnswer(writes, answer), true))
           ? []
           : null;
     if (appended === null) throw new AnsweredBefore();
@@ -151,7 +155,7 @@ export function createCommandRunner({ commands, appender, reads, writes, log }: 
 
   /** The outcome of an earlier request of the key, if there was one. Throws `idempotency-key-reused`. */
   async function remembered({ key, requestHash }: NonNullable<CommandRequest["idempotency"]>) {
-    const found = await findAnswer(reads, key);
+    const found = await orOutage(findAnswer(reads, key), false);
     if (found !== null && found.requestHash !== requestHash) throw idempotencyKeyReused(clientKey(key));
     return found?.outcome ?? null;
   }

@@ -185,6 +185,10 @@ function readValues(schema: TObject, query: URLSearchParams): Record<string, unk
     if (text !== null) values[name] = readValue(property, text);
     else if (property.default !== undefined) values[name] = property.default;
   }
+  // What no column holds is no value to look for either.
+  const odd = Object.entries(values).find(([, value]) => !isStorable(value));
+  if (odd !== undefined)
+    return { unanswered: "invalid", parameter: odd[0], detail: `${odd[0]} is no value that a table can have` };
   const [violation] = checkerOf(schema)(values) ?? [];
   if (violation === undefined) return values;
   const parameter = violation.path.split("/")[1] ?? "query";
@@ -195,4 +199,9 @@ function readValue({ type }: Property, text: string): unknown {
   if (type === "integer" || type === "number") return text.trim() === "" ? text : Number(text);
   if (type === "boolean" && (text === "true" || text === "false")) return text === "true";
   return text;
+}
+
+function isStorable(value: unknown): boolean {
+  if (typeof value === "string") return value.isWellFormed() && !value.includes("\0");
+  return typeof value !== "number" || !Number.isInteger(value) || Number.isSafeInteger(value);
 }
