@@ -7,6 +7,7 @@ import {
   defineSaga,
   defineSubscription,
   reject,
+  type Static,
   Type,
 } from "sluice";
 
@@ -23,7 +24,7 @@ export const CartCheckedOut = defineEvent("CartCheckedOut", Type.Object({ cart, 
 export const CartReminded = defineEvent("CartReminded", Type.Object({ cart }));
 export const CartAbandoned = defineEvent("CartAbandoned", Type.Object({ cart, items }));
 
-type Items = Readonly<Record<string, number>>;
+type Items = Static<typeof items>;
 
 /** What is in a cart with more of an article, or with less; none of it is no item. */
 function changed(before: Items, of: string, by: number): Items {
@@ -100,28 +101,32 @@ export const carts = defineDecider("carts", {
     },
   });
 
-type Row = { article: string; quantity: number };
+const row = Type.Object({ article, quantity: Type.Integer() });
+type Row = Static<typeof row>;
 
 /** None of an article is no row. */
-const counted = (row: Row, by: number): Row | null =>
-  row.quantity + by === 0 ? null : { ...row, quantity: row.quantity + by };
+const counted = (before: Row, by: number): Row | null =>
+  before.quantity + by === 0 ? null : { ...before, quantity: before.quantity + by };
 
 export const articlesInCarts = defineProjection("articles-in-carts", {
   description: "How much of each article lies in open carts",
   streams: ["carts"],
-  row: Type.Object({ article: Type.String(), quantity: Type.Integer() }),
+  row,
   key: "article",
   initial: { quantity: 0 },
 })
-  .on(ItemAdded, { key: (added) => added.article, apply: (row, added) => counted(row, added.quantity) })
-  .on(ItemRemoved, { key: (removed) => removed.article, apply: (row, removed) => counted(row, -removed.quantity) })
+  .on(ItemAdded, { key: (added) => added.article, apply: (before, added) => counted(before, added.quantity) })
+  .on(ItemRemoved, {
+    key: (removed) => removed.article,
+    apply: (before, removed) => counted(before, -removed.quantity),
+  })
   .on(CartCheckedOut, {
     key: (bought) => Object.keys(bought.items),
-    apply: (row, bought) => counted(row, -(bought.items[row.article] ?? 0)),
+    apply: (before, bought) => counted(before, -(bought.items[before.article] ?? 0)),
   })
   .on(CartAbandoned, {
     key: (left) => Object.keys(left.items),
-    apply: (row, left) => counted(row, -(left.items[row.article] ?? 0)),
+    apply: (before, left) => counted(before, -(left.items[before.article] ?? 0)),
   });
 
 const time = Type.String({ format: "date-time" });
