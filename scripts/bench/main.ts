@@ -18,6 +18,7 @@ import { measureQueueLatency } from "./queue-latency.ts";
 import { measureSingles } from "./queue-singles.ts";
 import { measureQueueTransaction } from "./queue-transaction.ts";
 import { measureReplay } from "./replay.ts";
+import { measureSagas } from "./sagas.ts";
 import { measureStart } from "./start.ts";
 import { createTable, type Table } from "./table.ts";
 import { measureTransaction } from "./transaction.ts";
@@ -35,6 +36,7 @@ const measurements: Record<string, (table: Table) => Promise<void>> = {
   replay: measureReplay,
   upcast: measureUpcast,
   commands: measureCommands,
+  sagas: measureSagas,
   start: measureStart,
   growth: measureGrowth,
   enqueue: measureEnqueue,

@@ -23,8 +23,9 @@ printed(
   "README.md",
   async () => {
     const { ran, failed } = await run("README.md");
-    // It shows what a conflict looks like.
-    expect(failed).toEqual([expect.stringContaining(`'If-Match: "1"'`)]);
+    // It shows what a conflict looks like, and what commands refuse.
+    const refused = [`'If-Match: "1"'`, '"nobody"', '"i-2"', '"too late"'];
+    expect(failed).toEqual(refused.map((words) => expect.stringContaining(words)));
     const shown = ran.filter((block) => block.shown !== null);
     expect(shown.length).toBeGreaterThan(5);
     for (const { heading, shown: text, output } of shown)

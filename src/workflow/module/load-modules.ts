@@ -20,7 +20,7 @@ export async function loadModules(paths: readonly string[]): Promise<Module[]> {
       throw new Error(`there are two modules of the name ${module.name}`);
     modules.push(module);
   }
-  requireApart(modules, "", ({ events }) => events);
+  requireApart(modules, "event type ", ({ events }) => events);
   requireApart(modules, "stream ", ({ streams }) => streams);
   requireApart(modules, "subscription ", ({ subscriptions }) => subscriptions);
   requireApart(modules, "decider ", ({ deciders }) => deciders);
@@ -45,8 +45,8 @@ function requireApart(
   for (const module of modules)
     for (const { name } of partsOf(module)) {
       const owner = owners.get(name);
-      if (owner === module.name) throw new Error(`module ${owner} defines ${what}${name} twice`);
-      if (owner !== undefined) throw new Error(`the modules ${owner} and ${module.name} both define ${what}${name}`);
+      if (owner === module.name) throw new Error(`module ${owner} defines the ${what}${name} twice`);
+      if (owner !== undefined) throw new Error(`the modules ${owner} and ${module.name} both define the ${what}${name}`);
       owners.set(name, module.name);
     }
 }

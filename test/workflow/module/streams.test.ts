@@ -74,6 +74,6 @@ test("what PUT would refuse is said in a plain sentence, and nothing starts", as
   ];
   for (const [code, message] of wrong) expect(await refusal(database, code)).toMatch(message);
   expect(await refusal(database, module(`defineStream("a")`), module(`defineStream("a")`, "other"))).toBe(
-    "the modules shop and other both define stream a",
+    "the modules shop and other both define the stream a",
   );
 });
