@@ -368,6 +368,8 @@ create table projections (
   last_generation    integer not null default 0,
   rebuild_requested  text,
   snapshot_requested boolean not null default false,
+  setup_error        text,
+  setup_error_at     timestamp with time zone,
   snapshot_error     text,
   created_at         timestamp with time zone not null default clock_timestamp(),
   constraint projections_pkey PRIMARY KEY (name),
@@ -696,6 +698,8 @@ CREATE OR REPLACE FUNCTION command_answer(p_key text, p_request_hash uuid, p_ans
  LANGUAGE plpgsql
 AS $function$
 begin
+  -- As log_append does: an answer that comes between its look and its insert would fail it.
+  perform pg_advisory_xact_lock(hashtextextended(p_key, 0));
   insert into command_answers (key, request_hash, answer, offsets, recorded_at)
     values (p_key, p_request_hash, p_answer, '{}', clock_timestamp())
     on conflict (key) do nothing;

@@ -10,6 +10,9 @@ create table projections (
   -- Asked for, and not begun: from the beginning, or from the newest snapshot.
   rebuild_requested text check (rebuild_requested in ('beginning', 'snapshot')),
   snapshot_requested boolean not null default false,
+  -- Why tables for it could not be made, or not take the place of the live ones; null when nothing is in the way.
+  setup_error text,
+  setup_error_at timestamptz,
   -- Why the last snapshot could not be taken; null when it was, and before the first.
   snapshot_error text,
   created_at timestamptz not null default clock_timestamp()

@@ -51,6 +51,7 @@ export const catalogue = {
   "saga-not-failed": { status: 409, title: "The saga has not failed", retryable: false },
   "projection-not-failed": { status: 409, title: "The projection does not fail there", retryable: false },
   "projection-rebuilding": { status: 409, title: "The projection is being built anew", retryable: true },
+  "projection-attended": { status: 409, title: "The projection is run", retryable: true },
   "no-projection-snapshot": { status: 409, title: "The projection has no snapshot", retryable: false },
   "event-removed": { status: 410, title: "The event has been removed", retryable: false },
   "wrong-expected-version": { status: 412, title: "Wrong expected version", retryable: false },
@@ -320,6 +321,10 @@ export const projectionNotFailed = (projection: string, position: string) =>
   });
 export const projectionRebuilding = (projection: string) =>
   new Problem("projection-rebuilding", `The projection ${projection} is being built anew already`, { projection });
+export const projectionAttended = (projection: string) =>
+  new Problem("projection-attended", `The projection ${projection} is run by a process that has its module`, {
+    projection,
+  });
 export const noProjectionSnapshot = (projection: string) =>
   new Problem("no-projection-snapshot", `The projection ${projection} has no snapshot of its present definition`, {
     projection,

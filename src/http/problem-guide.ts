@@ -68,6 +68,11 @@ export const guide: Record<ProblemCode, Guidance> = {
     remedy:
       "Wait until it is done: /api/projections/{name}/status shows it in rebuild. One that has failed can be begun anew.",
   },
+  "projection-attended": {
+    meaning: "A process that has the projection's module keeps it up to date: it would make it again.",
+    remedy:
+      "Take the module out of MODULES of all processes, then remove the projection. A killed process is known to be gone after LEASE_DURATION.",
+  },
   "no-projection-snapshot": {
     meaning:
       "The projection has no snapshot of the definition that is live: a copy made by another one cannot be used.",

@@ -4,6 +4,7 @@ import {
   forbidden,
   invalidParameter,
   noProjectionSnapshot,
+  projectionAttended,
   projectionNotFailed,
   projectionNotFound,
   projectionNotReady,
@@ -35,6 +36,7 @@ export type ProjectionsHandlers = {
   skip: Handler;
   rebuild: Handler;
   snapshot: Handler;
+  remove: Handler;
 };
 
 export const projectionName = /^[a-z][a-z0-9-]{0,62}$/;
@@ -160,6 +162,13 @@ export function projectionsHandlers({ projections, body, log }: ProjectionsDepen
       await readNothing(body, request);
       await manage.snapshot(name);
     }),
+    async remove(exchange) {
+      readQuery(exchange.request, []);
+      const name = await manageable(exchange);
+      if (!(await manage.remove(name))) throw projectionAttended(name);
+      log.info({ requestId: exchange.requestId(), projection: name }, "projection removed");
+      return new Response(null, { status: 204 });
+    },
   };
 }
 

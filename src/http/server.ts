@@ -148,6 +148,7 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
     "DELETE /api/subscriptions/:name/dead-letters": deadLetters.discard,
     "GET /api/projections": projections.list,
     "GET /api/projections/:name": projections.get,
+    "DELETE /api/projections/:name": projections.remove,
     "GET /api/projections/:name/status": projections.status,
     "POST /api/projections/:name/pause": projections.pause,
     "POST /api/projections/:name/resume": projections.resume,

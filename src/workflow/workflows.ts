@@ -52,17 +52,20 @@ export function startWorkflows(options: WorkflowsOptions): Workflows {
   return {
     commands,
     runner,
-    call: (name, body, { idempotencyKey, correlationId, signal }) =>
-      runner.run(name, {
-        body,
+    call(name, body, { idempotencyKey, correlationId, signal }) {
+      // As it would come over HTTP: what the caller does with its object afterwards, or the command with this one, is nothing to the other.
+      const text = JSON.stringify(body) ?? "null";
+      return runner.run(name, {
+        body: JSON.parse(text),
         workflowId: correlationId,
         idempotency: {
           key: scopeKey(handlers, name, idempotencyKey),
-          requestHash: contentHash([correlationId, JSON.stringify(body) ?? ""]),
+          requestHash: contentHash([correlationId, text]),
         },
         traceparent: null,
         signal,
-      }),
+      });
+    },
     yieldTo: deciders.yieldTo,
     async stop() {
       await runner.stop();

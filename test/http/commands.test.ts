@@ -146,6 +146,10 @@ test.each([
   ["nul", /emitted Noted to notes, which cannot be stored: \/data/],
   ["stream", /emitted Noted to a stream that has no valid name/],
   ["many", /at most 1000 events/],
+  ["twice", /emitted two events of the id same to notes/],
+  ["bigint", /returned what is no JSON: \/more is a bigint/],
+  ["aborts", /its handler threw an error/],
+  ["textless", /its handler threw an error/],
 ])(
   "a handler that breaks (%s) is a failure of the service that tells no secrets, and stores nothing",
   async (how, detail) => {
@@ -159,6 +163,11 @@ test.each([
     expect((await run("broken", { how: "not" })).body.result).toEqual({ ok: true });
   },
 );
+
+test("a refusal whose details are no JSON is told without them", async () => {
+  const problem = expectProblem(await run("refusing", {}), 409, "command-rejected");
+  expect(problem).toMatchObject({ detail: "It has its reasons", details: {} });
+});
 
 test("the same key and the same request are answered as before, by every process, and nothing happens twice", async () => {
   const before = calls.count;
@@ -209,7 +218,7 @@ test("a request that a refusal answered can be made again with its key", async (
 test("commands are listed with their schemas, and each is an operation of the document", async () => {
   type Listed = { name: string; description: string | null; body: { properties: object }; result: unknown };
   const { body } = await send<{ commands: Listed[] }>(`${url}/api/commands`);
-  expect(body.commands.map(({ name }) => name)).toEqual(["broken", "gated", "note", "silent", "spread"]);
+  expect(body.commands.map(({ name }) => name)).toEqual(["broken", "gated", "note", "refusing", "silent", "spread"]);
   const listed = body.commands.find(({ name }) => name === "note");
   expect(listed).toMatchObject({ description: "Takes a note", result: { required: ["length"] } });
   type Operation = { summary: string; requestBody: { content: { "application/json": { schema: unknown } } } };

@@ -6,6 +6,7 @@ import { post } from "../support/consume.ts";
 import { switches } from "../support/modules/shop.ts";
 import { documented } from "../support/openapi.ts";
 import { type Service, startService } from "../support/service.ts";
+import { openSql } from "../support/sql.ts";
 import { until } from "../support/until.ts";
 
 const module = new URL("../support/modules/shop.ts", import.meta.url).pathname;
@@ -224,5 +225,58 @@ test("a projection is paused and resumed, and rebuilt beside what answers", asyn
 
 test("each operation of projections is documented", () => {
   const paths = documented.filter(({ path }) => path.startsWith("/api/projections")).map(({ path }) => path);
-  expect(paths).toHaveLength(8);
+  expect(paths).toHaveLength(9);
+});
+
+test("what is decided at a process that does not run the projection is done by the one that does", async () => {
+  const beside = await startService({ DATABASE_URL: service.databaseUrl });
+  const there = `${beside.url}/api/projections`;
+  // It has no modules: what it answers it knows from the tables.
+  expect((await send<Rows>(`${there}/orders-by-country`)).body.rows).toEqual((await rowsOf("orders-by-country")).rows);
+  expect((await send<Rows>(`${there}/order-totals`)).body.rows.length).toBe(5);
+  switches.failing = true;
+  const bad = (await place("DE", -1)).body.lastPosition;
+  await until("it has stopped", async () => (await status("orders-by-country")).state === "failed");
+  const startedMs = performance.now();
+  expect((await post(`${there}/orders-by-country/skip`, { position: bad })).status).toBe(200);
+  await reached("orders-by-country", (await place("DE", 1)).body.lastPosition);
+  // By a wake-up: it looks every 5 s by itself.
+  expect(performance.now() - startedMs).toBeLessThan(4_000);
+  switches.failing = false;
+  expectProblem(await send(`${there}/ledger`, { method: "DELETE" }), 409, "projection-attended");
+  await beside.stop();
+});
+
+test("a projection that nobody runs any more can be read, and removed with all that it has", async () => {
+  const own = await startService({ MODULES: module });
+  const { lastPosition } = (
+    await append(own.url, "orders", { type: "OrderPlaced", data: { id: "1", country: "DE", cents: 1 } })
+  ).body;
+  const at = (base: string, name: string) => `${base}/api/projections/${name}`;
+  await until("it is counted", async () => {
+    const { body } = await send<ProjectionStatus>(`${at(own.url, "orders-by-country")}/status`);
+    return body.position === lastPosition;
+  });
+  await own.stop();
+  const without = await startService({ DATABASE_URL: own.databaseUrl });
+  expect((await send<ProjectionStatus>(`${at(without.url, "orders-by-country")}/status`)).body.state).toBe(
+    "unattended",
+  );
+  expect((await send<Rows>(at(without.url, "orders-by-country"))).body.rows).toHaveLength(1);
+  expect((await send(at(without.url, "orders-by-country"), { method: "DELETE" })).status).toBe(204);
+  expectProblem(await send(at(without.url, "orders-by-country")), 404, "projection-not-found");
+  const sql = openSql(own.databaseUrl);
+  const left = await sql`
+    select nspname from pg_namespace where nspname like 'event_streaming_p_orders_by_country%'
+    union all select relname from pg_class where relname = 'orders_by_country'`;
+  expect([...left]).toEqual([]);
+  await sql.end();
+  await without.stop();
+  // It is made anew by whoever has the module.
+  const again = await startService({ MODULES: module, DATABASE_URL: own.databaseUrl });
+  await until("it is there again", async () => {
+    const { body } = await send<Rows>(at(again.url, "orders-by-country"));
+    return body.rows?.length === 1;
+  });
+  await again.stop();
 });

@@ -89,6 +89,7 @@ export const operations = {
   "DELETE /api/subscriptions/:name/dead-letters": deadLetters.discardDeadLetters,
   "GET /api/projections": projections.listProjections,
   "GET /api/projections/:name": projections.readProjection,
+  "DELETE /api/projections/:name": projections.removeProjection,
   "GET /api/projections/:name/status": projections.getProjection,
   "POST /api/projections/:name/pause": projections.pauseProjection,
   "POST /api/projections/:name/resume": projections.resumeProjection,

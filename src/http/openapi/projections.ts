@@ -30,7 +30,7 @@ const trouble = {
 const states = {
   running: "it is kept up to date",
   retrying: "an event fails, and is tried again",
-  failed: "it has stopped at an event, which can be skipped or tried again",
+  failed: "it has stopped at an event, which can be skipped or tried again, or its tables cannot be made",
   paused: "it waits to be resumed",
   unattended: "no process runs it: none that has its module, or its holder has just died",
 };
@@ -334,5 +334,17 @@ export const snapshotProjection: Operation = {
   responses: {
     "202": described("It is about to be taken.", { ...example, snapshotRequested: true }),
     ...problems(...decisions),
+  },
+};
+
+export const removeProjection: Operation = {
+  operationId: "removeProjection",
+  summary: "Remove a projection",
+  description: "Its tables, views and snapshots go, once no process has its module any more.",
+  tags: ["Projections"],
+  parameters: use("ProjectionName"),
+  responses: {
+    "204": { description: "It is gone." },
+    ...problems(...refusals, "projection-not-found", "forbidden", "outcome-unknown", "projection-attended"),
   },
 };

@@ -1,4 +1,5 @@
 // Makes, copies, swaps and drops the tables of projections' generations.
+import { randomUUID } from "node:crypto";
 import type postgres from "postgres";
 import { contentHash } from "../../base/ids.ts";
 import type { HeldLease } from "../../storage/lease.ts";
@@ -7,7 +8,15 @@ import type { Sql } from "../../storage/pool.ts";
 import { withTimeLimit } from "../handlers/time-limit.ts";
 import { createTable, quoted } from "./columns.ts";
 import type { ProjectionDefinition, ProjectionSql } from "./definition.ts";
-import { aboutOf, definitionHash, foldTable, type Generation, generationSchema, readSchema } from "./generation.ts";
+import {
+  aboutOf,
+  definitionHash,
+  foldTable,
+  type Generation,
+  generationSchema,
+  leaseOf,
+  readSchema,
+} from "./generation.ts";
 
 type Transaction = postgres.TransactionSql;
 
@@ -15,6 +24,8 @@ type Transaction = postgres.TransactionSql;
 const tablesMs = 60_000;
 /** DDL that waits for a reader makes all others wait behind it. */
 const ddlLockTimeout = "500ms";
+/** How long nobody can begin to run a projection that is being removed. */
+const removalLease = "60s";
 
 /** Notes that there is such a projection; what is known of it stays. */
 export async function enrol(sql: Sql, { name, description, autoStart }: ProjectionDefinition): Promise<void> {
@@ -108,6 +119,35 @@ export async function dropGeneration(sql: Sql, { projection, generation, schemaN
       where projection = ${projection} and generation = ${generation} and role in ('retired', 'snapshot') returning 1`;
     if (dropped.length > 0) await transaction.unsafe(`drop schema if exists ${quoteSchema(schemaName)} cascade`);
   });
+}
+
+/**
+ * Removes a projection that no process runs, with its tables and views. Returns false when one does: who removes it holds its lease
+ * meanwhile.
+ */
+export async function removeProjection(sql: Sql, serviceSchema: string, projection: string): Promise<boolean> {
+  const owner = randomUUID();
+  const names = `{"${leaseOf(projection)}"}`;
+  const held = await sql`select held from lease_hold(${owner}, ${names}::text[], ${removalLease}::text::interval)`;
+  if (held.length === 0) return false;
+  try {
+    await sql.begin(async (transaction) => {
+      await transaction`select set_config('lock_timeout', ${ddlLockTimeout}, true)`;
+      const generations = await transaction<{ schema_name: string }[]>`
+        select schema_name from projection_generations where projection = ${projection}`;
+      await transaction`delete from projections where name = ${projection}`;
+      const views = readSchema(serviceSchema);
+      const shown = await transaction<{ name: string }[]>`
+        select c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = ${views} and obj_description(c.oid, 'pg_class') = ${viewMark(projection)}`;
+      for (const { name } of shown) await transaction.unsafe(`drop view ${quoteSchema(views)}.${quoted(name)}`);
+      for (const { schema_name } of generations)
+        await transaction.unsafe(`drop schema if exists ${quoteSchema(schema_name)} cascade`);
+    });
+  } finally {
+    await sql`select lease_release(${owner}, ${names}::text[])`;
+  }
+  return true;
 }
 
 async function enter(transaction: Transaction, schema: string): Promise<void> {

@@ -9,7 +9,7 @@ import { createCandidateReader } from "../../subscription/ledger/candidates.ts";
 import { readHandedOut } from "../../subscription/letter-content.ts";
 import type { ProjectionDefinition } from "./definition.ts";
 import { leaseOf } from "./generation.ts";
-import { enrol } from "./generations.ts";
+import { enrol, removeProjection } from "./generations.ts";
 import { type Projector, startProjector } from "./projector.ts";
 import { createReadModels, type ReadModels } from "./read-model.ts";
 import { type RebuildOutcome, requestRebuild, requestSnapshot, setPaused, skipEvent } from "./requests.ts";
@@ -33,6 +33,8 @@ export type Projections = {
     skip: (name: string, position: number) => Promise<boolean>;
     rebuild: (name: string, from: "beginning" | "snapshot") => Promise<RebuildOutcome>;
     snapshot: (name: string) => Promise<boolean>;
+    /** False when a process runs it. */
+    remove: (name: string) => Promise<boolean>;
   };
   /** Somebody has decided something about a projection, here or in another process. */
   tend: () => void;
@@ -76,6 +78,7 @@ export async function startProjections(options: ProjectionsOptions): Promise<Pro
     reads: createSemaphore(pagesReading),
     readEvents: (positions, maxBytes) => readHandedOut(reads, positions, maxBytes),
   });
+  const connectAlone = () => connect({ statement_timeout: "0", idle_in_transaction_session_timeout: "0" });
   const running = new Map<string, Projector>();
   const ending = new Set<Promise<void>>();
   const counters = new Map<string, RunnerCounters>();
@@ -92,7 +95,7 @@ export async function startProjections(options: ProjectionsOptions): Promise<Pro
           serviceSchema,
           folds,
           handlers,
-          connect: () => connect({ statement_timeout: "0", idle_in_transaction_session_timeout: "0" }),
+          connect: connectAlone,
           log,
           source: { reader, tail, upcasting: options.upcasting },
           counters: own,
@@ -132,6 +135,10 @@ export async function startProjections(options: ProjectionsOptions): Promise<Pro
       skip: async (name, position) => decided((await skipEvent(folds, name, position)) > 0),
       rebuild: (name, from) => requestRebuild(folds, name, from).then(decided),
       snapshot: (name) => requestSnapshot(folds, name).then(decided),
+      async remove(name) {
+        const sql = connectAlone();
+        return removeProjection(sql, serviceSchema, name).finally(() => sql.end({ timeout: 1 }));
+      },
     },
     tend,
     counters: () => counters,
@@ -149,10 +156,9 @@ export async function startProjections(options: ProjectionsOptions): Promise<Pro
     async stop() {
       unsubscribe();
       // What is under way ends before others may take the lease.
-      for (const [name, projector] of running) {
-        running.delete(name);
-        await projector.stop();
-      }
+      const projectors = [...running.values()];
+      running.clear();
+      await Promise.all(projectors.map((projector) => projector.stop()));
       for (const giveUp of giveUps) await giveUp();
       await Promise.all(ending);
     },

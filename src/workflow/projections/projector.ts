@@ -2,15 +2,15 @@
 import type { Log } from "../../base/log.ts";
 import { type Loop, startLoop } from "../../base/loop.ts";
 import { pause } from "../../base/pause.ts";
-import type { HeldLease } from "../../storage/lease.ts";
+import { type HeldLease, isLeaseLost } from "../../storage/lease.ts";
 import type { Pool, Sql } from "../../storage/pool.ts";
 import { mayPass } from "../../storage/withstand.ts";
-import { messageOf } from "./applier.ts";
+import { messageOf } from "../handlers/message-of.ts";
 import { type ProjectionDefinition, typesOf } from "./definition.ts";
 import { createFold } from "./fold.ts";
 import { definitionHash, type Generation, readGenerations } from "./generation.ts";
-import { dropGeneration, makeGeneration, swap, takeSnapshot } from "./generations.ts";
-import { readRequests, retireBuilding, snapshotTaken } from "./requests.ts";
+import { dropGeneration, enrol, makeGeneration, swap, takeSnapshot } from "./generations.ts";
+import { noteSetup, readRequests, retireBuilding, snapshotTaken } from "./requests.ts";
 import { type Runner, type RunnerCounters, startRunner } from "./runner.ts";
 import { createSource, type SourceOptions } from "./source.ts";
 import { createSqlHandlers } from "./sql-handlers.ts";
@@ -39,7 +39,7 @@ export type ProjectorOptions = {
 
 type Running = { generation: number; runner: Runner };
 
-const tendMs = 1_000;
+const tendMs = 5_000;
 /** For so long those who read the generation that was live before may go on reading, in milliseconds. */
 const graceMs = 5_000;
 const snapshotsKept = 2;
@@ -65,6 +65,8 @@ export function startProjector(
   let snapshotNotBefore = 0;
   let swapNotBefore = 0;
   let toldNewer = false;
+  /** Undefined before the first round: what an earlier process has noted may be over. */
+  let obstacle: string | null | undefined;
 
   /** A connection of its own, which is cut off when the projection is not run here any more. */
   async function connected<T>(task: (sql: Sql) => Promise<T>): Promise<T> {
@@ -89,6 +91,7 @@ export function startProjector(
     const runner = startRunner({
       generation,
       batchSize: definition.batchSize,
+      milestone: definition.snapshotEvery,
       retry: definition.retry,
       lease,
       source: createSource({ streams: definition.streams, types: typesOf(definition) }, options.source),
@@ -109,6 +112,7 @@ export function startProjector(
     const requests = await folds.run((sql) => readRequests(sql, name));
     let generations = await read();
     if (inRole(generations, "live").length === 0) {
+      await folds.run((sql) => enrol(sql, definition));
       await connected((sql) => makeGeneration(sql, serviceSchema, definition, { role: "live", from: null, lease }));
       generations = await read();
     }
@@ -242,12 +246,22 @@ export function startProjector(
       await connected((sql) => dropGeneration(sql, generation));
   }
 
-  /** An outage is told by others; the next round comes when it is over. */
-  const round = () =>
-    tend().catch((error: unknown) => {
-      if (!mayPass(error)) throw error;
-      log.debug({ err: error, projection: name }, "a projection could not be looked after");
-    });
+  /** What is in the way of its tables is shown with how it stands. An outage is told by others, and shown by nobody. */
+  async function round(): Promise<void> {
+    try {
+      await tend();
+      if (obstacle !== null) await folds.run((sql) => noteSetup(sql, name, null));
+      obstacle = null;
+    } catch (error) {
+      if (abort.signal.aborted) return;
+      if (mayPass(error) || isLeaseLost(error))
+        return log.debug({ err: error, projection: name }, "a projection could not be looked after");
+      const message = messageOf(error);
+      if (message !== obstacle) log.warn({ err: error, projection: name }, "tables of a projection cannot be made");
+      obstacle = message;
+      await folds.run((sql) => noteSetup(sql, name, message));
+    }
+  }
   const loop: Loop = startLoop(`projection ${name}`, tendMs, round, log);
   return {
     wake() {

@@ -52,6 +52,13 @@ export async function snapshotTaken(sql: Sql, projection: string, failure: strin
   await sql`update projections set snapshot_requested = false, snapshot_error = ${failure} where name = ${projection}`;
 }
 
+/** Notes why the tables of a projection cannot be made, or that nothing is in the way. */
+export async function noteSetup(sql: Sql, projection: string, failure: string | null): Promise<void> {
+  await sql`
+    update projections set setup_error = ${failure}, setup_error_at = ${failure === null ? null : sql`clock_timestamp()`}
+    where name = ${projection} and (setup_error is distinct from ${failure})`;
+}
+
 /** Gives up what is being built. */
 export async function retireBuilding(sql: Sql, projection: string): Promise<void> {
   await sql`

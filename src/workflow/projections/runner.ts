@@ -38,7 +38,9 @@ export type RunnerOptions = {
   apply: Apply;
   pool: Pool;
   counters: RunnerCounters;
-  /** It has come to the end of the log, or was given up. */
+  /** Each time that it has handled so many events, it has changed; 0 for never. */
+  milestone: number;
+  /** It has come to the end of the log, or to a milestone, or was given up. */
   onChanged: () => void;
   log: Log;
 };
@@ -48,14 +50,16 @@ const paceMs = 8;
 /** How long a checkpoint may lag behind what was looked at, when nothing of that was for the projection, in milliseconds. */
 const passOverMs = 250;
 /** Time between looks at what was decided about a generation that stands still, in milliseconds. */
-const lookMs = 1_000;
+const lookMs = 5_000;
 /** Tries of what fails for a reason that passes: the largest number that the database takes. */
 const endless = 2_147_483_647;
+/** A tail that says nothing for so long is looked at, in milliseconds. */
+const idleMs = 60_000;
 const outageMs = 100;
 const maxOutageMs = 5_000;
 
 export function startRunner(options: RunnerOptions): Runner {
-  const { generation: first, batchSize, retry, lease, source, apply, pool, counters, log } = options;
+  const { generation: first, batchSize, milestone, retry, lease, source, apply, pool, counters, log } = options;
   const { projection, generation } = first;
   const abort = new AbortController();
   const { signal } = abort;
@@ -112,6 +116,8 @@ export function startRunner(options: RunnerOptions): Runner {
     seen = to;
     savedMs = performance.now();
     counters.events += events;
+    const passed = (handled: number) => (milestone === 0 ? 0 : Math.floor(handled / milestone));
+    if (passed(state.events) !== passed(state.events - events)) options.onChanged();
   }
 
   /** Saves how far it has looked. */
@@ -195,7 +201,7 @@ export function startRunner(options: RunnerOptions): Runner {
     }
     const dueMs = savedMs + passOverMs - performance.now();
     if (seen > current.position && dueMs <= 0) return save(current);
-    await sleep(seen > current.position ? dueMs : lookMs * 60);
+    await sleep(seen > current.position ? dueMs : idleMs);
   }
 
   async function run(): Promise<void> {

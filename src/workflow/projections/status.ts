@@ -74,6 +74,8 @@ type ProjectionRow = {
   rebuild_requested: string | null;
   snapshot_requested: boolean;
   snapshot_error: string | null;
+  setup_error: string | null;
+  setup_error_at: string | null;
   skipped: string[] | null;
   lag_seconds: number;
 };
@@ -113,7 +115,8 @@ async function readProjections(sql: Sql, listing: Listing): Promise<ProjectionRo
       ? sql`p.name in (select jsonb_array_elements_text(${JSON.stringify(listing.names)}::text::jsonb))`
       : sql`p.name > ${listing.after}`;
   return sql<ProjectionRow[]>`
-    select p.name, p.description, p.paused, p.rebuild_requested, p.snapshot_requested, p.snapshot_error,
+    select p.name, p.description, p.paused, p.rebuild_requested, p.snapshot_requested, p.snapshot_error, p.setup_error,
+      p.setup_error_at,
       exists (select from leases l where l.name = ${leaseOf("")} || p.name and l.until > clock_timestamp()) as attended,
       (select json_agg(s.position::text order by s.position)::jsonb from (
         select k.position from projection_skips k
@@ -135,7 +138,7 @@ function describe(row: ProjectionRow, generations: readonly Generation[], head: 
     form: live?.about.form ?? null,
     streams: live?.about.streams ?? null,
     types: live?.about.types ?? null,
-    state: row.paused ? "paused" : live === null ? (row.attended ? "starting" : "unattended") : stateOf(row, live),
+    state: live === null ? unbornState(row) : stateOf(row, live),
     paused: row.paused,
     version: live?.version ?? null,
     generation: live?.generation ?? null,
@@ -145,9 +148,9 @@ function describe(row: ProjectionRow, generations: readonly Generation[], head: 
     lagSeconds: Math.round(Number(row.lag_seconds) * 1_000) / 1_000,
     eventsProcessed: String(live?.events ?? 0),
     failures: String(live?.failures ?? 0),
-    ...troubleOf(live),
+    ...(live === null ? setupTrouble(row) : troubleOf(live)),
     skipped: row.skipped ?? [],
-    rebuild: rebuildOf(row, building),
+    rebuild: live === null ? null : rebuildOf(row, building),
     snapshots: generations
       .filter(({ role }) => role === "snapshot")
       .map(({ generation, position, events, createdAt }) => ({
@@ -159,6 +162,18 @@ function describe(row: ProjectionRow, generations: readonly Generation[], head: 
     snapshotRequested: row.snapshot_requested,
     snapshotError: row.snapshot_error,
   };
+}
+
+/** Of a projection that has no tables yet. */
+function unbornState(row: ProjectionRow): ProjectionState {
+  if (row.paused) return "paused";
+  if (!row.attended) return "unattended";
+  return row.setup_error === null ? "starting" : "failed";
+}
+
+/** What keeps tables from being made. */
+function setupTrouble(row: ProjectionRow): Trouble {
+  return { failedPosition: null, attempts: 0, lastError: row.setup_error, lastErrorAt: row.setup_error_at };
 }
 
 function stateOf(row: ProjectionRow, generation: Generation): Exclude<ProjectionState, "starting"> {
@@ -179,15 +194,16 @@ function troubleOf(generation: Generation | null): Trouble {
 }
 
 function rebuildOf(row: ProjectionRow, building: Generation | null): Rebuild | null {
-  if (building === null && row.rebuild_requested === null) return null;
-  const isRequested = row.rebuild_requested !== null;
+  const hasFailed = row.setup_error !== null;
+  if (building === null && row.rebuild_requested === null && !hasFailed) return null;
+  const isRequested = row.rebuild_requested !== null || building === null;
   return {
-    state: isRequested || building === null ? "requested" : stateOf(row, building),
+    state: hasFailed ? "failed" : isRequested ? "requested" : stateOf(row, building as Generation),
     version: building?.version ?? null,
     generation: building?.generation ?? null,
     position: String(building?.position ?? -1),
     eventsProcessed: String(building?.events ?? 0),
     startedAt: building?.createdAt ?? null,
-    ...troubleOf(building),
+    ...(hasFailed ? setupTrouble(row) : troubleOf(building)),
   };
 }

@@ -177,3 +177,33 @@ test("a transaction that takes long ends before its time, with what is done", as
   expect(await transactions()).toBe(2);
   await process.stop();
 });
+
+test("tables that cannot be made are told, and do not keep the live ones from being written", async () => {
+  const define = (version: number, statement: string) =>
+    defineSqlProjection("misspelt", {
+      streams: ["misspelt"],
+      version,
+      tables: (sql) => sql.unsafe(statement),
+    }).on(Noted, async (sql, { text }) => sql`insert into notes values (${text})`);
+  const note = (text: string) => Noted.event({ text });
+  const process = await rig.start([define(1, "create tabel notes (text text)")]);
+  const failed = await until("it is told", async () => {
+    const found = await process.projections.describe("misspelt");
+    return found?.state === "failed" ? found : null;
+  });
+  expect(failed).toMatchObject({ lastError: 'syntax error at or near "tabel"', failedPosition: null, rebuild: null });
+  expect(await process.projections.models.page("misspelt", null, 1)).toEqual({ unanswered: "not-ready" });
+  await process.stop();
+  const mended = await rig.start([define(1, "create table notes (text text)")]);
+  await mended.reached("misspelt", await mended.append("misspelt", note("a")));
+  expect(await mended.projections.describe("misspelt")).toMatchObject({ state: "running", lastError: null });
+  await mended.stop();
+  const worse = await rig.start([define(2, "create table notes (text tex)")]);
+  const told = await until("it is told", async () => {
+    const found = await worse.projections.describe("misspelt");
+    return found?.rebuild?.state === "failed" ? found : null;
+  });
+  expect(told).toMatchObject({ version: 1, rebuild: { lastError: 'type "tex" does not exist' } });
+  expect(await rig.rows("misspelt__notes")).toEqual([{ text: "a" }]);
+  await worse.stop();
+});
