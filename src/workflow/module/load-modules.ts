@@ -46,7 +46,8 @@ function requireApart(
     for (const { name } of partsOf(module)) {
       const owner = owners.get(name);
       if (owner === module.name) throw new Error(`module ${owner} defines the ${what}${name} twice`);
-      if (owner !== undefined) throw new Error(`the modules ${owner} and ${module.name} both define the ${what}${name}`);
+      if (owner !== undefined)
+        throw new Error(`the modules ${owner} and ${module.name} both define the ${what}${name}`);
       owners.set(name, module.name);
     }
 }
