@@ -238,6 +238,7 @@ async function startParts(
   workflows = startWorkflows({
     modules,
     service: config.serviceName,
+    maxEventBytes: config.maxBodyBytes,
     appender,
     upcasting,
     reads,
@@ -305,6 +306,7 @@ async function startParts(
     wakeOutbox: outbox.wake,
     runCommand: workflows.call,
     service: config.serviceName,
+    maxEventBytes: config.maxBodyBytes,
     concurrency: config.sagaConcurrency,
     windowMs: config.sagaWindowMs,
     log,

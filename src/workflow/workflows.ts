@@ -28,6 +28,8 @@ export type WorkflowsOptions = {
   modules: readonly Module[];
   /** Name of the service. */
   service: string;
+  /** Bytes of one event that code emits, at most. */
+  maxEventBytes: number;
   appender: Appender;
   upcasting: Upcasting;
   reads: Pool;
@@ -42,7 +44,7 @@ const handlers = "$handlers";
 
 export function startWorkflows(options: WorkflowsOptions): Workflows {
   const { modules, service, appender, upcasting, reads, writes, announce, log } = options;
-  const emission = createEmission(service);
+  const emission = createEmission(service, options.maxEventBytes);
   const deciders = createDeciders({ reads, writes, upcasting, emission, announce, log });
   const commands = modules.flatMap((module) => [
     ...module.commands.map((command) => handlerCommand(command, emission)),

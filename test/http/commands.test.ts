@@ -148,6 +148,7 @@ test.each([
   ["stream", /emitted Noted to a stream that has no valid name/],
   ["many", /at most 1000 events/],
   ["twice", /emitted two events of the id same to notes/],
+  ["large", /cannot be stored: .*bytes, and 1048576 are allowed/],
   ["bigint", /returned what is no JSON: \/more is a bigint/],
   ["aborts", /its handler threw an error/],
   ["textless", /its handler threw an error/],

@@ -17,8 +17,8 @@ export type Emission = (stream: string, draft: DraftEvent, cause: Cause) => NewE
 /** Each level of nesting takes two characters, and a hundred levels are allowed. */
 const shallowBelow = 200;
 
-/** `service`: its name, which stands in the source of events. */
-export function createEmission(service: string): Emission {
+/** `maxEventBytes`: of one event, as over HTTP. `service`: its name, which stands in the source of events. */
+export function createEmission(service: string, maxEventBytes: number): Emission {
   return (stream, draft, { correlationId, causationId, traceparent }) => {
     if (!streamName.test(stream))
       throw refusedEmission(`${draft.type} to a stream that has no valid name`, [
@@ -49,6 +49,8 @@ export function createEmission(service: string): Emission {
     const context: ParseContext = { stream, service, idempotencyKey: null };
     const event = toEvent({ value, data: text }, "", context, 0, found);
     if (event === null) throw refused(found);
+    if (event.bytes > maxEventBytes)
+      throw refused([{ path: "", message: `it has ${event.bytes} bytes, and ${maxEventBytes} are allowed` }]);
     return event;
   };
 }

@@ -54,6 +54,8 @@ export type SagasOptions = {
   runCommand: CallCommand;
   /** Name of the service. */
   service: string;
+  /** Bytes of one event that code emits, at most. */
+  maxEventBytes: number;
   /** Sagas that this process carries out at once. */
   concurrency: number;
   /** How long sagas are kept that were completed or compensated, in milliseconds. */
@@ -74,7 +76,7 @@ export function startSagas(options: SagasOptions): Sagas {
   const schedule = createSchedule(reads, [...definitions.keys()]);
   const recorder = createRecorder({ pool: writes, owner: leases.owner, wakeOutbox, log });
   const carry = createCarrier({
-    emission: createEmission(options.service),
+    emission: createEmission(options.service, options.maxEventBytes),
     runCommand,
     reads,
     looks: createSemaphore(looksAtOnce),

@@ -70,6 +70,9 @@ const broken = defineCommand("broken", {
           Noted.event({ text: "b", n: 2 }, { id: "same" }),
         );
         return { ok: true };
+      case "large":
+        workflow.emit(notes, Noted.event({ text: "x".repeat(1_100_000), n: 0 }));
+        return { ok: true };
       case "bigint":
         return { ok: true, more: 1n };
       case "aborts":
