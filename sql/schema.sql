@@ -698,6 +698,8 @@ CREATE OR REPLACE FUNCTION command_answer(p_key text, p_request_hash uuid, p_ans
  LANGUAGE plpgsql
 AS $function$
 begin
+  -- As log_append does: an answer that comes between its look and its insert would fail it.
+  perform pg_advisory_xact_lock(hashtextextended(p_key, 0));
   insert into command_answers (key, request_hash, answer, offsets, recorded_at)
     values (p_key, p_request_hash, p_answer, '{}', clock_timestamp())
     on conflict (key) do nothing;
@@ -2834,6 +2836,8 @@ AS $function$
 declare
   s_id bigint[]; s_last bigint[]; s_bytes bigint[]; s_born bigint[]; s_ephemeral boolean[]; s_validation smallint[];
   k_offset bigint[]; k_position bigint[]; k_hash uuid[];
+  -- Of ids that came with the group that is being judged: one id cannot stand for two contents.
+  k_group_hash uuid[];
   -- Whether the id came with this batch: then its position is still relative to base.
   k_fresh boolean[];
   keys text[] := string_to_array(r_key, E'\x1e', E'\x1f');
@@ -2933,6 +2937,7 @@ begin
       end loop;
     end if;
     is_refused := false;
+    k_group_hash := null;
 
     -- Judge first, assign after: a refused request leaves no event and no visible stream.
     for m in r .. group_last loop
@@ -2963,9 +2968,18 @@ begin
       if known_count > 0 then
         for n in r_first[m] .. last_event loop
           k := e_known[n];
+          continue when k is null;
           if k_offset[k] is not null then
             fresh := fresh - 1;
             if k_hash[k] <> e_hash[n] then
+              verdict := 3;
+              duplicates[n] := true;
+            end if;
+          elsif k_group_hash[k] is null then
+            k_group_hash[k] := e_hash[n];
+          else
+            fresh := fresh - 1;
+            if k_group_hash[k] <> e_hash[n] then
               verdict := 3;
               duplicates[n] := true;
             end if;

@@ -85,7 +85,7 @@ export async function provideDatabase(
     // of projections; some are left for people.
     maxConnections: Math.max(
       100,
-      config.workers * (config.poolSize + appendsInFlight + claimsInFlight + 2 * projectionsInFlight + 8) + 20,
+      config.workers * (config.poolSize + appendsInFlight + claimsInFlight + 3 * projectionsInFlight + 8) + 20,
     ),
     log,
   });
@@ -238,6 +238,7 @@ async function startParts(
   workflows = startWorkflows({
     modules,
     service: config.serviceName,
+    maxEventBytes: config.maxBodyBytes,
     appender,
     upcasting,
     reads,
@@ -305,11 +306,17 @@ async function startParts(
     wakeOutbox: outbox.wake,
     runCommand: workflows.call,
     service: config.serviceName,
+    maxEventBytes: config.maxBodyBytes,
     concurrency: config.sagaConcurrency,
     windowMs: config.sagaWindowMs,
     log,
   });
-  stops.push(() => sagas.stop(config.shutdownMs));
+  let sagasStopping: Promise<void> | null = null;
+  const stopSagas = () => {
+    sagasStopping ??= sagas.stop(config.shutdownMs);
+    return sagasStopping;
+  };
+  stops.push(stopSagas);
 
   const startedProjections = await startProjections({
     definitions: modules.flatMap((module) => module.projections),
@@ -506,6 +513,7 @@ async function startParts(
       live.stop(),
       local.stop(config.shutdownMs),
       handlers.stop(config.shutdownMs),
+      stopSagas(),
     ]);
     ledger.drain();
     locks.drain();

@@ -48,6 +48,7 @@ export const catalogue = {
   "snapshot-outdated": { status: 409, title: "There is a newer snapshot", retryable: false },
   "command-conflict": { status: 409, title: "Others were faster each time", retryable: true },
   "saga-ended": { status: 409, title: "The saga has ended", retryable: false },
+  "saga-misfit": { status: 409, title: "The saga belongs to another version", retryable: false },
   "saga-not-failed": { status: 409, title: "The saga has not failed", retryable: false },
   "projection-not-failed": { status: 409, title: "The projection does not fail there", retryable: false },
   "projection-rebuilding": { status: 409, title: "The projection is being built anew", retryable: true },
@@ -305,6 +306,9 @@ export const sagaUnknown = (saga: string) =>
   });
 export const sagaEnded = (id: string, state: string) =>
   new Problem("saga-ended", `The saga ${id} is ${state}: nothing of it is under way any more`, { sagaId: id, state });
+/** `why`: what its definition here does not have. */
+export const sagaMisfit = (id: string, why: string) =>
+  new Problem("saga-misfit", `The saga ${id} cannot be carried on here: ${why}`, { sagaId: id });
 export const sagaNotFailed = (id: string, state: string) =>
   new Problem("saga-not-failed", `The saga ${id} is ${state}: only what has failed is tried again`, {
     sagaId: id,

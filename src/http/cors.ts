@@ -9,7 +9,7 @@ export type Cors = {
 
 const methods = "GET, HEAD, POST, PUT, DELETE";
 const exposed =
-  "ETag, Link, Retry-After, X-Request-Id, Allow, Snapshot-Offset, Snapshot-Recorded-Time, Snapshot-By, Projection-Position";
+  "ETag, Link, Location, Retry-After, X-Request-Id, Allow, Snapshot-Offset, Snapshot-Recorded-Time, Snapshot-By, Projection-Position";
 const maxAgeSeconds = 600;
 
 /** `origins` are compared as browsers write them: scheme, host and port, without a path. */

@@ -4,6 +4,7 @@ import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { parseDuration } from "../base/duration.ts";
 import { invalidRequest, malformedBody, type Violation } from "../base/errors.ts";
 import { messageOf } from "../base/schema.ts";
+import { isTooDeep } from "../stream/json-text.ts";
 import type { BodyReader } from "./body.ts";
 
 /** The JSON of a body; an empty one is an empty object. Throws `malformed-body`. */
@@ -14,6 +15,7 @@ export async function readJson(body: BodyReader, request: Request): Promise<unkn
 /** The JSON of a text; an empty one is an empty object. Throws `malformed-body`. */
 export function parseJson(text: string): unknown {
   if (text.trim() === "") return {};
+  if (isTooDeep(text)) throw malformedBody("The body is nested deeper than 100 levels");
   try {
     return JSON.parse(text);
   } catch {

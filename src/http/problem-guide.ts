@@ -156,6 +156,11 @@ export const guide: Record<ProblemCode, Guidance> = {
     meaning: "The saga is Completed, Compensated or Failed: there is nothing to pause, resume or cancel any more.",
     remedy: "The member state says how it ended. One that has failed can be tried again with POST …/retry.",
   },
+  "saga-misfit": {
+    meaning:
+      "The saga was begun by another version of its definition, whose completed steps are not the first ones of this one.",
+    remedy: "Load the module in which its steps are as they were, and try again.",
+  },
   "saga-not-failed": {
     meaning:
       "Only a saga whose compensation has failed is tried again by request; the member state says what this one is.",

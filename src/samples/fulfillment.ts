@@ -37,11 +37,13 @@ export const inventory = defineDecider("inventory", {
     decide: (_, received) => StockReceived.event({ quantity: received.quantity }),
   })
   .command("reserve-stock", {
-    description: "Puts some of an article aside for an order; once is enough",
+    description: "Puts some of an article aside for an order",
     body: Type.Object({ sku, orderId, quantity }),
     id: (body) => body.sku,
     decide({ free, isCounted, reserved }, body) {
-      if (reserved[body.orderId] !== undefined) return [];
+      // Whoever asks a second time under the key of the first has the first answer; anybody else has no part in what is put aside.
+      if (Object.hasOwn(reserved, body.orderId))
+        reject("Some of it is put aside for the order", { orderId: body.orderId });
       if (isCounted && free < body.quantity)
         reject(`There is not enough of ${body.sku}`, { sku: body.sku, free, wanted: body.quantity });
       return StockReserved.event({ orderId: body.orderId, quantity: body.quantity });
@@ -52,7 +54,7 @@ export const inventory = defineDecider("inventory", {
     body: Type.Object({ sku, orderId }),
     id: (body) => body.sku,
     decide({ reserved }, body) {
-      const put = reserved[body.orderId];
+      const put = Object.hasOwn(reserved, body.orderId) ? reserved[body.orderId] : undefined;
       return put === undefined ? [] : StockReleased.event({ orderId: body.orderId, quantity: put });
     },
   });

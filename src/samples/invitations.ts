@@ -51,7 +51,7 @@ export const invitations = defineDecider("invitations", {
     }),
     id: () => "all",
     decide({ open }, { validForSeconds = week, ...body }) {
-      if (open[body.invitationId] !== undefined || Object.values(open).includes(body.email))
+      if (Object.hasOwn(open, body.invitationId) || Object.values(open).includes(body.email))
         reject("There is an open invitation already", { email: body.email });
       return InvitationSent.event(
         { ...body, validForSeconds },
@@ -76,7 +76,7 @@ export const invitations = defineDecider("invitations", {
     body: answerBody,
     id: () => "all",
     decide: (state, { invitationId: id }) =>
-      state.open[id] === undefined ? [] : InvitationExpired.event(...answered(state, id)),
+      Object.hasOwn(state.open, id) ? InvitationExpired.event(...answered(state, id)) : [],
   });
 
 function without(open: Record<string, string>, id: string): Record<string, string> {
@@ -85,7 +85,10 @@ function without(open: Record<string, string>, id: string): Record<string, strin
 }
 
 function answered({ open }: { open: Record<string, string> }, id: string) {
-  const address = open[id] ?? reject("There is no open invitation of this id", { invitationId: id });
+  // By its own name only: an id may be "constructor".
+  const address =
+    (Object.hasOwn(open, id) ? open[id] : undefined) ??
+    reject("There is no open invitation of this id", { invitationId: id });
   return [
     { invitationId: id, email: address },
     { subject: id, partitionKey: id },

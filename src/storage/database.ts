@@ -31,8 +31,10 @@ export type Database = {
   claims: Pool;
   /** For projections that fold. */
   folds: Pool;
-  /** For code of modules that writes or reads by SQL: values come as postgres.js gives them. */
+  /** For code of modules that writes by SQL: values come as postgres.js gives them. */
   handlers: Pool;
+  /** The same for what it answers from: whoever asks waits for no handler, and no handler for whoever asks. */
+  answers: Pool;
   /** A single connection of its own, for migrating; the caller ends it. */
   connect: (settings?: Record<string, string>) => Sql;
   /** A connection of its own for LISTEN and NOTIFY; the caller ends it. */
@@ -113,8 +115,15 @@ export function createDatabase(options: DatabaseOptions): Database {
     timeLimitMs: handlersLimitMs,
   });
 
+  const answers = createPool({
+    connect: (size) => connect(size, "answers", {}, false),
+    size: projectionsInFlight,
+    timeLimitMs,
+  });
+
   return {
     appends,
+    answers,
     reads,
     claims,
     folds,
@@ -123,7 +132,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     listen: () => connect(1, "wake"),
     schema,
     async stop() {
-      await Promise.all([appends.stop(), claims.stop(), reads.stop(), folds.stop(), handlers.stop()]);
+      await Promise.all([appends.stop(), claims.stop(), reads.stop(), folds.stop(), handlers.stop(), answers.stop()]);
     },
   };
 }

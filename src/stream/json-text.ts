@@ -10,6 +10,22 @@ export type Refusal = string | null;
 const maxMagnitude = 16_000;
 const maxDepth = 100;
 
+/** Whether JSON text is nested so deeply that what works through it would run out of stack. Each level takes two characters. */
+export function isTooDeep(text: string): boolean {
+  if (text.length <= 2 * maxDepth) return false;
+  let depth = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === 34) {
+      // A string ends at the next quote that no backslash stands before.
+      for (at++; at < text.length && text.charCodeAt(at) !== 34; at++) if (text.charCodeAt(at) === 92) at++;
+    } else if (code === 123 || code === 91) {
+      if (++depth > maxDepth) return true;
+    } else if (code === 125 || code === 93) depth--;
+  }
+  return false;
+}
+
 /**
  * A cursor over the text; `text` must have passed `JSON.parse`. `refusal` collects the first thing that `jsonb` refuses:
  * U+0000, a lone surrogate, a number out of the range of `numeric`, or nesting deeper than `maxDepth`.

@@ -28,6 +28,8 @@ export type WorkflowsOptions = {
   modules: readonly Module[];
   /** Name of the service. */
   service: string;
+  /** Bytes of one event that code emits, at most. */
+  maxEventBytes: number;
   appender: Appender;
   upcasting: Upcasting;
   reads: Pool;
@@ -42,7 +44,7 @@ const handlers = "$handlers";
 
 export function startWorkflows(options: WorkflowsOptions): Workflows {
   const { modules, service, appender, upcasting, reads, writes, announce, log } = options;
-  const emission = createEmission(service);
+  const emission = createEmission(service, options.maxEventBytes);
   const deciders = createDeciders({ reads, writes, upcasting, emission, announce, log });
   const commands = modules.flatMap((module) => [
     ...module.commands.map((command) => handlerCommand(command, emission)),
@@ -52,17 +54,20 @@ export function startWorkflows(options: WorkflowsOptions): Workflows {
   return {
     commands,
     runner,
-    call: (name, body, { idempotencyKey, correlationId, signal }) =>
-      runner.run(name, {
-        body,
+    call(name, body, { idempotencyKey, correlationId, signal }) {
+      // As it would come over HTTP: what the caller does with its object afterwards, or the command with this one, is nothing to the other.
+      const text = JSON.stringify(body) ?? "null";
+      return runner.run(name, {
+        body: JSON.parse(text),
         workflowId: correlationId,
         idempotency: {
           key: scopeKey(handlers, name, idempotencyKey),
-          requestHash: contentHash([correlationId, JSON.stringify(body) ?? ""]),
+          requestHash: contentHash([correlationId, text]),
         },
         traceparent: null,
         signal,
-      }),
+      });
+    },
     yieldTo: deciders.yieldTo,
     async stop() {
       await runner.stop();

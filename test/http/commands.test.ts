@@ -5,6 +5,7 @@ import { calls, gates, late } from "../support/modules/commands.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { type Service, startService } from "../support/service.ts";
 import { openEventStream } from "../support/sse.ts";
+import { startTcpProxy } from "../support/tcp-proxy.ts";
 import { until } from "../support/until.ts";
 
 const modules = new URL("../support/modules/commands.ts", import.meta.url).pathname;
@@ -146,6 +147,11 @@ test.each([
   ["nul", /emitted Noted to notes, which cannot be stored: \/data/],
   ["stream", /emitted Noted to a stream that has no valid name/],
   ["many", /at most 1000 events/],
+  ["twice", /emitted two events of the id same to notes/],
+  ["large", /cannot be stored: .*bytes, and 1048576 are allowed/],
+  ["bigint", /returned what is no JSON: \/more is a bigint/],
+  ["aborts", /its handler threw an error/],
+  ["textless", /its handler threw an error/],
 ])(
   "a handler that breaks (%s) is a failure of the service that tells no secrets, and stores nothing",
   async (how, detail) => {
@@ -159,6 +165,11 @@ test.each([
     expect((await run("broken", { how: "not" })).body.result).toEqual({ ok: true });
   },
 );
+
+test("a refusal whose details are no JSON is told without them", async () => {
+  const problem = expectProblem(await run("refusing", {}), 409, "command-rejected");
+  expect(problem).toMatchObject({ detail: "It has its reasons", details: {} });
+});
 
 test("the same key and the same request are answered as before, by every process, and nothing happens twice", async () => {
   const before = calls.count;
@@ -209,7 +220,7 @@ test("a request that a refusal answered can be made again with its key", async (
 test("commands are listed with their schemas, and each is an operation of the document", async () => {
   type Listed = { name: string; description: string | null; body: { properties: object }; result: unknown };
   const { body } = await send<{ commands: Listed[] }>(`${url}/api/commands`);
-  expect(body.commands.map(({ name }) => name)).toEqual(["broken", "gated", "note", "silent", "spread"]);
+  expect(body.commands.map(({ name }) => name)).toEqual(["broken", "gated", "note", "refusing", "silent", "spread"]);
   const listed = body.commands.find(({ name }) => name === "note");
   expect(listed).toMatchObject({ description: "Takes a note", result: { required: ["length"] } });
   type Operation = { summary: string; requestBody: { content: { "application/json": { schema: unknown } } } };
@@ -217,4 +228,28 @@ test("commands are listed with their schemas, and each is an operation of the do
   const operation = document.body.paths["/api/commands/note"]?.post as Operation;
   expect(operation.summary).toBe("Takes a note");
   expect(operation.requestBody.content["application/json"].schema).toEqual(listed?.body);
+});
+
+test("while the database is away, a command is told so, with a key and in a workflow too; and goes on when it is back", async () => {
+  const databaseUrl = new URL(services[0]?.databaseUrl as string);
+  const proxy = await startTcpProxy(Number(databaseUrl.port));
+  databaseUrl.port = String(proxy.port);
+  const service = await startService({ MODULES: modules, DATABASE_URL: databaseUrl.href });
+  const note = (headers: Record<string, string>) => run("note", { text: "away", n: 1 }, headers, service.url);
+  try {
+    await proxy.set("refuse");
+    proxy.cut();
+    for (const headers of [{}, { "idempotency-key": "away" }, { "workflow-id": "away" }] as Record<string, string>[]) {
+      const { status, text } = await note(headers);
+      expect({ status, text }).toEqual({
+        status: 503,
+        text: expect.stringMatching(/"\/problems\/(storage-unavailable|outcome-unknown)"/),
+      });
+    }
+    await proxy.set("pass");
+    await until("it is back", async () => (await note({ "idempotency-key": "away" })).status === 201);
+  } finally {
+    await service.stop();
+    await proxy.stop();
+  }
 });

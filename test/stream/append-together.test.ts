@@ -93,6 +93,24 @@ test("what is wrong with one request refuses all of its group, and nothing besid
   expect(await streamOf("wrong-b")).toEqual([]);
 });
 
+test("two events of one id and another content are refused together, in one request and in two of a group; the same one counts once", async () => {
+  const appends = appender();
+  const event = (data: string) => newEvent({ id: "one", data });
+  const inOne = appends.append(request("twice", "any", [event("1"), event("2")]));
+  expect(await codeOf(inOne)).toBe("event-id-conflict");
+  const inTwo = appends.appendTogether(
+    [request("twice", "any", [event("1")]), request("beside"), request("twice", "any", [event("2")])],
+    null,
+  );
+  expect(await codeOf(inTwo)).toBe("event-id-conflict");
+  expect([await streamOf("twice"), await streamOf("beside")]).toEqual([[], []]);
+  const { events } = await appends.append(request("twice", "any", [event("3"), event("3")]));
+  expect(events.map(({ offset, duplicate }) => [offset, duplicate])).toEqual([
+    [0, false],
+    [0, true],
+  ]);
+});
+
 test("a group is judged on what stood before it, and what comes later on what it stored", async () => {
   const appends = appender();
   const outcomes = await Promise.all([

@@ -77,7 +77,7 @@ export function startDeciderProcess(
     reads,
     writes: reads,
     upcasting: noUpcasting,
-    emission: createEmission("test"),
+    emission: createEmission("test", 1_048_576),
     log,
     ...options,
   });

@@ -22,7 +22,7 @@ import { openSql } from "./sql.ts";
 import { until } from "./until.ts";
 
 const log = createLog((process.env.TEST_LOG as "debug" | undefined) ?? "silent", "test");
-const emit = createEmission("test");
+const emit = createEmission("test", 1_048_576);
 
 export type ProjectionProcess = {
   database: Database;

@@ -254,4 +254,5 @@ export const retrySaga = managing(
     does: "It is compensated further.",
   },
   "saga-not-failed",
+  "saga-misfit",
 );

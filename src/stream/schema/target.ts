@@ -12,7 +12,7 @@ export type Target = {
 };
 
 export const asStored: Target = { others: "stored", versions: new Map(), key: "stored" };
-export const asLatest: Target = { others: "latest", versions: new Map(), key: "latest" };
+const asLatest: Target = { others: "latest", versions: new Map(), key: "latest" };
 
 const maxNamed = 100;
 const meaning = "is stored, latest, a version, or types with versions such as UserAdded@2, separated by commas";

@@ -18,12 +18,13 @@ import type { Appended, Appender } from "../../stream/append.ts";
 import { type AppendRequest, clientKey, type Expected } from "../../stream/append-request.ts";
 import { correlatedPositions } from "../../stream/correlated-positions.ts";
 import type { NewEvent } from "../../stream/event.ts";
-import { type Cause, EmissionRefused } from "../events/emission.ts";
+import type { Cause } from "../events/emission.ts";
 import { type Checker, checkerOf } from "../handlers/checker.ts";
+import { Defect } from "../handlers/defect.ts";
 import { TimeLimitExceeded } from "../handlers/time-limit.ts";
 import { type CommandOutcome, findAnswer, keepAnswer, type Unstored } from "./command-answers.ts";
+import { orOutage } from "./outage.ts";
 import { Rejection } from "./rejection.ts";
-import { ResultRefused } from "./result.ts";
 
 export type CommandRequest = {
   body: unknown;
@@ -98,7 +99,10 @@ export function createCommandRunner({ commands, appender, reads, writes, log }: 
   let stopped = false;
 
   async function isNew(workflowId: string): Promise<boolean> {
-    const found = await reads.run((sql) => correlatedPositions(sql, workflowId, -1, Number.MAX_SAFE_INTEGER, true, 1));
+    const found = await orOutage(
+      reads.run((sql) => correlatedPositions(sql, workflowId, -1, Number.MAX_SAFE_INTEGER, true, 1)),
+      false,
+    );
     return found.length === 0;
   }
 
@@ -128,6 +132,7 @@ export function createCommandRunner({ commands, appender, reads, writes, log }: 
     told: Omit<Unstored, "events">,
     idempotency: CommandRequest["idempotency"],
   ): Promise<readonly Appended[]> {
+    refuseTwice(parts);
     const requests = parts.map(
       ({ stream, events, expected }): AppendRequest => ({ stream, events, expected, idempotency: null, isList: true }),
     );
@@ -141,7 +146,7 @@ export function createCommandRunner({ commands, appender, reads, writes, log }: 
     const appended =
       requests.length > 0
         ? await appender.appendTogether(requests, answer)
-        : (await keepAnswer(writes, answer))
+        : (await orOutage(keepAnswer(writes, answer), true))
           ? []
           : null;
     if (appended === null) throw new AnsweredBefore();
@@ -150,7 +155,7 @@ export function createCommandRunner({ commands, appender, reads, writes, log }: 
 
   /** The outcome of an earlier request of the key, if there was one. Throws `idempotency-key-reused`. */
   async function remembered({ key, requestHash }: NonNullable<CommandRequest["idempotency"]>) {
-    const found = await findAnswer(reads, key);
+    const found = await orOutage(findAnswer(reads, key), false);
     if (found !== null && found.requestHash !== requestHash) throw idempotencyKeyReused(clientKey(key));
     return found?.outcome ?? null;
   }
@@ -188,7 +193,7 @@ export function createCommandRunner({ commands, appender, reads, writes, log }: 
       counts.done++;
       return outcome;
     } catch (error) {
-      const problem = toCommandProblem(name, error);
+      const problem = toCommandProblem(name, error, request.signal);
       if (problem === null) throw error;
       if (problem.status < 500) counts.refused++;
       else counts.failed++;
@@ -213,16 +218,28 @@ export function createCommandRunner({ commands, appender, reads, writes, log }: 
   };
 }
 
+/** Two events of one id in one stream cannot both be stored; one of them would be lost without a word. */
+function refuseTwice(parts: readonly EmittedPart[]): void {
+  const seen = new Set<string>();
+  for (const { stream, events } of parts)
+    for (const { known, id, source } of events) {
+      // An id that was made here is there once.
+      if (!known) continue;
+      const identity = `${stream}\n${source}\n${id}`;
+      if (seen.has(identity)) throw new Defect(`it emitted two events of the id ${id} to ${stream}`);
+      seen.add(identity);
+    }
+}
+
 /** What the client is told; null for what is no failure of the command, such as that the client has left. */
-function toCommandProblem(name: string, error: unknown): Problem | null {
+function toCommandProblem(name: string, error: unknown, signal: AbortSignal): Problem | null {
   // An event that its stream refuses is the handler's doing, not the client's.
   if (error instanceof Problem && error.code === "schema-mismatch")
     return commandFailed(name, `it emitted what its schema refuses: ${error.message}`, error);
   if (error instanceof Problem) return error;
   if (error instanceof Rejection) return commandRejected(name, error.message, error.details);
   if (error instanceof TimeLimitExceeded) return commandFailed(name, error.message, error);
-  if (error instanceof EmissionRefused) return commandFailed(name, error.message, error, error.violations);
-  if (error instanceof ResultRefused) return commandFailed(name, error.message, error, error.violations);
-  if (error instanceof Error && error.name === "AbortError") return null;
+  if (error instanceof Defect) return commandFailed(name, error.message, error, error.violations);
+  if (signal.aborted && error === signal.reason) return null;
   return commandFailed(name, "its handler threw an error, which the log of the service tells", error);
 }

@@ -3,7 +3,8 @@ import type { Violation } from "../../base/errors.ts";
 import type { NewEvent } from "../../stream/event.ts";
 import { maxEventsPerAppend } from "../../stream/event-input.ts";
 import type { DraftEvent } from "../events/draft-event.ts";
-import { type Emission, EmissionRefused } from "../events/emission.ts";
+import { type Emission, refusedEmission } from "../events/emission.ts";
+import type { Defect } from "../handlers/defect.ts";
 import { withTimeLimit } from "../handlers/time-limit.ts";
 import { nameOf } from "../module/stream-definition.ts";
 import type { CommandDefinition, PendingEvent, Workflow } from "./command.ts";
@@ -58,7 +59,7 @@ export function handlerCommand(definition: CommandDefinition, emission: Emission
   };
 }
 
-function tooMany(draft: DraftEvent): EmissionRefused {
+function tooMany(draft: DraftEvent): Defect {
   const violations: Violation[] = [{ path: "", message: `a command emits at most ${maxEventsPerAppend} events` }];
-  return new EmissionRefused(draft.type, violations);
+  return refusedEmission(draft.type, violations);
 }

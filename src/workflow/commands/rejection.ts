@@ -1,14 +1,15 @@
 // What a handler throws to refuse what it was asked for.
+import { notJson } from "../handlers/json-value.ts";
 
 /** A refusal for a reason of the domain: the client is told, and nothing is stored. */
 export class Rejection extends Error {
-  /** What helps the client besides the reason. */
+  /** What helps the client besides the reason; empty where it is no JSON. */
   readonly details: Readonly<Record<string, unknown>>;
 
   constructor(reason: string, details: Readonly<Record<string, unknown>> = {}) {
     super(reason);
     this.name = "Rejection";
-    this.details = details;
+    this.details = notJson(details) === null ? details : {};
   }
 }
 

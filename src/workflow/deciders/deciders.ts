@@ -13,6 +13,7 @@ import { type NewEvent, streamName } from "../../stream/event.ts";
 import type { Upcasting } from "../../stream/schema/upcasting.ts";
 import type { Cause, Emission } from "../events/emission.ts";
 import { deepFreeze } from "../handlers/deep-freeze.ts";
+import { Defect } from "../handlers/defect.ts";
 import { decide } from "./decide.ts";
 import type { DeciderCommand, DeciderDefinition } from "./decider.ts";
 import type { Point } from "./fold.ts";
@@ -215,7 +216,7 @@ export function createDeciders(options: DecidersOptions): Deciders {
       if (stopped) throw shuttingDown();
       deepFreeze(body);
       const id: unknown = command.id(body);
-      if (typeof id !== "string") throw new Error("its id is no text");
+      if (typeof id !== "string") throw new Defect("its id is no text");
       const stream: unknown = decider.stream(id);
       if (typeof stream !== "string" || !streamName.test(stream)) throw invalidStreamName(String(stream));
       const line = lines.enter(decider, stream);

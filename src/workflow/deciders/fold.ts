@@ -8,6 +8,7 @@ import { knownVersions } from "../events/known-versions.ts";
 import { contextOf, dataOf, type EventContext } from "../events/recorded-event.ts";
 import { type Checker, checkerOf } from "../handlers/checker.ts";
 import { deepFreeze, isFrozenWrite } from "../handlers/deep-freeze.ts";
+import { Defect } from "../handlers/defect.ts";
 import type { DeciderDefinition, Evolve } from "./decider.ts";
 
 /** A state, and what of its stream it is the state of. */
@@ -74,15 +75,15 @@ export function evolve(fold: Fold, state: unknown, data: unknown, event: EventCo
   try {
     next = handler.evolve(state, data, event);
   } catch (error) {
-    if (isFrozenWrite(error)) throw new Error("it changed the state it was given, instead of returning a new one");
+    if (isFrozenWrite(error)) throw new Defect("it changed the state it was given, instead of returning a new one");
     throw error;
   }
   if (next instanceof Promise) {
     // Nobody waits for it: it must not end the process either.
     next.catch(() => {});
-    throw new Error("it returned a promise: the state follows from the event alone");
+    throw new Defect("it returned a promise: the state follows from the event alone");
   }
-  if (next === undefined) throw new Error("it returned nothing");
+  if (next === undefined) throw new Defect("it returned nothing");
   return deepFreeze(next);
 }
 

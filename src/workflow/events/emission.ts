@@ -5,39 +5,29 @@ import { streamName } from "../../stream/event.ts";
 import { type ParseContext, toEvent } from "../../stream/event-input.ts";
 import { JsonWalk, type Refusal } from "../../stream/json-text.ts";
 import { checkerOf, inWords } from "../handlers/checker.ts";
+import { Defect } from "../handlers/defect.ts";
 import type { DraftEvent } from "./draft-event.ts";
-
-/** Code emitted what cannot be stored: a defect of the module, told in a plain sentence. */
-export class EmissionRefused extends Error {
-  readonly violations: readonly Violation[];
-
-  constructor(subject: string, violations: readonly Violation[]) {
-    super(`it emitted ${subject}: ${inWords(violations)}`);
-    this.name = "EmissionRefused";
-    this.violations = violations;
-  }
-}
 
 /** What all events of one cause bear. */
 export type Cause = { correlationId: string; causationId: string; traceparent: string | null };
 
-/** Of an event of a stream. Throws `EmissionRefused`. */
+/** Of an event of a stream. Throws `Defect`. */
 export type Emission = (stream: string, draft: DraftEvent, cause: Cause) => NewEvent;
 
 /** Each level of nesting takes two characters, and a hundred levels are allowed. */
 const shallowBelow = 200;
 
-/** `service`: its name, which stands in the source of events. */
-export function createEmission(service: string): Emission {
+/** `maxEventBytes`: of one event, as over HTTP. `service`: its name, which stands in the source of events. */
+export function createEmission(service: string, maxEventBytes: number): Emission {
   return (stream, draft, { correlationId, causationId, traceparent }) => {
     if (!streamName.test(stream))
-      throw new EmissionRefused(`${draft.type} to a stream that has no valid name`, [
+      throw refusedEmission(`${draft.type} to a stream that has no valid name`, [
         { path: "", message: JSON.stringify(stream).slice(0, 250) },
       ]);
     const refused = (violations: readonly Violation[]) =>
-      new EmissionRefused(`${draft.type} to ${stream}, which cannot be stored`, violations);
+      refusedEmission(`${draft.type} to ${stream}, which cannot be stored`, violations);
     const violations = checkerOf(draft.schema)(draft.data);
-    if (violations !== null) throw new EmissionRefused(`${draft.type}, which its schema refuses`, violations);
+    if (violations !== null) throw refusedEmission(`${draft.type}, which its schema refuses`, violations);
     const { id, subject, partitionKey, time, extensions } = draft.attributes;
     const value: Record<string, unknown> = {
       ...extensions,
@@ -59,6 +49,8 @@ export function createEmission(service: string): Emission {
     const context: ParseContext = { stream, service, idempotencyKey: null };
     const event = toEvent({ value, data: text }, "", context, 0, found);
     if (event === null) throw refused(found);
+    if (event.bytes > maxEventBytes)
+      throw refused([{ path: "", message: `it has ${event.bytes} bytes, and ${maxEventBytes} are allowed` }]);
     return event;
   };
 }
@@ -69,4 +61,9 @@ function refusalOf(text: string): Refusal {
   const walk = new JsonWalk(text);
   walk.value();
   return walk.refusal;
+}
+
+/** Code emitted what cannot be stored. */
+export function refusedEmission(subject: string, violations: readonly Violation[]): Defect {
+  return new Defect(`it emitted ${subject}: ${inWords(violations)}`, violations);
 }

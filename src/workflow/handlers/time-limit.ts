@@ -23,17 +23,20 @@ export function withTimeLimit<T>(
   const abort = new AbortController();
   return new Promise<T>((resolve, reject) => {
     const end = (reason: unknown) => {
+      // What never comes to its end must not stay with the signal, which may live as long as the process.
+      settle();
       reject(reason);
       abort.abort(reason);
     };
-    const onAbort = () => end(signal?.reason);
-    if (signal?.aborted) return onAbort();
-    signal?.addEventListener("abort", onAbort, { once: true });
-    const timer = setTimeout(() => end(new TimeLimitExceeded(limitMs)), limitMs);
+    let timer: ReturnType<typeof setTimeout> | undefined;
     const settle = () => {
       clearTimeout(timer);
       signal?.removeEventListener("abort", onAbort);
     };
+    const onAbort = () => end(signal?.reason);
+    if (signal?.aborted) return onAbort();
+    signal?.addEventListener("abort", onAbort, { once: true });
+    timer = setTimeout(() => end(new TimeLimitExceeded(limitMs)), limitMs);
     // A handler that throws at once is one that rejects.
     void (async () => task(abort.signal))().then(resolve, reject).finally(settle);
   });

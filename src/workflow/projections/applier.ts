@@ -1,6 +1,7 @@
 // What both kinds of projections do with events: they handle them, and write what came of that together with the checkpoint.
 import type { StoredEvent, UpcastFailure } from "../../stream/event.ts";
 import { dataOf } from "../events/recorded-event.ts";
+import { messageOf } from "../handlers/message-of.ts";
 import type { Step } from "./checkpoint.ts";
 
 /** An event as its handlers want it, or why it cannot be had so. */
@@ -31,14 +32,6 @@ export class HandlerFailed extends Error {
     this.among = among;
     this.passing = passing;
   }
-}
-
-const maxMessage = 1_000;
-
-/** What is wrong, for people, as the database takes it. */
-export function messageOf(error: unknown): string {
-  const text = error instanceof Error ? error.message || error.name : String(error);
-  return text.replaceAll("\0", " ").toWellFormed().slice(0, maxMessage);
 }
 
 /** The event itself. Throws `HandlerFailed` where it could not be upcast. */

@@ -145,12 +145,23 @@ export function typesOfHandler(handler: SqlHandler): readonly (EventType | null)
   return "types" in handler ? handler.types : [handler.type];
 }
 
+/** The newest version of each type that a projection names. */
+export function knownTypes(definition: ProjectionDefinition): Map<string, number> {
+  return new Map(
+    handledTypes(definition).flatMap((type) => (type === null ? [] : [[type.name, type.versions.length]])),
+  );
+}
+
+function handledTypes(definition: ProjectionDefinition): readonly (EventType | null)[] {
+  return definition.form === "fold"
+    ? definition.folds.map(({ type }) => type)
+    : definition.handlers.flatMap(typesOfHandler);
+}
+
 /** The types that a projection handles; null: all. */
 export function typesOf(definition: ProjectionDefinition): string[] | null {
-  const handled =
-    definition.form === "fold" ? definition.folds.map(({ type }) => type) : definition.handlers.flatMap(typesOfHandler);
   const names = new Set<string>();
-  for (const type of handled) {
+  for (const type of handledTypes(definition)) {
     if (type === null) return null;
     names.add(type.name);
   }

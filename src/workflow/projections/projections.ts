@@ -58,7 +58,7 @@ export type ProjectionsOptions = {
   definitions: readonly ProjectionDefinition[];
   leases: Pick<Leases, "want">;
   serviceSchema: string;
-  database: Pick<Database, "reads" | "folds" | "handlers" | "connect">;
+  database: Pick<Database, "reads" | "folds" | "handlers" | "answers" | "connect">;
   tail: Pick<Tail, "since" | "head" | "subscribe">;
   upcasting: Pick<Upcasting, "attempt">;
   /** Tells the other processes that something was decided about a projection. */
@@ -71,7 +71,7 @@ const pagesReading = 2;
 
 export async function startProjections(options: ProjectionsOptions): Promise<Projections> {
   const { definitions, leases, serviceSchema, tail, announce, log } = options;
-  const { reads, folds, handlers, connect } = options.database;
+  const { reads, folds, handlers, answers, connect } = options.database;
   const reader = createCandidateReader({
     tail,
     pool: reads,
@@ -125,7 +125,7 @@ export async function startProjections(options: ProjectionsOptions): Promise<Pro
       definitions: new Map(definitions.map((definition) => [definition.name, definition])),
       serviceSchema,
       reads,
-      handlers,
+      answers,
     }),
     describe: async (name) => (await describeProjections(reads, { names: [name] }, tail.head()))[0] ?? null,
     list: (after, limit) => describeProjections(reads, { after, limit }, tail.head()),

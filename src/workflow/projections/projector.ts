@@ -5,8 +5,8 @@ import { pause } from "../../base/pause.ts";
 import { type HeldLease, isLeaseLost } from "../../storage/lease.ts";
 import type { Pool, Sql } from "../../storage/pool.ts";
 import { mayPass } from "../../storage/withstand.ts";
-import { messageOf } from "./applier.ts";
-import { type ProjectionDefinition, typesOf } from "./definition.ts";
+import { messageOf } from "../handlers/message-of.ts";
+import { knownTypes, type ProjectionDefinition, typesOf } from "./definition.ts";
 import { createFold } from "./fold.ts";
 import { definitionHash, type Generation, readGenerations } from "./generation.ts";
 import { dropGeneration, enrol, makeGeneration, swap, takeSnapshot } from "./generations.ts";
@@ -94,7 +94,10 @@ export function startProjector(
       milestone: definition.snapshotEvery,
       retry: definition.retry,
       lease,
-      source: createSource({ streams: definition.streams, types: typesOf(definition) }, options.source),
+      source: createSource(
+        { streams: definition.streams, types: typesOf(definition), known: knownTypes(definition) },
+        options.source,
+      ),
       apply,
       pool: folds,
       counters: options.counters,

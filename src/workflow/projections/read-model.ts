@@ -49,7 +49,7 @@ export type ReadModelsOptions = {
   definitions: ReadonlyMap<string, ProjectionDefinition>;
   serviceSchema: string;
   reads: Pool;
-  handlers: Pool;
+  answers: Pool;
 };
 
 /** How long a module may take to answer, in milliseconds. */
@@ -63,7 +63,7 @@ const ofModule = new Set(["25006", "57014"]);
 
 type Transaction = postgres.TransactionSql;
 
-export function createReadModels({ definitions, serviceSchema, reads, handlers }: ReadModelsOptions): ReadModels {
+export function createReadModels({ definitions, serviceSchema, reads, answers }: ReadModelsOptions): ReadModels {
   /** Runs the task on the generation that answers, in a transaction that sees one moment; again when that was just swapped. */
   async function looking<T>(
     pool: Pool,
@@ -130,7 +130,7 @@ export function createReadModels({ definitions, serviceSchema, reads, handlers }
       const { query: schema, answer } = definition.reading as ReadDefinition;
       const given = schema === null ? {} : readValues(schema, query);
       if ("unanswered" in given) return Promise.resolve(given as Unanswered);
-      return looking(handlers, projection, async (transaction, live) => {
+      return looking(answers, projection, async (transaction, live) => {
         await transaction`
           select set_config('search_path', ${searchPath(live.schemaName)}, true),
                  set_config('statement_timeout', ${String(answerMs)}, true)`;
@@ -185,6 +185,10 @@ function readValues(schema: TObject, query: URLSearchParams): Record<string, unk
     if (text !== null) values[name] = readValue(property, text);
     else if (property.default !== undefined) values[name] = property.default;
   }
+  // What no column holds is no value to look for either.
+  const odd = Object.entries(values).find(([, value]) => !isStorable(value));
+  if (odd !== undefined)
+    return { unanswered: "invalid", parameter: odd[0], detail: `${odd[0]} is no value that a table can have` };
   const [violation] = checkerOf(schema)(values) ?? [];
   if (violation === undefined) return values;
   const parameter = violation.path.split("/")[1] ?? "query";
@@ -195,4 +199,9 @@ function readValue({ type }: Property, text: string): unknown {
   if (type === "integer" || type === "number") return text.trim() === "" ? text : Number(text);
   if (type === "boolean" && (text === "true" || text === "false")) return text === "true";
   return text;
+}
+
+function isStorable(value: unknown): boolean {
+  if (typeof value === "string") return value.isWellFormed() && !value.includes("\0");
+  return typeof value !== "number" || !Number.isInteger(value) || Number.isSafeInteger(value);
 }

@@ -1,5 +1,6 @@
-// What a projection reads: its events behind a position, as the newest versions of their types, the next ones while it works.
-import { asLatest } from "../../stream/schema/target.ts";
+// What a projection reads: its events behind a position, as the versions that its code is written for, the next ones while it works.
+import type { StoredEvent, UpcastFailure } from "../../stream/event.ts";
+import { targetOf } from "../../stream/schema/target.ts";
 import type { Upcasting } from "../../stream/schema/upcasting.ts";
 import type { Selection } from "../../stream/selection.ts";
 import type { Tail } from "../../stream/tail.ts";
@@ -22,20 +23,25 @@ export type SourceOptions = {
   upcasting: Pick<Upcasting, "attempt">;
 };
 
+/** `known`: the newest version of each type that the code of this process is written for. */
 export function createSource(
-  { streams, types }: Pick<Selection, "streams" | "types">,
+  { streams, types, known }: Pick<Selection, "streams" | "types"> & { known: ReadonlyMap<string, number> },
   { reader, tail, upcasting }: SourceOptions,
 ): Source {
+  const target = targetOf("latest", known);
   const selection: Selection = { streams, types, correlation: null, key: null, where: null };
   let ahead: { after: number; limit: number; piece: Promise<Piece> } | null = null;
 
   async function fetch(after: number, limit: number, signal: AbortSignal): Promise<Piece> {
     const { upTo, events } = await reader.read(selection, after, limit, after, signal);
-    const items = await upcasting.attempt(events, asLatest);
+    const items = await upcasting.attempt(events, target);
     return {
       after,
       upTo,
-      events: events.map(({ position }, n) => ({ position, item: items[n] as Incoming["item"] })),
+      events: events.map((event, n) => ({
+        position: event.position,
+        item: newerThan(known, event) ?? (items[n] as Incoming["item"]),
+      })),
     };
   }
 
@@ -53,4 +59,11 @@ export function createSource(
     },
     head: tail.head,
   };
+}
+
+/** A process of another version of the module has to handle it; null where this one can. */
+function newerThan(known: ReadonlyMap<string, number>, { type, schemaVersion }: StoredEvent): UpcastFailure | null {
+  const newest = known.get(type);
+  if (newest === undefined || schemaVersion <= newest) return null;
+  return { failure: `it is version ${schemaVersion} of ${type}, of which this process knows ${newest}`, passing: true };
 }

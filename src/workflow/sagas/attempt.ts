@@ -2,13 +2,15 @@
 import { Problem } from "../../base/errors.ts";
 import { Rejection } from "../commands/rejection.ts";
 import { type CallCommand, runCommandBy } from "../commands/run-command.ts";
-import { type Emission, EmissionRefused } from "../events/emission.ts";
+import type { Emission } from "../events/emission.ts";
 import { checkerOf, inWords } from "../handlers/checker.ts";
 import { deepFreeze, isFrozenWrite } from "../handlers/deep-freeze.ts";
+import { Defect } from "../handlers/defect.ts";
+import { messageOf } from "../handlers/message-of.ts";
 import { withTimeLimit } from "../handlers/time-limit.ts";
 import { nameOf } from "../module/stream-definition.ts";
 import type { Instance } from "./instance.ts";
-import { messageOf, type Outcome } from "./plan.ts";
+import type { Outcome } from "./plan.ts";
 import type { SagaContext, SagaDefinition, SagaStep } from "./saga.ts";
 import { emittedEvent, type OutgoingEvent } from "./saga-events.ts";
 
@@ -26,9 +28,6 @@ export type Attempt = {
 
 /** What the data of a saga may take, in bytes. */
 const maxDataBytes = 1_048_576;
-
-/** The code did what it must not do: trying again comes to the same. */
-class Defect extends Error {}
 
 /** Makes the attempt. Rejects only when its signal fires: then nobody knows what it has done. */
 export async function attempt({ emission, runCommand }: AttemptOptions, made: Attempt): Promise<Outcome> {
@@ -98,5 +97,5 @@ function isFinal(error: unknown): boolean {
   // A command whose handler failed may fare better another time; one that was refused will not.
   if (error instanceof Problem) return !error.retryable && error.status < 500;
   if (isFrozenWrite(error)) return true;
-  return error instanceof Rejection || error instanceof EmissionRefused || error instanceof Defect;
+  return error instanceof Rejection || error instanceof Defect;
 }

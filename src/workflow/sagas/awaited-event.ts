@@ -9,9 +9,10 @@ import { knownVersions } from "../events/known-versions.ts";
 import { contextOf, dataOf } from "../events/recorded-event.ts";
 import { checkerOf, inWords } from "../handlers/checker.ts";
 import { deepFreeze } from "../handlers/deep-freeze.ts";
+import { messageOf } from "../handlers/message-of.ts";
 import { withAdditions } from "./attempt.ts";
 import type { Instance } from "./instance.ts";
-import { messageOf, type Outcome } from "./plan.ts";
+import type { Outcome } from "./plan.ts";
 import type { SagaDefinition, SagaStep } from "./saga.ts";
 
 export type AwaitedEventOptions = {

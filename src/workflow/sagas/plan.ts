@@ -1,4 +1,5 @@
 // What is to be recorded of a saga, and done next: the state machine, driven on as far as nothing has to be waited for.
+import { messageOf } from "../handlers/message-of.ts";
 import type { RecordCall } from "./calls.ts";
 import type { Instance, Places } from "./instance.ts";
 import { type Action, actionOf, advance, type Input, type Transition } from "./machine.ts";
@@ -88,17 +89,6 @@ function begin(step: SagaStep, data: string, now: number): Input {
 function restMs(action: Action, now: number): number | null {
   if (action.do !== "rest") return null;
   return action.until === null ? Number.POSITIVE_INFINITY : Math.max(0, action.until - now);
-}
-
-const maxMessageLength = 1_000;
-
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
-const controlCharacters = /[\u0000-\u001f\u007f-\u009f]+/g;
-
-/** What an error says, so that it can be kept anywhere: one line, bounded, without control characters. */
-export function messageOf(error: unknown): string {
-  const text = error instanceof Error ? error.message || error.name : String(error);
-  return text.replace(controlCharacters, " ").slice(0, maxMessageLength).toWellFormed();
 }
 
 /** Why a saga of this definition cannot carry on what another version, or another service, has begun; null when it can. */

@@ -1,5 +1,5 @@
 // Wires the parts of sagas: starting them, carrying them on, waking them, and what people may do with them.
-import { internalError, sagaEnded, sagaNotFailed, sagaNotFound, sagaUnknown } from "../../base/errors.ts";
+import { internalError, sagaEnded, sagaMisfit, sagaNotFailed, sagaNotFound, sagaUnknown } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { createSemaphore } from "../../base/semaphore.ts";
 import type { Leases } from "../../storage/lease.ts";
@@ -16,6 +16,7 @@ import { createCarrier } from "./carrier.ts";
 import { readSagaFigures, type SagaFigures } from "./figures.ts";
 import { startForgettingSagas } from "./forget.ts";
 import { advance, type TransitionType } from "./machine.ts";
+import { misfit } from "./plan.ts";
 import { createRecorder } from "./recorder.ts";
 import { type FoundSaga, findSaga, listSagas, type SagaQuery, type SagaStatus } from "./register.ts";
 import { createRunner, type Runner } from "./runner.ts";
@@ -53,6 +54,8 @@ export type SagasOptions = {
   runCommand: CallCommand;
   /** Name of the service. */
   service: string;
+  /** Bytes of one event that code emits, at most. */
+  maxEventBytes: number;
   /** Sagas that this process carries out at once. */
   concurrency: number;
   /** How long sagas are kept that were completed or compensated, in milliseconds. */
@@ -73,7 +76,7 @@ export function startSagas(options: SagasOptions): Sagas {
   const schedule = createSchedule(reads, [...definitions.keys()]);
   const recorder = createRecorder({ pool: writes, owner: leases.owner, wakeOutbox, log });
   const carry = createCarrier({
-    emission: createEmission(options.service),
+    emission: createEmission(options.service, options.maxEventBytes),
     runCommand,
     reads,
     looks: createSemaphore(looksAtOnce),
@@ -133,6 +136,8 @@ export function startSagas(options: SagasOptions): Sagas {
         const definition = definitions.get(instance.saga);
         if (definition === undefined) throw sagaUnknown(instance.saga);
         if (status.state !== "Failed") throw sagaNotFailed(id, status.state);
+        const unfit = misfit(definition, instance);
+        if (unfit !== null) throw sagaMisfit(id, unfit);
         const { progress, transitions } = advance(
           definition.steps,
           instance.progress,

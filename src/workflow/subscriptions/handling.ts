@@ -9,6 +9,7 @@ import type { Return, Settlement } from "../../subscription/ledger/settlements.t
 import { knownVersions } from "../events/known-versions.ts";
 import { contextOf, dataOf } from "../events/recorded-event.ts";
 import { checkerOf, inWords } from "../handlers/checker.ts";
+import { messageOf } from "../handlers/message-of.ts";
 import { withTimeLimit } from "../handlers/time-limit.ts";
 import type { HandledType, SubscriptionDefinition } from "./define-subscription.ts";
 import { handledDelivery, type Reach } from "./handled-delivery.ts";
@@ -21,9 +22,6 @@ export type HandlingDependencies = {
   reach: Reach;
   log: Log;
 };
-
-/** Failures stand in dead letters. */
-const maxReasonLength = 1_000;
 
 /**
  * Handles the deliveries of one handout, so many at a time; resolves when all are settled, or the signal has fired and the handlers
@@ -59,11 +57,11 @@ export async function handleAll(
       return null;
     } catch (error) {
       log.warn({ err: error, subscription: name, position: event.position, attempt }, "a handler failed");
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       return {
         action: "requeue",
         delayMs: null,
-        reason: reason.slice(0, maxReasonLength).toWellFormed() || "it failed",
+        reason: reason || "it failed",
       };
     }
   }
@@ -111,6 +109,6 @@ function unfitness(event: StoredEvent | UpcastFailure, { type }: HandledType): R
     };
   const violations = checkerOf(type.latest)(dataOf(event));
   if (violations === null) return null;
-  const reason = `its data do not match ${type.name}: ${inWords(violations)}`.slice(0, maxReasonLength).toWellFormed();
+  const reason = messageOf(new Error(`its data do not match ${type.name}: ${inWords(violations)}`));
   return { action: "dead-letter", delayMs: null, reason };
 }

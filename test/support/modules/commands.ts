@@ -35,7 +35,7 @@ const spread = defineCommand("spread", {
 
 const broken = defineCommand("broken", {
   body: Type.Object({ how: Type.String() }),
-  result: Type.Object({ ok: Type.Boolean() }),
+  result: Type.Object({ ok: Type.Boolean(), more: Type.Optional(Type.Unknown()) }),
   timeout: "150ms",
   async handle({ how }, { workflow, signal }) {
     workflow.emit(notes, Noted.event({ text: "before it broke", n: 0 }));
@@ -63,6 +63,22 @@ const broken = defineCommand("broken", {
       case "stream":
         workflow.emit("no such name", Noted.event({ text: "a", n: 0 }));
         return { ok: true };
+      case "twice":
+        workflow.emit(
+          notes,
+          Noted.event({ text: "a", n: 1 }, { id: "same" }),
+          Noted.event({ text: "b", n: 2 }, { id: "same" }),
+        );
+        return { ok: true };
+      case "large":
+        workflow.emit(notes, Noted.event({ text: "x".repeat(1_100_000), n: 0 }));
+        return { ok: true };
+      case "bigint":
+        return { ok: true, more: 1n };
+      case "aborts":
+        throw new DOMException("of its own", "AbortError");
+      case "textless":
+        throw Object.create(null);
       case "many":
         for (let n = 0; n < 1_000; n++) workflow.emit(notes, Noted.event({ text: "a", n }));
         return { ok: true };
@@ -70,6 +86,11 @@ const broken = defineCommand("broken", {
         return { ok: workflow.pending.length === 1 };
     }
   },
+});
+
+const refusing = defineCommand("refusing", {
+  body: Type.Object({}),
+  handle: () => reject("It has its reasons", { big: 1n }),
 });
 
 const silent = defineCommand("silent", {
@@ -90,5 +111,5 @@ export default defineModule({
   name: "notes",
   events: [Noted],
   streams: [notes],
-  commands: [note, spread, broken, silent, gated],
+  commands: [note, spread, broken, refusing, silent, gated],
 });

@@ -55,20 +55,20 @@ test("a decision that is none is refused with what is wrong with it, and nothing
     [event, "stored 1, 2 there"],
     [() => [], "stored 0, 1 there"],
     [() => [event(), event()], "stored 2, 3 there"],
-    [() => undefined, "Error: it returned what is no event: events are made by event of their types, 1 there"],
-    [() => [event(), {}], "Error: it returned what is no event: events are made by event of their types, 1 there"],
+    [() => undefined, "Defect: it returned what is no event: events are made by event of their types, 1 there"],
+    [() => [event(), {}], "Defect: it returned what is no event: events are made by event of their types, 1 there"],
     [
       async () => event(),
-      "Error: it returned a promise: a decision follows from the state and the body alone, 1 there",
+      "Defect: it returned a promise: a decision follows from the state and the body alone, 1 there",
     ],
     [
       () => Promise.reject(new Error("x")),
-      "Error: it returned a promise: a decision follows from the state and the body alone, 1 there",
+      "Defect: it returned a promise: a decision follows from the state and the body alone, 1 there",
     ],
-    [() => Array.from({ length: 1_001 }, event), "Error: it returned 1001 events; there are at most 1000, 1 there"],
+    [() => Array.from({ length: 1_001 }, event), "Defect: it returned 1001 events; there are at most 1000, 1 there"],
     [
       () => Put.event({ item: 1 as never }),
-      "EmissionRefused: it emitted Put, which its schema refuses: /item must be string, 1 there",
+      "Defect: it emitted Put, which its schema refuses: /item must be string, 1 there",
     ],
     [() => reject("not today"), "Rejection: not today, 1 there"],
     [
@@ -77,18 +77,18 @@ test("a decision that is none is refused with what is wrong with it, and nothing
     ],
     [
       (state: { items: string[] }) => state.items.push("c"),
-      "Error: it changed the state or the body it was given, 1 there",
+      "Defect: it changed the state or the body it was given, 1 there",
     ],
     [
       (_: unknown, body: { item: string }) => Object.assign(body, { item: "z" }),
-      "Error: it changed the state or the body it was given, 1 there",
+      "Defect: it changed the state or the body it was given, 1 there",
     ],
     [() => ({ events: [], result: { n: 1 } }), "stored 0, 1 there", Other],
     [() => ({ events: event(), result: { n: 1 } }), "stored 1, 2 there", Other],
-    [() => event(), "Error: it has a result, so it returns { events, result }, 1 there", Other],
+    [() => event(), "Defect: it has a result, so it returns { events, result }, 1 there", Other],
     [
       () => ({ events: [event()], result: { n: "x" } }),
-      "ResultRefused: it returned what the schema of its result refuses: /n must be integer, 1 there",
+      "Defect: it returned what the schema of its result refuses: /n must be integer, 1 there",
       Other,
     ],
   ];

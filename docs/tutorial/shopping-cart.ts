@@ -1,0 +1,172 @@
+// Shopping carts: what is put into them, and what becomes of those that nobody checks out.
+import {
+  defineDecider,
+  defineEvent,
+  defineModule,
+  defineProjection,
+  defineSaga,
+  defineSubscription,
+  reject,
+  type Static,
+  Type,
+} from "sluice";
+
+const cart = Type.String({ pattern: "^cart-[0-9]{1,18}$" });
+const article = Type.String({ pattern: "^[A-Z0-9-]{1,40}$" });
+const most = 100;
+const quantity = Type.Integer({ minimum: 1, maximum: most });
+const items = Type.Record(article, quantity);
+
+export const CartOpened = defineEvent("CartOpened", Type.Object({ cart }));
+export const ItemAdded = defineEvent("ItemAdded", Type.Object({ cart, article, quantity }));
+export const ItemRemoved = defineEvent("ItemRemoved", Type.Object({ cart, article, quantity }));
+export const CartCheckedOut = defineEvent("CartCheckedOut", Type.Object({ cart, items }));
+export const CartReminded = defineEvent("CartReminded", Type.Object({ cart }));
+export const CartAbandoned = defineEvent("CartAbandoned", Type.Object({ cart, items }));
+
+type Items = Static<typeof items>;
+
+/** What is in a cart with more of an article, or with less; none of it is no item. */
+function changed(before: Items, of: string, by: number): Items {
+  const { [of]: had = 0, ...others } = before;
+  return had + by === 0 ? others : { ...others, [of]: had + by };
+}
+
+function without(open: Readonly<Record<string, Items>>, closed: string) {
+  const { [closed]: _, ...others } = open;
+  return { open: others };
+}
+
+// All carts share a stream, which a subscription can name. The state holds those that are open.
+export const carts = defineDecider("carts", {
+  description: "Carts that are open",
+  stream: () => "carts",
+  state: Type.Object({ open: Type.Record(cart, items) }),
+  initialState: { open: {} },
+})
+  .on(CartOpened, ({ open }, { cart: id }) => ({ open: { ...open, [id]: {} } }))
+  .on(ItemAdded, ({ open }, { cart: id, article: what, quantity: count }) => ({
+    open: { ...open, [id]: changed(open[id] ?? {}, what, count) },
+  }))
+  .on(ItemRemoved, ({ open }, { cart: id, article: what, quantity: count }) => ({
+    open: { ...open, [id]: changed(open[id] ?? {}, what, -count) },
+  }))
+  .on(CartCheckedOut, ({ open }, { cart: id }) => without(open, id))
+  .on(CartAbandoned, ({ open }, { cart: id }) => without(open, id))
+  .command("add-item", {
+    description: "Puts some of an article into a cart; the first one opens the cart",
+    body: Type.Object({ cart, article, quantity }),
+    id: () => "all",
+    decide({ open }, added) {
+      const inCart = open[added.cart]?.[added.article] ?? 0;
+      if (inCart + added.quantity > most) reject(`A cart holds at most ${most} of an article`, { inCart });
+      const opened = open[added.cart] === undefined ? [CartOpened.event({ cart: added.cart })] : [];
+      return [...opened, ItemAdded.event(added)];
+    },
+  })
+  .command("remove-item", {
+    description: "Takes some of an article out of a cart",
+    body: Type.Object({ cart, article, quantity }),
+    id: () => "all",
+    decide({ open }, removed) {
+      const inCart = open[removed.cart]?.[removed.article] ?? 0;
+      if (inCart < removed.quantity) reject("There is not so much of it in the cart", { inCart });
+      return ItemRemoved.event(removed);
+    },
+  })
+  .command("check-out", {
+    description: "Buys what is in a cart",
+    body: Type.Object({ cart }),
+    result: Type.Object({ items }),
+    id: () => "all",
+    decide({ open }, { cart: id }) {
+      const bought = open[id] ?? reject("There is no open cart of this id", { cart: id });
+      if (Object.keys(bought).length === 0) reject("The cart is empty", { cart: id });
+      return { events: [CartCheckedOut.event({ cart: id, items: bought })], result: { items: bought } };
+    },
+  })
+  .command("remind-of-cart", {
+    description: "Reminds of a cart; one that is not open any more needs no reminder",
+    body: Type.Object({ cart }),
+    id: () => "all",
+    decide: ({ open }, { cart: id }) => (open[id] === undefined ? [] : CartReminded.event({ cart: id })),
+  })
+  .command("abandon-cart", {
+    description: "Gives up a cart; one that is not open any more stays as it is",
+    body: Type.Object({ cart }),
+    id: () => "all",
+    decide({ open }, { cart: id }) {
+      const left = open[id];
+      return left === undefined ? [] : CartAbandoned.event({ cart: id, items: left });
+    },
+  });
+
+const row = Type.Object({ article, quantity: Type.Integer() });
+type Row = Static<typeof row>;
+
+/** None of an article is no row. */
+const counted = (before: Row, by: number): Row | null =>
+  before.quantity + by === 0 ? null : { ...before, quantity: before.quantity + by };
+
+export const articlesInCarts = defineProjection("articles-in-carts", {
+  description: "How much of each article lies in open carts",
+  streams: ["carts"],
+  row,
+  key: "article",
+  initial: { quantity: 0 },
+})
+  .on(ItemAdded, { key: (added) => added.article, apply: (before, added) => counted(before, added.quantity) })
+  .on(ItemRemoved, {
+    key: (removed) => removed.article,
+    apply: (before, removed) => counted(before, -removed.quantity),
+  })
+  .on(CartCheckedOut, {
+    key: (bought) => Object.keys(bought.items),
+    apply: (before, bought) => counted(before, -(bought.items[before.article] ?? 0)),
+  })
+  .on(CartAbandoned, {
+    key: (left) => Object.keys(left.items),
+    apply: (before, left) => counted(before, -(left.items[before.article] ?? 0)),
+  });
+
+const time = Type.String({ format: "date-time" });
+
+export const cartTimeout = defineSaga("cart-timeout", {
+  description: "Reminds of a cart that is not checked out, and gives it up in the end",
+  data: Type.Object({ cart, remindAt: time, abandonAt: time }),
+})
+  .sleep("until-the-reminder", { until: ({ remindAt }) => remindAt })
+  .step("remind", {
+    execute: async ({ cart: id }, { run }) => {
+      await run(carts, "remind-of-cart", { cart: id });
+    },
+  })
+  .sleep("until-the-end", { until: ({ abandonAt }) => abandonAt })
+  .step("abandon", {
+    execute: async ({ cart: id }, { run }) => {
+      await run(carts, "abandon-cart", { cart: id });
+    },
+  });
+
+/** A shop would say a day, and a week. */
+export function timesOf(openedAt: string): { remindAt: string; abandonAt: string } {
+  const after = (seconds: number) => new Date(Date.parse(openedAt) + seconds * 1_000).toISOString();
+  return { remindAt: after(3), abandonAt: after(10) };
+}
+
+export const openedCarts = defineSubscription("opened-carts", {
+  stream: "carts",
+  mode: "exclusive",
+  from: "beginning",
+}).on(CartOpened, async ({ cart: id }, { recordedTime }, { start }) => {
+  await start(cartTimeout, { cart: id, ...timesOf(recordedTime) });
+});
+
+export default defineModule({
+  name: "shopping-cart",
+  events: [CartOpened, ItemAdded, ItemRemoved, CartCheckedOut, CartReminded, CartAbandoned],
+  deciders: [carts],
+  projections: [articlesInCarts],
+  sagas: [cartTimeout],
+  subscriptions: [openedCarts],
+});
