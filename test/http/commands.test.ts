@@ -125,6 +125,7 @@ test("a body that does not fit is refused with all its paths, and nothing is cal
   expect((missing.errors as { path: string }[]).map(({ path }) => path).sort()).toEqual(["/n", "/text"]);
   expectProblem(await run("note", "[1"), 400, "malformed-body");
   expectProblem(await run("note", "[]"), 422, "invalid-request");
+  expectProblem(await run("note", "[".repeat(100_000) + "]".repeat(100_000)), 400, "malformed-body");
   expectProblem(await run("nobody", {}), 404, "command-not-found");
   expectProblem(await send(`${url}/api/commands/note`), 405, "method-not-allowed");
   expectProblem(await run("note", `{"text":"${"x".repeat(1_100_000)}","n":1}`), 413, "body-too-large");
