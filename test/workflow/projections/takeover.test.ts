@@ -63,7 +63,7 @@ test("two services start at once, whoever runs the projections is killed again a
   for (let round = 0; round < kills; round++) {
     const before = sent;
     await until("some are written", () => sent > before + 50);
-    // The one that has run longest holds the leases.
+    // The one that has run longest: it holds the leases, or the other one does.
     const [killed, ...others] = services as [ServiceProcess, ...ServiceProcess[]];
     const started = spawn();
     killed.kill("SIGKILL");
@@ -86,9 +86,9 @@ test("two services start at once, whoever runs the projections is killed again a
   const [fold] = await sql<{ n: string }[]>`
     select count(*) as n from events e join streams s on s.id = e.stream_id where s.name = 'orders'`;
   expect(Number(fold?.n)).toBe(sent);
-  // Each kill took the lease from who held it, but for the first, where the two had yet to agree on that.
+  // Whoever held the lease and was not killed is the next one to be: every second kill at least took the lease from its holder.
   const [lease] = await sql<{ epoch: string }[]>`select epoch from leases where name = 'projection:orders-by-country'`;
-  expect(Number(lease?.epoch)).toBeGreaterThanOrEqual(kills);
+  expect(Number(lease?.epoch)).toBeGreaterThan(kills / 2);
   for (const service of services) service.kill("SIGTERM");
   expect(await Promise.all(services.map(({ exited }) => exited))).toEqual(services.map(() => 0));
 }, 120_000);
