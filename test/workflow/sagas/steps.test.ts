@@ -115,6 +115,16 @@ test("when a step fails for good, the steps before it are compensated in reverse
   ]);
 });
 
+test("whatever a step throws is a failure that is counted, also what has no text", async () => {
+  const correlation = newCorrelation();
+  whenever(correlation, "two", () => {
+    throw Object.create(null);
+  });
+  const saga = await untilState(service, await begin(service, "three", correlation), "Compensated");
+  expect(saga).toMatchObject({ failedStep: "two", error: "it threw something that has no text" });
+  expect(callsOf(correlation)).toEqual(["one", "two", "two", "two", "undo one"]);
+});
+
 test("a step that never completed is not compensated", async () => {
   const correlation = newCorrelation();
   whenever(correlation, "one", () => reject("not today"));
@@ -275,6 +285,22 @@ test("a command that a step runs has its effect once, however often the step is 
   expect(events.map(({ data, correlationid }) => [data, correlationid])).toEqual([
     [{ note: "first" }, correlation],
     [{ note: "second" }, correlation],
+  ]);
+});
+
+test("what a step gives to a command stays its own: it may change it afterwards", async () => {
+  const correlation = newCorrelation();
+  whenever(correlation, "one", async (_, { run, sagaId }) => {
+    const body = { stream: `own-${sagaId}`, note: "before" };
+    await run(note, body);
+    body.note = "after";
+    await run(note, body);
+  });
+  const id = await begin(service, "three", correlation);
+  await untilState(service, id, "Completed");
+  expect((await readAll(service.url, `own-${id}`)).map(({ data }) => data)).toEqual([
+    { note: "before" },
+    { note: "after" },
   ]);
 });
 
