@@ -9,7 +9,7 @@ export type HandledDelivery = {
   readonly attempt: number;
   /** Fires when the time is over. */
   readonly signal: AbortSignal;
-  /** In the workflow of the event; once for the event, whichever attempt it is. */
+  /** In the workflow of the event; once for the event within IDEMPOTENCY_WINDOW, whichever attempt it is. */
   readonly run: RunCommand;
   /** Starts a saga with the event's correlation; once for the event, whichever attempt it is. */
   start<Data extends TObject, Input extends TSchema>(
