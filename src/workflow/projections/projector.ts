@@ -40,6 +40,8 @@ export type ProjectorOptions = {
 type Running = { generation: number; runner: Runner };
 
 const tendMs = 5_000;
+/** What an outage has broken off is tried again after this time, then after twice as much, and so on, in milliseconds. */
+const retryMs = 100;
 /** For so long those who read the generation that was live before may go on reading, in milliseconds. */
 const graceMs = 5_000;
 const snapshotsKept = 2;
@@ -67,6 +69,8 @@ export function startProjector(
   let toldNewer = false;
   /** Undefined before the first round: what an earlier process has noted may be over. */
   let obstacle: string | null | undefined;
+  let outages = 0;
+  let retry: ReturnType<typeof setTimeout> | undefined;
 
   /** A connection of its own, which is cut off when the projection is not run here any more. */
   async function connected<T>(task: (sql: Sql) => Promise<T>): Promise<T> {
@@ -255,10 +259,17 @@ export function startProjector(
       await tend();
       if (obstacle !== null) await folds.run((sql) => noteSetup(sql, name, null));
       obstacle = null;
+      outages = 0;
     } catch (error) {
       if (abort.signal.aborted) return;
-      if (mayPass(error) || isLeaseLost(error))
-        return log.debug({ err: error, projection: name }, "a projection could not be looked after");
+      if (mayPass(error) || isLeaseLost(error)) {
+        log.debug({ err: error, projection: name }, "a projection could not be looked after");
+        if (isLeaseLost(error)) return;
+        // Nobody runs the projection until the first round has come to its end.
+        clearTimeout(retry);
+        retry = setTimeout(() => loop.wake(), Math.min(tendMs, retryMs * 2 ** outages++));
+        return;
+      }
       const message = messageOf(error);
       if (message !== obstacle) log.warn({ err: error, projection: name }, "tables of a projection cannot be made");
       obstacle = message;
@@ -275,6 +286,7 @@ export function startProjector(
     async stop() {
       abort.abort(new Error(`the projection ${name} is not run here any more`));
       await loop.stop();
+      clearTimeout(retry);
       await settle(null, null);
       await snapshotting;
     },

@@ -229,3 +229,19 @@ test("an event that cannot be upcast fails like any other; one that this process
   });
   await process.stop();
 });
+
+test("what breaks off before a projection has begun is tried again at once, and not in the next round of looks", async () => {
+  let breaking = 4;
+  let pools = 0;
+  const closed = () => Object.assign(new Error("write CONNECTION_CLOSED"), { code: "CONNECTION_CLOSED" });
+  const startedMs = performance.now();
+  const process = await rig.start([sums("broken-off")], {
+    // The first of them is that of the leases.
+    through: (pool) =>
+      ++pools === 1 ? pool : { ...pool, run: (task) => (--breaking >= 0 ? Promise.reject(closed()) : pool.run(task)) },
+  });
+  await process.reached("broken-off", await process.append("broken-off", added("a")));
+  expect(breaking).toBeLessThan(0);
+  // In rounds it would take four times five seconds.
+  expect(performance.now() - startedMs).toBeLessThan(15_000);
+});
