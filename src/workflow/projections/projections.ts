@@ -63,6 +63,8 @@ export type ProjectionsOptions = {
   upcasting: Pick<Upcasting, "attempt">;
   /** Tells the other processes that something was decided about a projection. */
   announce: () => void;
+  /** How long a transaction of handlers that write SQL takes further events, in milliseconds; 5 s unless told. */
+  budgetMs?: number;
   log: Log;
 };
 
@@ -95,6 +97,7 @@ export async function startProjections(options: ProjectionsOptions): Promise<Pro
           serviceSchema,
           folds,
           handlers,
+          budgetMs: options.budgetMs ?? 5_000,
           connect: connectAlone,
           log,
           source: { reader, tail, upcasting: options.upcasting },

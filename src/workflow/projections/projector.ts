@@ -30,6 +30,8 @@ export type ProjectorOptions = {
   folds: Pool;
   /** For handlers that write SQL. */
   handlers: Pool;
+  /** How long one transaction of theirs takes further events, in milliseconds. */
+  budgetMs: number;
   /** A connection of its own for statements that may take long; the caller ends it. */
   connect: () => Sql;
   source: SourceOptions;
@@ -57,7 +59,7 @@ export function startProjector(
   lease: HeldLease,
   options: ProjectorOptions,
 ): Projector {
-  const { serviceSchema, folds, handlers, log } = options;
+  const { serviceSchema, folds, handlers, budgetMs, log } = options;
   const { name } = definition;
   const hash = definitionHash(definition);
   const abort = new AbortController();
@@ -91,7 +93,7 @@ export function startProjector(
     const apply =
       definition.form === "fold"
         ? createFold(definition, schemaName, folds)
-        : createSqlHandlers(definition, { schemaName, serviceSchema, pool: handlers });
+        : createSqlHandlers(definition, { schemaName, serviceSchema, pool: handlers, budgetMs });
     const runner = startRunner({
       generation,
       batchSize: definition.batchSize,

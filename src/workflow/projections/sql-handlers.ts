@@ -16,10 +16,10 @@ export type SqlHandlersOptions = {
   /** The service's own. */
   serviceSchema: string;
   pool: Pool;
+  /** A transaction takes no further events after so many milliseconds: its locks would keep others waiting. */
+  budgetMs: number;
 };
 
-/** A transaction takes no further events after so many milliseconds: its locks would keep others waiting. */
-const budgetMs = 5_000;
 /** Codes of a connection that cannot be made: in the middle of a transaction, it is another one than this. */
 const otherConnections = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "ENOENT"]);
 /** The server ended a statement at the time limit of its handler. */
@@ -45,7 +45,7 @@ export function createSqlHandlers(definition: SqlProjection, options: SqlHandler
                  set_config('lock_timeout', ${String(Math.ceil(timeoutMs * 0.8))}, true),
                  set_config('idle_in_transaction_session_timeout', ${String(timeoutMs + 1_000)}, true)`;
         const guard = guardTransaction(transaction);
-        const endMs = performance.now() + budgetMs;
+        const endMs = performance.now() + options.budgetMs;
         let done = incoming.length;
         try {
           for (const { at, among, run } of tasks) {
