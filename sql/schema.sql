@@ -203,6 +203,7 @@ create table leases (
   until timestamp with time zone not null,
   constraint leases_pkey PRIMARY KEY (name)
 ) with (fillfactor=50);
+CREATE UNIQUE INDEX leases_epoch ON leases USING btree (name, epoch);
 
 create table live_connections (
   id         uuid not null,
@@ -2765,7 +2766,7 @@ CREATE OR REPLACE FUNCTION lease_check(p_name text, p_owner uuid, p_epoch bigint
  LANGUAGE plpgsql
 AS $function$
 begin
-  perform 1 from leases l where l.name = p_name and l.owner = p_owner and l.epoch = p_epoch for share;
+  perform 1 from leases l where l.name = p_name and l.owner = p_owner and l.epoch = p_epoch for key share;
   if not found then
     raise exception using errcode = 'SL010', message = format('the lease %s is held by somebody else', p_name);
   end if;
@@ -2776,15 +2777,29 @@ CREATE OR REPLACE FUNCTION lease_hold(p_owner uuid, p_names text[], p_ttl interv
  LANGUAGE plpgsql
 AS $function$
 begin
+  insert into leases (name, owner, epoch, until)
+    select n.name, '00000000-0000-0000-0000-000000000000', 0, '-infinity' from unnest(p_names) n(name)
+    where not exists (select 1 from leases l where l.name = n.name)
+    order by n.name
+    on conflict (name) do nothing;
+
   return query
-    insert into leases as l (name, owner, epoch, until)
-      select n.name, p_owner, 1, clock_timestamp() + p_ttl from unnest(p_names) n(name) order by n.name
-      on conflict (name) do update
-        set owner = p_owner,
-            epoch = l.epoch + case when l.owner = p_owner then 0 else 1 end,
-            until = clock_timestamp() + p_ttl
+    with mine as (
+      select l.name from leases l where l.name = any(p_names) and l.owner = p_owner for no key update skip locked
+    )
+    update leases l set until = clock_timestamp() + p_ttl from mine where l.name = mine.name
+      returning l.name, l.epoch;
+
+  return query
+    with free as (
+      select l.name from leases l
+      where l.name = any(p_names) and l.owner <> p_owner
         -- A time far ahead of the clock is one from before the clock was set back.
-        where l.owner = p_owner or l.until <= clock_timestamp() or l.until > clock_timestamp() + 10 * p_ttl
+        and (l.until <= clock_timestamp() or l.until > clock_timestamp() + 10 * p_ttl)
+      for update skip locked
+    )
+    update leases l set owner = p_owner, epoch = l.epoch + 1, until = clock_timestamp() + p_ttl
+      from free where l.name = free.name
       returning l.name, l.epoch;
 end $function$;
 
