@@ -1,7 +1,8 @@
 // /api/commands: what commands there are, and running them.
-import { invalidParameter } from "../base/errors.ts";
+import { forbidden, invalidParameter } from "../base/errors.ts";
 import { contentHash } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
+import type { Principal } from "../base/principal.ts";
 import { scopeKey } from "../stream/append-request.ts";
 import type { CommandOutcome } from "../workflow/commands/command-answers.ts";
 import type { CommandListing, CommandRunner } from "../workflow/commands/command-runner.ts";
@@ -31,12 +32,13 @@ export function commandsHandlers({ commands, runner, body, log }: CommandsDepend
     .map(({ name, description, body: schema, result }) => ({ name, description, body: schema, result }))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
   return {
-    list({ request }) {
+    list({ request, principal }) {
       readQuery(request, []);
-      return json({ commands: listed });
+      return json({ commands: listed.filter(({ name }) => mayRun(principal, name)) });
     },
     async run({ request, params, principal, requestId }) {
       const name = params.command ?? "";
+      if (!mayRun(principal, name)) throw forbidden(`Running the command ${name.slice(0, 100)} is not allowed`);
       const workflowId = readWorkflowId(request);
       const key = readIdempotencyKey(request.headers);
       const bytes = await body.bytes(request);
@@ -64,6 +66,9 @@ export function commandsHandlers({ commands, runner, body, log }: CommandsDepend
     },
   };
 }
+
+/** Who may run a command need not be allowed to append to the streams that it emits to. */
+const mayRun = (principal: Principal, name: string) => principal.canAppend(`sluice.commands.${name}`);
 
 function answer({ workflowId, isNew, result, events }: CommandOutcome): Response {
   const shown = events.map(({ stream, offset, id }) => ({ stream, offset: String(offset), id }));
