@@ -116,18 +116,23 @@ export function projectionsHandlers({ projections, body, log }: ProjectionsDepen
       });
     },
     async get({ request, params, principal }) {
+      const { signal } = request;
       const { name } = await visible(principal, params.name);
       const own = models.parameters(name);
       if (own !== null) {
-        const answered = await models.answer(name, readQuery(request, own), request.signal);
+        const answered = await models.answer(name, readQuery(request, own), signal);
         return answer(name, answered, (found) => found);
       }
       const query = readQuery(request, ["key", "after", "limit"]);
       const limit = readNumber(query, "limit", 100, 1_000);
       const [key, after] = [query.get("key"), query.get("after")];
       if (key !== null)
-        return answer(name, await models.row(name, key), (row, position) => ({ projection: name, position, row }));
-      return answer(name, await models.page(name, after, limit), (page, position) => {
+        return answer(name, await models.row(name, key, signal), (row, position) => ({
+          projection: name,
+          position,
+          row,
+        }));
+      return answer(name, await models.page(name, after, limit, signal), (page, position) => {
         if ("views" in page) return { projection: name, position, views: page.views };
         const following = new URLSearchParams(query);
         following.set("after", page.next ?? "");

@@ -1,6 +1,7 @@
 // Specifications of deciders, for the tests of modules, whatever runs them: given these events, when this command, then these events.
 import assert from "node:assert/strict";
 import type { Static, TSchema } from "@sinclair/typebox";
+import { inWords } from "../base/violations.ts";
 import { streamName } from "../stream/event.ts";
 import { Rejection } from "./commands/rejection.ts";
 import { decide } from "./deciders/decide.ts";
@@ -8,7 +9,7 @@ import type { DeciderDefinition, Decision } from "./deciders/decider.ts";
 import { evolve, type Fold, foldOf } from "./deciders/fold.ts";
 import type { DraftEvent } from "./events/draft-event.ts";
 import type { EventContext } from "./events/recorded-event.ts";
-import { checkerOf, inWords } from "./handlers/checker.ts";
+import { checkerOf } from "./handlers/checker.ts";
 import { deepFreeze } from "./handlers/deep-freeze.ts";
 import { notJson } from "./handlers/json-value.ts";
 

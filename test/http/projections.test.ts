@@ -87,6 +87,12 @@ test("a module says itself how its read model is read: its query is checked, and
   const refused = expectProblem(await send(`${url}/order-totals?country=x`), 400, "invalid-parameter");
   expect(refused.parameter).toBe("country");
   expectProblem(await send(`${url}/order-totals?least=many`), 400, "invalid-parameter");
+  for (const least of ["1e30", "99999999999999999999", "9007199254740993"])
+    expect(expectProblem(await send(`${url}/order-totals?least=${least}`), 400, "invalid-parameter").parameter).toBe(
+      "least",
+    );
+  for (const how of ["%00", "a%00b"])
+    expect(expectProblem(await send(`${url}/order-totals?how=${how}`), 400, "invalid-parameter").parameter).toBe("how");
   expectProblem(await send(`${url}/order-totals?other=1`), 400, "invalid-parameter");
   expect(expectProblem(await send(`${url}/order-totals?how=rejects`), 400, "invalid-parameter").detail).toBe(
     "there is no such thing",

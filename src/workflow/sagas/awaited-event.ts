@@ -6,8 +6,8 @@ import type { Pool } from "../../storage/pool.ts";
 import { readPage } from "../../stream/page.ts";
 import type { Upcasting } from "../../stream/schema/upcasting.ts";
 import { knownVersions } from "../events/known-versions.ts";
-import { contextOf, dataOf } from "../events/recorded-event.ts";
-import { checkerOf, inWords } from "../handlers/checker.ts";
+import { contextOf } from "../events/recorded-event.ts";
+import { typedData } from "../events/typed-data.ts";
 import { deepFreeze } from "../handlers/deep-freeze.ts";
 import { messageOf } from "../handlers/message-of.ts";
 import { withAdditions } from "./attempt.ts";
@@ -78,11 +78,8 @@ export async function findAwaited(
         throw new NotHere(
           `the event at position ${position} is version ${event.schemaVersion} of ${type}, a newer one`,
         );
-      const given = deepFreeze(dataOf(event));
-      const violations = checkerOf(step.event.latest)(given);
-      if (violations !== null)
-        return failed(`the event at position ${position} does not match ${type}: ${inWords(violations)}`);
       try {
+        const given = deepFreeze(typedData(event, step.event));
         const about = contextOf(event);
         if (!step.when(given, data, about)) continue;
         const taken = withAdditions(definition, data, step.take(given, data, about));

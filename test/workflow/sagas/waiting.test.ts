@@ -106,7 +106,7 @@ test("an event that is not what its type says fails the wait with a sentence", a
   await waiting(id);
   await emit(correlation, { amount: "much", currency: "CHF" });
   expect((await untilState(service, id, "Compensated")).error).toMatch(
-    /^the event at position \d+ does not match TrialPaid: \/amount must be number$/,
+    /^the event at position \d+ was refused: its data do not match TrialPaid: \/amount must be number$/,
   );
 });
 
