@@ -4510,6 +4510,18 @@ begin
   is_least := false;
   select sub.* into s from subscriptions sub where sub.id = p_subscription;
   if not found then return; end if;
+  if exists (select from subscription_streams t where t.subscription_id = s.id and t.stream = '*') then
+    select count(*) filter (where e.matches), min(e.recorded_at) filter (where e.matches), count(*) into events, first_at, looked
+      from (
+        select ev.recorded_at, (s.types is null or ev.type = any(s.types))
+               and (s.path is null or coalesce(ev.data::jsonb @@ s.path::jsonpath, false)) as matches
+        from events ev join streams st on st.id = ev.stream_id
+        where ev.position > p_after and not ev.ephemeral and not st.internal and ev."offset" >= st.first_offset
+        order by ev.position limit p_limit
+      ) e;
+    is_least := looked = p_limit;
+    return;
+  end if;
   if s.correlation is not null then
     select count(*) filter (where e.matches), min(e.recorded_at) filter (where e.matches), count(*) into events, first_at, looked
       from (
