@@ -65,6 +65,7 @@ test("events are handled in order as they are appended, with what they bear, and
 
 test("with all streams its handlers are told of each entity of a decider, one stream each, and start a saga for it", async () => {
   const service = await start(`
+    const { defineDecider, defineSaga } = sluice;
     const Opened = defineEvent("Opened", Type.Object({ id: Type.String() }));
     const Closed = defineEvent("Closed", Type.Object({ id: Type.String() }));
     const carts = defineDecider("cart", { state: Type.Object({ open: Type.Boolean() }), initialState: { open: false } })
