@@ -448,9 +448,13 @@ create table sagas (
   created_at       timestamp with time zone not null default clock_timestamp(),
   updated_at       timestamp with time zone not null default clock_timestamp(),
   ended_at         timestamp with time zone,
+  waiting_by       text collate "C",
+  waiting_key      text collate "C",
   constraint sagas_pkey PRIMARY KEY (number),
   constraint sagas_id_key UNIQUE (id),
-  constraint sagas_state_check CHECK (state = ANY (ARRAY['NotStarted'::text, 'Running'::text, 'Completed'::text, 'Compensating'::text, 'Compensated'::text, 'Failed'::text]))
+  constraint sagas_state_check CHECK (state = ANY (ARRAY['NotStarted'::text, 'Running'::text, 'Completed'::text, 'Compensating'::text, 'Compensated'::text, 'Failed'::text])),
+  constraint sagas_waiting_by_check CHECK (waiting_by = ANY (ARRAY['stream'::text, 'subject'::text, 'partition-key'::text])),
+  constraint sagas_waiting_match CHECK ((waiting_by IS NULL) = (waiting_key IS NULL))
 ) with (fillfactor=70, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000);
 CREATE INDEX sagas_correlation ON sagas USING btree (correlation_id, number);
 CREATE INDEX sagas_due ON sagas USING btree (saga, due_at) WHERE due_at IS NOT NULL AND owner IS NULL;
@@ -459,6 +463,7 @@ CREATE INDEX sagas_owner ON sagas USING btree (owner) WHERE owner IS NOT NULL;
 CREATE INDEX sagas_saga ON sagas USING btree (saga, state, number);
 CREATE INDEX sagas_state ON sagas USING btree (state, number);
 CREATE INDEX sagas_waiting ON sagas USING btree (waiting_type, correlation_id) WHERE waiting_type IS NOT NULL;
+CREATE INDEX sagas_waiting_match ON sagas USING btree (waiting_type, waiting_by, waiting_key) WHERE waiting_by IS NOT NULL;
 
 create table schema_changes (
   id         bigint not null generated always as identity,
@@ -3899,6 +3904,7 @@ begin
     order by r.n);
   update sagas s
     set state = r.state, turn = r.turn + 1, lost = 0, version = r.version, waiting_type = r.waiting,
+        waiting_by = r.waiting_by, waiting_key = r.waiting_key,
         steps = string_to_array(r.steps, ','), progress = r.progress::json, data = coalesce(r.data::json, s.data),
         updated_at = clock_timestamp(),
         owner = case when r.rest_ms is null then s.owner end,
@@ -3909,12 +3915,14 @@ begin
           else least(s.due_at, clock_timestamp() + r.rest_ms * interval '1 millisecond') end,
         ended_at = case when r.ended then clock_timestamp() end
     from (
-      select r.*, r.state in ('Completed', 'Compensated', 'Failed') as ended
+      select r.*, r.state in ('Completed', 'Compensated', 'Failed') as ended,
+             split_part(r.awaited, E'\x1d', 1) as waiting, nullif(split_part(r.awaited, E'\x1d', 2), '') as waiting_by,
+             nullif(split_part(r.awaited, E'\x1d', 3), '') as waiting_key
       from unnest(
         p_ids, p_turns, p_versions, p_rest_ms, string_to_array(p_states, E'\x1e'), string_to_array(p_waiting, E'\x1e', E'\x1f'),
         string_to_array(p_steps, E'\x1e'), string_to_array(p_progress, E'\x1e'), string_to_array(p_data, E'\x1e', E'\x1f'),
         outcomes
-      ) r(id, turn, version, rest_ms, state, waiting, steps, progress, data, outcome)
+      ) r(id, turn, version, rest_ms, state, awaited, steps, progress, data, outcome)
     ) r
     where s.id = r.id and r.outcome = 0;
   perform saga_emit(
@@ -3961,6 +3969,9 @@ CREATE OR REPLACE FUNCTION saga_watch(p_lease text, p_owner uuid, p_epoch bigint
 AS $function$
 declare
   types text[];
+  -- Of them, those that some saga waits for by something else than its correlation.
+  matched_types text[];
+  ids uuid[];
 begin
   perform lease_check(p_lease, p_owner, p_epoch);
   with recursive waiting as (
@@ -3975,18 +3986,31 @@ begin
   if cardinality(types) > 0 then
     -- A piece at a time, however far it is behind.
     reached := least(p_up_to, p_after + 20000);
-    -- Locked in one order by all that lock several.
-    with found as materialized (
-      select s.number from sagas s
-      where s.id in (
+    ids := array(
+      select w.id
+      from (
+        select distinct e.type, e.correlation_id from events e
+        where e.position > p_after and e.position <= reached and e.type = any(types)
+          and e.correlation_id is not null and not e.ephemeral
+      ) e join sagas w on w.waiting_type = e.type and w.correlation_id = e.correlation_id and w.waiting_by is null);
+    matched_types := array(
+      select t.type from unnest(types) t(type)
+      where exists (select from sagas s where s.waiting_type = t.type and s.waiting_by is not null));
+    if cardinality(matched_types) > 0 then
+      ids := ids || array(
         select w.id
         from (
-          select distinct e.type, e.correlation_id from events e
-          where e.position > p_after and e.position <= reached and e.type = any(types)
-            and e.correlation_id is not null and not e.ephemeral
-        ) e join sagas w on w.waiting_type = e.type and w.correlation_id = e.correlation_id
-      ) and not s.paused
-      order by s.id for no key update
+          select distinct e.type, m.by, m.key collate "C" as key
+          from events e join streams st on st.id = e.stream_id
+            cross join lateral (values
+              ('stream', st.name), ('subject', e.attributes ->> 'subject'), ('partition-key', e.partition_key)) m(by, key)
+          where e.position > p_after and e.position <= reached and e.type = any(matched_types)
+            and not e.ephemeral and m.key is not null
+        ) e join sagas w on w.waiting_type = e.type and w.waiting_by = e.by and w.waiting_key = e.key);
+    end if;
+    -- Locked in one order by all that lock several.
+    with found as materialized (
+      select s.number from sagas s where s.id = any(ids) and not s.paused order by s.id for no key update
     )
     update sagas s set due_at = clock_timestamp() from found
       where s.number = found.number and s.waiting_type is not null and not s.paused;
@@ -4531,6 +4555,18 @@ begin
   is_least := false;
   select sub.* into s from subscriptions sub where sub.id = p_subscription;
   if not found then return; end if;
+  if exists (select from subscription_streams t where t.subscription_id = s.id and t.stream = '*') then
+    select count(*) filter (where e.matches), min(e.recorded_at) filter (where e.matches), count(*) into events, first_at, looked
+      from (
+        select ev.recorded_at, (s.types is null or ev.type = any(s.types))
+               and (s.path is null or coalesce(ev.data::jsonb @@ s.path::jsonpath, false)) as matches
+        from events ev join streams st on st.id = ev.stream_id
+        where ev.position > p_after and not ev.ephemeral and not st.internal and ev."offset" >= st.first_offset
+        order by ev.position limit p_limit
+      ) e;
+    is_least := looked = p_limit;
+    return;
+  end if;
   if s.correlation is not null then
     select count(*) filter (where e.matches), min(e.recorded_at) filter (where e.matches), count(*) into events, first_at, looked
       from (

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { given } from "sluice/testing";
 import { CartAbandoned, CartCheckedOut, CartOpened, CartReminded, carts, ItemAdded, timesOf } from "./shopping-cart.ts";
 
-const cart = "cart-7";
+const cart = "7";
 const twoMugs = [CartOpened.event({ cart }), ItemAdded.event({ cart, article: "MUG", quantity: 2 })];
 
 test("the first item opens the cart", () => {
@@ -11,7 +11,7 @@ test("the first item opens the cart", () => {
   given(carts, twoMugs)
     .when("add-item", { cart, article: "MUG", quantity: 1 })
     .then([ItemAdded.event({ cart, article: "MUG", quantity: 1 })])
-    .thenState({ open: { [cart]: { MUG: 3 } } });
+    .thenState({ is: "open", items: { MUG: 3 } });
 });
 
 test("a cart holds at most a hundred of an article", () => {
@@ -21,9 +21,7 @@ test("a cart holds at most a hundred of an article", () => {
 });
 
 test("only what is in the cart can be taken out", () => {
-  given(carts, twoMugs)
-    .when("remove-item", { cart, article: "MUG", quantity: 2 })
-    .thenState({ open: { [cart]: {} } });
+  given(carts, twoMugs).when("remove-item", { cart, article: "MUG", quantity: 2 }).thenState({ is: "open", items: {} });
   given(carts, twoMugs)
     .when("remove-item", { cart, article: "PEN", quantity: 1 })
     .thenRejects("There is not so much of it in the cart", { inCart: 0 });
@@ -34,13 +32,19 @@ test("a cart is checked out once, with what is in it", () => {
     .when("check-out", { cart })
     .then([CartCheckedOut.event({ cart, items: { MUG: 2 } })])
     .thenResult({ items: { MUG: 2 } })
-    .thenState({ open: {} });
+    .thenState({ is: "closed", items: {} });
   given(carts, [...twoMugs, CartCheckedOut.event({ cart, items: { MUG: 2 } })])
     .when("check-out", { cart })
     .thenRejects("There is no open cart of this id");
   given(carts, [CartOpened.event({ cart })])
     .when("check-out", { cart })
     .thenRejects("The cart is empty");
+});
+
+test("a cart that is closed stays so", () => {
+  given(carts, [...twoMugs, CartAbandoned.event({ cart, items: { MUG: 2 } })])
+    .when("add-item", { cart, article: "MUG", quantity: 1 })
+    .thenRejects("The cart is closed", { cart });
 });
 
 test("only an open cart is reminded of, and abandoned", () => {
@@ -50,7 +54,7 @@ test("only an open cart is reminded of, and abandoned", () => {
   given(carts, twoMugs)
     .when("abandon-cart", { cart })
     .then([CartAbandoned.event({ cart, items: { MUG: 2 } })])
-    .thenState({ open: {} });
+    .thenState({ is: "closed", items: {} });
   const checkedOut = [...twoMugs, CartCheckedOut.event({ cart, items: { MUG: 2 } })];
   given(carts, checkedOut).when("remind-of-cart", { cart }).then([]);
   given(carts, checkedOut).when("abandon-cart", { cart }).then([]);

@@ -6,6 +6,7 @@ import type { Retry } from "./progress.ts";
 import {
   type CompensationOptions,
   compensationRetry,
+  type MatchOptions,
   type RetryOptions,
   type SagaDefinition,
   type SagaOptions,
@@ -58,8 +59,7 @@ export function defineSaga<Data extends TObject, Input extends TSchema = Data>(
           ...compensationOf(name, step, undo, timeoutMs),
         });
       },
-      waitFor(step, type, { description: about, timeout, when, take, ...undo } = {}) {
-        type Wait = Extract<SagaStep, { kind: "wait" }>;
+      waitFor(step, type, { description: about, timeout, onTimeout, when, take, match, ...undo } = {}) {
         return add({
           kind: "wait",
           name: step,
@@ -71,6 +71,8 @@ export function defineSaga<Data extends TObject, Input extends TSchema = Data>(
               : requireDuration(`saga ${name}, step ${step}: timeout`, timeout, 1, maxTimerMs),
           when: (when ?? (() => true)) as Wait["when"],
           take: (take ?? (() => undefined)) as Wait["take"],
+          match: matchOf(`saga ${name}, step ${step}: match`, match),
+          onTimeout: timedOut(`saga ${name}, step ${step}: onTimeout`, timeout, onTimeout),
           retry: stepRetry,
           ...compensationOf(name, step, undo, 10_000),
         });
@@ -95,6 +97,22 @@ export function defineSaga<Data extends TObject, Input extends TSchema = Data>(
     };
   };
   return build([]);
+}
+
+type Wait = Extract<SagaStep, { kind: "wait" }>;
+
+function matchOf<Data>(what: string, match: MatchOptions<Data> | undefined): Wait["match"] {
+  if (match === undefined) return null;
+  const given = Object.entries({ stream: match.stream, subject: match.subject, "partition-key": match.partitionKey });
+  const [only, ...more] = given.filter(([, key]) => key !== undefined);
+  if (only === undefined || more.length > 0) throw new Error(`${what} is by one of stream, partitionKey and subject`);
+  return { by: only[0], key: only[1] } as unknown as Wait["match"];
+}
+
+function timedOut(what: string, timeout: string | undefined, given: unknown): Wait["onTimeout"] {
+  if (given === undefined || given === "fail") return null;
+  if (timeout === undefined) throw new Error(`${what} stands without timeout`);
+  return given === "continue" ? () => undefined : (given as Wait["onTimeout"]);
 }
 
 function timeOf(text: unknown): number {

@@ -5,8 +5,8 @@ export type Input =
   | { kind: "start" }
   /** Time has passed. */
   | { kind: "tick" }
-  /** The current step was executed, or what it waited for has come. */
-  | { kind: "done" }
+  /** The current step was executed, or what it waited for has come, or has not and may do without. */
+  | { kind: "done"; isTimedOut?: boolean }
   /** A wait or a sleep begins, and is over at a time; null for never. */
   | { kind: "begun"; until: number | null }
   /** What a step waits for has not come yet; the message is for when its time is over. */
@@ -28,6 +28,8 @@ export type Transition = {
   error?: string;
   undone?: string[];
   until?: number;
+  /** What it waited for has not come. */
+  timedOut?: true;
   /** Steps that are completed, of all: `2/3`. */
   progress?: string;
 };
@@ -87,7 +89,7 @@ function take(
       if (before.paused || running?.kind !== "sleep" || !before.begun) return unchanged;
       return before.timerAt !== null && before.timerAt <= now ? completed(steps, before, running) : unchanged;
     case "done":
-      return running === undefined ? unchanged : completed(steps, before, running);
+      return running === undefined ? unchanged : completed(steps, before, running, input.isTimedOut);
     case "begun":
       if (running === undefined || running.kind === "execute" || before.begun || before.paused) return unchanged;
       return {
@@ -134,10 +136,11 @@ function take(
 /** Of a step or a compensation that nobody has tried yet. */
 const fresh = { failures: 0, begun: false, timerAt: null };
 
-function completed(steps: readonly StepShape[], before: Progress, step: StepShape) {
+function completed(steps: readonly StepShape[], before: Progress, step: StepShape, isTimedOut = false) {
   const next = { ...before, ...fresh, error: null, completed: [...before.completed, step.name] };
   const progress = `${next.completed.length}/${steps.length}`;
-  return { next, transitions: [{ type: "step-completed" as const, step: step.name, progress }] };
+  const told: Transition = { type: "step-completed", step: step.name, progress };
+  return { next, transitions: [isTimedOut ? { ...told, timedOut: true as const } : told] };
 }
 
 function failed(before: Progress, step: StepShape, message: string, isFinal: boolean, now: number) {

@@ -63,6 +63,35 @@ test("events are handled in order as they are appended, with what they bear, and
   expect(body).toMatchObject({ mode: "exclusive", types: ["Job"], receiveAs: "stored" });
 });
 
+test("with all streams its handlers are told of each entity of a decider, one stream each, and start a saga for it", async () => {
+  const service = await start(`
+    const { defineDecider, defineSaga } = sluice;
+    const Opened = defineEvent("Opened", Type.Object({ id: Type.String() }));
+    const Closed = defineEvent("Closed", Type.Object({ id: Type.String() }));
+    const carts = defineDecider("cart", { state: Type.Object({ open: Type.Boolean() }), initialState: { open: false } })
+      .on(Opened, () => ({ open: true })).on(Closed, () => ({ open: false }))
+      .command("open", { body: Type.Object({ id: Type.String() }), id: ({ id }) => id, decide: (_, { id }) => Opened.event({ id }) })
+      .command("close", { body: Type.Object({ id: Type.String() }), id: ({ id }) => id,
+        decide: ({ open }, { id }) => (open ? Closed.event({ id }) : []) });
+    const timer = defineSaga("timer", { data: Type.Object({ id: Type.String() }) })
+      .sleep("a-while", { for: "50ms" })
+      .step("close", { execute: async ({ id }, { run }) => { await run(carts, "close", { id }); } });
+    const opened = defineSubscription("opened", { stream: "*", mode: "exclusive", from: "beginning" })
+      .on(Opened, async ({ id }, event, { start }) => { note(event.stream); await start(timer, { id }); });
+    export default defineModule({ name: "shop", events: [Opened, Closed], deciders: [carts], sagas: [timer], subscriptions: [opened] });`);
+  const post = (id: string) =>
+    send(`${service.url}/api/commands/open`, { method: "POST", body: JSON.stringify({ id }) });
+  await Promise.all(["a", "b", "c"].map(post));
+  await noted(3);
+  expect(files.notes.toSorted()).toEqual(["cart-a", "cart-b", "cart-c"]);
+  for (const id of ["a", "b", "c"]) {
+    type Page = { events: { type: string }[] };
+    const types = async () =>
+      (await send<Page>(`${service.url}/api/streams/cart-${id}/events`)).body.events.map((e) => e.type);
+    await until(`cart ${id} is closed`, async () => (await types()).join() === "Opened,Closed");
+  }
+});
+
 test("handlers get the newest version of a type", async () => {
   const service = await start(`
     const Moved = defineEvent("Moved", Type.Object({ x: Type.Number() }))
