@@ -109,6 +109,7 @@ export function startSagas(options: SagasOptions): Sagas {
     recorder,
     runner,
     now: schedule.now,
+    clockKnown: schedule.known,
     head: tail.head,
     onStarted: tally.started,
   });

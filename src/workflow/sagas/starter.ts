@@ -29,6 +29,8 @@ export type StarterOptions = {
   runner: Pick<Runner, "reserve" | "release" | "run" | "wake">;
   /** By the clock of the database, in milliseconds. */
   now: () => number;
+  /** Resolves when that clock is known. */
+  clockKnown: () => Promise<void>;
   /** The last position of the log that this process knows. */
   head: () => number;
   onStarted: () => void;
@@ -39,13 +41,14 @@ export type StarterOptions = {
  * `idempotency-key-in-use`, `idempotency-key-reused`, and what the database says.
  */
 export function createStarter(options: StarterOptions): (request: StartRequest) => Promise<Started> {
-  const { definitions, recorder, runner, now, head, onStarted } = options;
+  const { definitions, recorder, runner, now, clockKnown, head, onStarted } = options;
   const starting = new Set<string>();
 
   return async ({ saga, input, correlationId: given, idempotencyKey: key, principal }) => {
     const definition = definitions.get(saga);
     if (definition === undefined) throw sagaUnknown(saga);
     const data = firstData(definition, input);
+    await clockKnown();
     const id = key === null ? uuidv7() : contentHash([principal, saga, key]);
     if (starting.has(id)) throw idempotencyKeyInUse(key ?? id);
     const correlationId = given ?? id;
