@@ -1,5 +1,6 @@
 // What a step adds to the data of its saga.
-import { checkerOf, inWords } from "../handlers/checker.ts";
+import { inWords } from "../../base/violations.ts";
+import { checkerOf } from "../handlers/checker.ts";
 import { Defect } from "../handlers/defect.ts";
 import type { SagaDefinition } from "./saga.ts";
 

@@ -1,10 +1,8 @@
 // One attempt at a step or at its compensation: calls the code of the module, and says what has become of it.
 import { Problem } from "../../base/errors.ts";
-import { inWords } from "../../base/violations.ts";
 import { Rejection } from "../commands/rejection.ts";
 import { type CallCommand, runCommandBy } from "../commands/run-command.ts";
 import type { Emission } from "../events/emission.ts";
-import { checkerOf } from "../handlers/checker.ts";
 import { deepFreeze, isFrozenWrite } from "../handlers/deep-freeze.ts";
 import { Defect } from "../handlers/defect.ts";
 import { messageOf } from "../handlers/message-of.ts";
