@@ -38,7 +38,7 @@ test("pages find what matches all the same", async () => {
     next = page.next;
   }
   expect(found).toEqual([String(total - 1)]);
-}, 60_000);
+}, 120_000);
 
 test("and so does a follower", async () => {
   const response = await fetch(
@@ -52,7 +52,7 @@ test("and so does a follower", async () => {
   expect(text).toContain("event: sluice.end");
   // How many there are could not be counted in time: there is no progress to tell.
   expect(text).not.toContain("sluice.progress");
-}, 60_000);
+}, 120_000);
 
 test("an event on which the predicate never ends is named, to the reader of pages and to the follower", async () => {
   // Three nested comparisons of all with all: 64 million.
@@ -68,4 +68,4 @@ test("an event on which the predicate never ends is named, to the reader of page
   const text = await follower.text();
   expect(text).toContain('"type":"/problems/invalid-filter"');
   expect(text).toContain('event: sluice.end\ndata: {"reason":"failed"}');
-}, 60_000);
+}, 120_000);
