@@ -3400,7 +3400,7 @@ begin
     where g.projection = p_projection and g.generation = p_generation and g.position = p_from
       and g.role in ('live', 'building') and not g.paused;
   if not found then
-    raise exception using errcode = 'SL011',
+    raise exception using errcode = 'SL012',
       message = format('generation %s of projection %s does not go on from %s', p_generation, p_projection, p_from);
   end if;
 end $function$;
@@ -3778,8 +3778,6 @@ end $function$;
 CREATE OR REPLACE FUNCTION saga_claim(p_owner uuid, p_names text[], p_versions integer[], p_limit integer)
  RETURNS SETOF sagas
  LANGUAGE plpgsql
- SET enable_bitmapscan TO 'off'
- SET enable_sort TO 'off'
 AS $function$
 declare
   -- A value, which an index can be asked for.
@@ -3788,6 +3786,8 @@ declare
   wanted int := p_limit;
   taken int;
 begin
+  -- In the order of the index, however many are due, and whatever the planner knew when there were few.
+  perform set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true);
   -- By chance, so that none has to wait behind the others for ever.
   for known in select n.name, n.version from unnest(p_names, p_versions) n(name, version) order by random() loop
     exit when wanted <= 0;
