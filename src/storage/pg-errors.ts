@@ -45,6 +45,8 @@ export function classify(error: unknown): PgFailure {
 
 function kindOf(code: string, message: string): FailureKind {
   if (code === "23514" && message.includes("no partition of relation")) return "no-partition";
+  // Who answered the command meanwhile is found by the next look.
+  if (code === "23505" && message.includes("command_answers_pkey")) return "retry";
   if (/^(22|23|54)...$/.test(code)) return "refused";
   if (code === rowsNotHeld || code === generationElsewhere) return "refused";
   if (code === "40001" || code === "40P01" || code === "55P03") return "retry";
