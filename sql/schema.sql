@@ -705,11 +705,20 @@ CREATE OR REPLACE FUNCTION command_answer(p_key text, p_request_hash uuid, p_ans
 AS $function$
 begin
   -- As log_append does: an answer that comes between its look and its insert would fail it.
-  perform pg_advisory_xact_lock(hashtextextended(p_key, 0));
+  perform command_answers_lock(array[p_key]);
   insert into command_answers (key, request_hash, answer, offsets, recorded_at)
     values (p_key, p_request_hash, p_answer, '{}', clock_timestamp())
     on conflict (key) do nothing;
   return found;
+end $function$;
+
+CREATE OR REPLACE FUNCTION command_answers_lock(p_keys text[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform pg_advisory_xact_lock(hashtext('sluice command answers ' || current_schema()), l.id)
+    from (select distinct (hashtextextended(u.key, 0) & 1023)::int as id from unnest(p_keys) u(key) order by 1) l;
 end $function$;
 
 CREATE OR REPLACE FUNCTION consumer_enter(p_subscription bigint, p_name text, OUT outcome text, OUT cursor_id bigint, OUT session bigint)
@@ -2935,8 +2944,7 @@ begin
 
   if a_group is not null then
     -- Whoever answers the same command on another process comes before or after this batch, in an order that is the same for all.
-    perform pg_advisory_xact_lock(l.id)
-      from (select hashtextextended(u.key, 0) as id from unnest(answer_keys) u(key) order by 1) l;
+    perform command_answers_lock(answer_keys);
     select array_agg(u.n) into answered
       from unnest(a_group, answer_keys) u(n, key) where exists (select from command_answers c where c.key = u.key);
   end if;
@@ -3405,7 +3413,7 @@ begin
     where g.projection = p_projection and g.generation = p_generation and g.position = p_from
       and g.role in ('live', 'building') and not g.paused;
   if not found then
-    raise exception using errcode = 'SL011',
+    raise exception using errcode = 'SL012',
       message = format('generation %s of projection %s does not go on from %s', p_generation, p_projection, p_from);
   end if;
 end $function$;
@@ -3783,8 +3791,6 @@ end $function$;
 CREATE OR REPLACE FUNCTION saga_claim(p_owner uuid, p_names text[], p_versions integer[], p_limit integer)
  RETURNS SETOF sagas
  LANGUAGE plpgsql
- SET enable_bitmapscan TO 'off'
- SET enable_sort TO 'off'
 AS $function$
 declare
   -- A value, which an index can be asked for.
@@ -3793,6 +3799,8 @@ declare
   wanted int := p_limit;
   taken int;
 begin
+  -- In the order of the index, however many are due, and whatever the planner knew when there were few.
+  perform set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true);
   -- By chance, so that none has to wait behind the others for ever.
   for known in select n.name, n.version from unnest(p_names, p_versions) n(name, version) order by random() loop
     exit when wanted <= 0;

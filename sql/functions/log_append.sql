@@ -121,8 +121,7 @@ begin
 
   if a_group is not null then
     -- Whoever answers the same command on another process comes before or after this batch, in an order that is the same for all.
-    perform pg_advisory_xact_lock(l.id)
-      from (select hashtextextended(u.key, 0) as id from unnest(answer_keys) u(key) order by 1) l;
+    perform command_answers_lock(answer_keys);
     select array_agg(u.n) into answered
       from unnest(a_group, answer_keys) u(n, key) where exists (select from command_answers c where c.key = u.key);
   end if;
