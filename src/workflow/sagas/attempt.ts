@@ -1,10 +1,8 @@
 // One attempt at a step or at its compensation: calls the code of the module, and says what has become of it.
 import { Problem } from "../../base/errors.ts";
-import { inWords } from "../../base/violations.ts";
 import { Rejection } from "../commands/rejection.ts";
 import { type CallCommand, runCommandBy } from "../commands/run-command.ts";
 import type { Emission } from "../events/emission.ts";
-import { checkerOf } from "../handlers/checker.ts";
 import { deepFreeze, isFrozenWrite } from "../handlers/deep-freeze.ts";
 import { Defect } from "../handlers/defect.ts";
 import { messageOf } from "../handlers/message-of.ts";
@@ -13,6 +11,7 @@ import { nameOf } from "../module/stream-definition.ts";
 import type { Instance } from "./instance.ts";
 import type { Outcome } from "./plan.ts";
 import type { SagaContext, SagaDefinition, SagaStep } from "./saga.ts";
+import { keptData } from "./saga-data.ts";
 import { emittedEvent, type OutgoingEvent } from "./saga-events.ts";
 
 export type AttemptOptions = { emission: Emission; runCommand: CallCommand };
@@ -26,9 +25,6 @@ export type Attempt = {
   /** Fires when it is of no use any more. */
   signal: AbortSignal;
 };
-
-/** What the data of a saga may take, in bytes. */
-const maxDataBytes = 1_048_576;
 
 /** Makes the attempt. Rejects only when its signal fires: then nobody knows what it has done. */
 export async function attempt({ emission, runCommand }: AttemptOptions, made: Attempt): Promise<Outcome> {
@@ -87,11 +83,7 @@ export function withAdditions(definition: SagaDefinition, data: Record<string, u
     throw new Defect(
       `it returned ${JSON.stringify(additions)?.slice(0, 100)}, which is no object of additions to the data`,
     );
-  const text = JSON.stringify({ ...data, ...additions });
-  if (Buffer.byteLength(text) > maxDataBytes) throw new Defect(`the data would have more than ${maxDataBytes} bytes`);
-  const violations = checkerOf(definition.data)(JSON.parse(text));
-  if (violations !== null) throw new Defect(`the data would not match their schema: ${inWords(violations)}`);
-  return text;
+  return keptData(definition, { ...data, ...additions });
 }
 
 function isFinal(error: unknown): boolean {
