@@ -417,7 +417,7 @@ async function startParts(
         upcasts: upcasting.counters,
         sandboxes: schemas.sandboxes,
       },
-      workflows: { commands: workflows.runner.counters },
+      workflows: { commands: workflows.runner.counters, deciders: workflows.deciderCounters },
       sagas: { counters: sagas.counters, figures: sagas.figures },
       outbox: { counters: outbox.counters, standing: () => readStanding(reads) },
       projections: {

@@ -8,7 +8,7 @@ import { type CommandRunner, createCommandRunner, type Runnable } from "./comman
 import { deciderCommands } from "./commands/decider-command.ts";
 import { handlerCommand } from "./commands/handler-command.ts";
 import type { CallCommand } from "./commands/run-command.ts";
-import { createDeciders } from "./deciders/deciders.ts";
+import { createDeciders, type DeciderCounters } from "./deciders/deciders.ts";
 import { createEmission } from "./events/emission.ts";
 import { asRequest, handlers } from "./handlers/from-within.ts";
 import type { Module } from "./module/module.ts";
@@ -21,6 +21,7 @@ export type Workflows = {
   call: CallCommand;
   /** Takes turns with the other processes on these streams for a moment. */
   yieldTo: (streams: readonly string[]) => void;
+  deciderCounters: () => DeciderCounters;
   stop: () => Promise<void>;
 };
 
@@ -62,6 +63,7 @@ export function startWorkflows(options: WorkflowsOptions): Workflows {
       });
     },
     yieldTo: deciders.yieldTo,
+    deciderCounters: deciders.counters,
     async stop() {
       await runner.stop();
       await deciders.stop();

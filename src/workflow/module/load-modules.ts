@@ -1,10 +1,10 @@
 // Loads the modules that the configuration names, and makes their event types known.
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { Problem, type SchemaChange } from "../../base/errors.ts";
 import type { Registration } from "../../stream/schema/registration.ts";
 import type { Upcasting } from "../../stream/schema/upcasting.ts";
 import type { CommandListing } from "../commands/command-runner.ts";
+import { inPlainWords } from "./explain.ts";
 import { asModule, type Module } from "./module.ts";
 
 /** The modules of these files, paths from the working directory. Throws one plain sentence where a file is none. */
@@ -66,8 +66,8 @@ export async function registerEvents(
       for (const [n, { schema, description, upcast }] of event.versions.entries()) {
         const version = n + 1;
         if (upcast !== null) upcasting.provide(event.name, version, upcast);
-        await registration
-          .register({
+        await inPlainWords(`module ${name}`, () =>
+          registration.register({
             type: event.name,
             version,
             schema: JSON.parse(JSON.stringify(schema)),
@@ -75,18 +75,7 @@ export async function registerEvents(
             // An expression that was registered over HTTP is nothing that code takes away by being silent.
             upcast: upcast === null ? "keep-expression" : { language: "code" },
             by: `module ${name}`,
-          })
-          .catch((error: unknown) => {
-            if (error instanceof Problem && error.status < 500) throw new Error(`module ${name}: ${explain(error)}`);
-            throw error;
-          });
+          }),
+        );
       }
-}
-
-function explain({ message, fields }: Problem): string {
-  const changes = (fields.changes ?? []) as readonly SchemaChange[];
-  const lines = changes.map(
-    ({ path, was, is }) => `\n  ${path || "/"} was ${JSON.stringify(was)}, is ${JSON.stringify(is)}`,
-  );
-  return message + lines.join("");
 }
