@@ -44,7 +44,7 @@ import { createTally } from "./subscription/ledger/tally.ts";
 import { createUnreadGauge } from "./subscription/receipts/unread-gauge.ts";
 import { readFigures } from "./subscription/registry/figures.ts";
 import { type Subscriptions, startSubscriptions } from "./subscription/subscriptions.ts";
-import { loadModules, registerEvents } from "./workflow/module/load-modules.ts";
+import { extensionsOf, loadModules, registerEvents } from "./workflow/module/load-modules.ts";
 import { putStreams } from "./workflow/module/put-streams.ts";
 import { type Projections, startProjections } from "./workflow/projections/projections.ts";
 import { startSagas } from "./workflow/sagas/sagas.ts";
@@ -494,6 +494,7 @@ async function startParts(
       checks: () => checkHealth({ pool: reads, isDraining, partitionRoom: upkeep.partitionRoom, tail: tailState }),
       metrics: async () => renderMetrics(place === null ? [await metrics.measure()] : await place.collect()),
     },
+    extensions: extensionsOf(modules),
     corsOrigins: config.corsOrigins,
     development: config.development,
     log,

@@ -30,8 +30,16 @@ export async function loadModules(paths: readonly string[]): Promise<Module[]> {
   return modules;
 }
 
-/** All commands of the modules. */
-export function commandsOf(modules: readonly Module[]): CommandListing[] {
+/** What the modules define that is asked for over HTTP. */
+export function extensionsOf(modules: readonly Module[]) {
+  return {
+    commands: commandsOf(modules),
+    sagas: modules.flatMap(({ sagas }) => sagas),
+    projections: modules.flatMap(({ projections }) => projections),
+  };
+}
+
+function commandsOf(modules: readonly Module[]): CommandListing[] {
   return modules.flatMap(({ commands, deciders }) => [...commands, ...deciders.flatMap((decider) => decider.commands)]);
 }
 

@@ -329,6 +329,20 @@ test("what it is started with is checked, and can be something else than its dat
   expect(saga.data).toEqual({ name: "Ada King", trail: ["only"] });
 });
 
+test("each saga is an operation of the document, with what it is started with", async () => {
+  type Content = { content: Record<string, { schema: { properties: object; required: string[] } }> };
+  type Start = { post: { operationId: string; requestBody: Content; responses: Record<string, unknown> } };
+  const { paths } = (await send<{ paths: Record<string, Start> }>(`${service.url}/openapi.json`)).body;
+  const start = paths["/api/sagas/started/start"]?.post;
+  expect(start?.operationId).toBe("startStartedSaga");
+  expect(start?.requestBody.content["application/json"]?.schema).toMatchObject({
+    properties: { first: { type: "string" }, last: { type: "string" } },
+    required: ["first", "last"],
+  });
+  expect(Object.keys(start?.responses ?? {})).toContain("202");
+  expect(Object.keys(paths)).toContain("/api/sagas/{saga}/start");
+});
+
 test("data that no step could go on with are refused at the start", async () => {
   const mebibyte = 1_048_576;
   const most = mebibyte - JSON.stringify({ first: "" }).length;
