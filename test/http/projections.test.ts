@@ -103,6 +103,23 @@ test("a module says itself how its read model is read: its query is checked, and
   expect((await send<unknown>(`${url}/order-totals?least=3`)).status).toBe(200);
 });
 
+test("a read model that a module answers is an operation of the document, with its parameters", async () => {
+  type Read = { get: { operationId: string; parameters: { name: string; required?: boolean; schema: object }[] } };
+  const { paths } = (await send<{ paths: Record<string, Read> }>(`${service.url}/openapi.json`)).body;
+  expect(paths["/api/projections/order-totals"]?.get.operationId).toBe("readOrderTotalsProjection");
+  expect(paths["/api/projections/order-totals"]?.get.parameters).toMatchObject([
+    { name: "country", in: "query", schema: { type: "string", pattern: "^[A-Z]{2}$" } },
+    { name: "least", in: "query", schema: { type: "integer", minimum: 0, default: 0 } },
+    { name: "how", in: "query", schema: { type: "string" } },
+  ]);
+  expect(paths["/api/projections/order-totals"]?.get.parameters.map(({ required }) => required)).toEqual([
+    undefined,
+    undefined,
+    undefined,
+  ]);
+  expect(paths["/api/projections/ledger"]).toBeUndefined();
+});
+
 test("a projection in SQL answers by which views it is read", async () => {
   await reached("ledger", (await place("FR", 1)).body.lastPosition);
   const { body } = await send<{ views: string[] }>(`${url}/ledger`);
