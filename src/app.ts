@@ -517,6 +517,7 @@ async function startParts(
     ]);
     ledger.drain();
     locks.drain();
+    startedProjections.drain();
     const late = setTimeout(() => void listening.stop(true), config.shutdownMs);
     await listening.stop(false);
     await ended;

@@ -65,9 +65,10 @@ export function commandsHandlers({ commands, runner, body, log }: CommandsDepend
   };
 }
 
-function answer({ workflowId, isNew, result, events }: CommandOutcome): Response {
+function answer({ workflowId, isNew, result, events, lastPosition: last }: CommandOutcome): Response {
   const shown = events.map(({ stream, offset, id }) => ({ stream, offset: String(offset), id }));
-  return json({ workflowId, isNew, result, events: shown }, events.length > 0 ? 201 : 200, {
+  const lastPosition = last === null ? null : String(last);
+  return json({ workflowId, isNew, result, lastPosition, events: shown }, events.length > 0 ? 201 : 200, {
     location: `/api/workflows/${encodeURIComponent(workflowId)}/events`,
   });
 }
