@@ -1,7 +1,18 @@
 // What a cart promises, without a service.
 import { expect, test } from "bun:test";
 import { given } from "sluice/testing";
-import { CartAbandoned, CartCheckedOut, CartOpened, CartReminded, carts, ItemAdded, timesOf } from "./shopping-cart.ts";
+import {
+  articlesInCarts,
+  CartAbandoned,
+  CartCheckedOut,
+  CartOpened,
+  CartReminded,
+  carts,
+  cartTimeout,
+  ItemAdded,
+  ItemRemoved,
+  timesOf,
+} from "./shopping-cart.ts";
 
 const cart = "7";
 const twoMugs = [CartOpened.event({ cart }), ItemAdded.event({ cart, article: "MUG", quantity: 2 })];
@@ -65,4 +76,24 @@ test("the reminder comes before the end", () => {
     remindAt: "2026-11-21T10:00:03.000Z",
     abandonAt: "2026-11-21T10:00:10.000Z",
   });
+});
+
+test("articles are counted as long as they lie in an open cart", () => {
+  const three = [...twoMugs, ItemAdded.event({ cart: "8", article: "MUG", quantity: 1 })];
+  given(articlesInCarts, three).thenRows([{ article: "MUG", quantity: 3 }]);
+  given(articlesInCarts, [...three, CartCheckedOut.event({ cart, items: { MUG: 2 } })]).thenRow("MUG", {
+    article: "MUG",
+    quantity: 1,
+  });
+  given(articlesInCarts, [...twoMugs, ItemRemoved.event({ cart, article: "MUG", quantity: 2 })]).thenRows([]);
+});
+
+test("the timer reminds of a cart, then gives it up", async () => {
+  const openedAt = "2026-11-21T10:00:00.000Z";
+  const timer = given(cartTimeout, { cart, ...timesOf(openedAt) }, { at: openedAt });
+  (await timer.whenPassed("3s").run()).thenState("Running", "until-the-end").thenRan([["remind-of-cart", { cart }]]);
+  (await timer.whenPassed("10s").run()).thenState("Completed").thenRan([
+    ["remind-of-cart", { cart }],
+    ["abandon-cart", { cart }],
+  ]);
 });

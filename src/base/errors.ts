@@ -73,6 +73,7 @@ export const catalogue = {
   overloaded: { status: 503, title: "The service is overloaded", retryable: true },
   "storage-unavailable": { status: 503, title: "The database is not available", retryable: true },
   "schemas-unavailable": { status: 503, title: "Schemas cannot be evaluated now", retryable: true },
+  "projection-behind": { status: 503, title: "The projection is not that far", retryable: true },
   "projection-not-ready": { status: 503, title: "The projection cannot answer yet", retryable: true },
   "outcome-unknown": { status: 503, title: "The outcome of the request is not known", retryable: true },
   "shutting-down": { status: 503, title: "The service is shutting down", retryable: true },
@@ -336,6 +337,13 @@ export const noProjectionSnapshot = (projection: string) =>
 export const projectionNotReady = (projection: string) =>
   new Problem("projection-not-ready", `The projection ${projection} is being built; it cannot answer yet`, {
     projection,
+  });
+export const projectionBehind = (projection: string, atLeast: string, position: string, state: string) =>
+  new Problem("projection-behind", `The projection ${projection} is at position ${position}, not at ${atLeast} yet`, {
+    projection,
+    atLeast,
+    position,
+    state,
   });
 export const eventNotFound = (stream: string, offset: string) =>
   new Problem("event-not-found", `Stream ${stream} has no event at offset ${offset}`, { stream, offset });

@@ -70,9 +70,10 @@ export function commandsHandlers({ commands, runner, body, log }: CommandsDepend
 /** Who may run a command need not be allowed to append to the streams that it emits to. */
 const mayRun = (principal: Principal, name: string) => principal.canAppend(`sluice.commands.${name}`);
 
-function answer({ workflowId, isNew, result, events }: CommandOutcome): Response {
+function answer({ workflowId, isNew, result, events, lastPosition: last }: CommandOutcome): Response {
   const shown = events.map(({ stream, offset, id }) => ({ stream, offset: String(offset), id }));
-  return json({ workflowId, isNew, result, events: shown }, events.length > 0 ? 201 : 200, {
+  const lastPosition = last === null ? null : String(last);
+  return json({ workflowId, isNew, result, lastPosition, events: shown }, events.length > 0 ? 201 : 200, {
     location: `/api/workflows/${encodeURIComponent(workflowId)}/events`,
   });
 }

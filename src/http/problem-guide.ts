@@ -83,6 +83,11 @@ export const guide: Record<ProblemCode, Guidance> = {
       "The projection has no tables yet, or those that it has were made by another definition than the one that was to answer.",
     remedy: "Try again; /api/projections/{name}/status shows how far it is.",
   },
+  "projection-behind": {
+    meaning: "The projection had not come to the position of atLeast when the time of wait was over.",
+    remedy:
+      "Try again, or read without atLeast what there is. The member state says whether it goes on: one that is paused, failed or unattended does not by itself.",
+  },
   "subscription-not-found": {
     meaning: "There is no subscription of this name (any more).",
     remedy: "Create it with PUT /api/subscriptions/{name}; GET /api/subscriptions lists those that there are.",

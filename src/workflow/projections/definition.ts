@@ -63,7 +63,7 @@ export type Fold = {
   /** Null: whatever type no other fold handles. */
   readonly type: EventType | null;
   readonly key: (data: unknown, event: EventContext) => unknown;
-  readonly apply: (row: Row | null, data: unknown, event: EventContext) => unknown;
+  readonly apply: (row: Row | null, data: unknown, event: EventContext, key: unknown) => unknown;
 };
 
 export type FoldProjection = Common & {

@@ -58,7 +58,7 @@ export function createFold(definition: FoldProjection, schemaName: string, pool:
       const slot = slots.get(name) as Slot;
       // What a handler is given is its own: one that writes on it changes nothing that is kept.
       const given = slot.now === null ? check.initial(slot.key) : slot.now === slot.before ? { ...slot.now } : slot.now;
-      slot.now = check.row(fold.apply(given, data, context), slot.key);
+      slot.now = check.row(fold.apply(given, data, context, check.givenKey(slot.key)), slot.key);
     }
   }
 

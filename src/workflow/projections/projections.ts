@@ -1,15 +1,19 @@
 // Wires the parts of projections: each is run by the one process that holds its lease, and woken by the tail.
+import { cursorBeyondHead } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { createSemaphore } from "../../base/semaphore.ts";
 import type { Database } from "../../storage/database.ts";
 import type { HeldLease, Leases } from "../../storage/lease.ts";
+import { readHead } from "../../stream/resolve.ts";
 import type { Upcasting } from "../../stream/schema/upcasting.ts";
+import { readLogId } from "../../stream/stream-head.ts";
 import type { Tail } from "../../stream/tail.ts";
 import { createCandidateReader } from "../../subscription/ledger/candidates.ts";
 import { readHandedOut } from "../../subscription/letter-content.ts";
 import type { ProjectionDefinition } from "./definition.ts";
-import { leaseOf } from "./generation.ts";
+import { leaseOf, readLivePosition } from "./generation.ts";
 import { enrol, removeProjection } from "./generations.ts";
+import { createProgress } from "./progress.ts";
 import { type Projector, startProjector } from "./projector.ts";
 import { createReadModels, type ReadModels } from "./read-model.ts";
 import { type RebuildOutcome, requestRebuild, requestSnapshot, setPaused, skipEvent } from "./requests.ts";
@@ -25,6 +29,10 @@ export type Projections = {
   describe: (name: string) => Promise<ProjectionStatus | null>;
   /** How those stand that come behind a name, by name. */
   list: (after: string, limit: number) => Promise<ProjectionStatus[]>;
+  /** Waits until one has come to a position: false when it has not in this time. Throws `cursor-beyond-head`. */
+  reach: (name: string, position: number, waitMs: number, signal: AbortSignal) => Promise<boolean>;
+  /** Ends all waiting: the service drains. */
+  drain: () => void;
   manage: {
     pause: (name: string) => Promise<boolean>;
     /** Goes on, and tries again what has failed. */
@@ -86,6 +94,8 @@ export async function startProjections(options: ProjectionsOptions): Promise<Pro
   const counters = new Map<string, RunnerCounters>();
   for (const definition of definitions) await reads.run((sql) => enrol(sql, definition));
 
+  const progress = createProgress({ read: (name) => reads.run((sql) => readLivePosition(sql, name)), log });
+
   const runs = definitions.map((definition) => {
     const { name } = definition;
     let ended: Promise<void> = Promise.resolve();
@@ -102,6 +112,7 @@ export async function startProjections(options: ProjectionsOptions): Promise<Pro
         log,
         source: { reader, tail, upcasting: options.upcasting },
         counters: own,
+        onMoved: () => progress.moved(name),
       });
       running.set(name, projector);
       signal.addEventListener("abort", () => {
@@ -140,6 +151,14 @@ export async function startProjections(options: ProjectionsOptions): Promise<Pro
     }),
     describe: async (name) => (await describeProjections(reads, { names: [name] }, tail.head()))[0] ?? null,
     list: (after, limit) => describeProjections(reads, { after, limit }, tail.head()),
+    async reach(name, position, waitMs, signal) {
+      if (position > tail.head()) {
+        const [head, logId] = await reads.run(async (sql) => [await readHead(sql, tail.head()), await readLogId(sql)]);
+        if (position > head) throw cursorBeyondHead(String(position), String(head), logId);
+      }
+      return progress.reach(name, position, waitMs, signal);
+    },
+    drain: progress.drain,
     manage: {
       pause: (name) => setPaused(folds, name, true).then(decided),
       resume: (name) => setPaused(folds, name, false).then(decided),

@@ -11,6 +11,8 @@ export type RowCheck = {
   row: (given: unknown, key: RowKey) => Row | null;
   /** A row that is not there yet; null where handlers are told so. */
   initial: (key: RowKey) => Row | null;
+  /** A key as folds give and are given it. */
+  givenKey: (key: RowKey) => unknown;
   fromTable: (row: Record<string, unknown>) => Row;
 };
 
@@ -69,6 +71,8 @@ export function createRowCheck({ row: schema, columns, keys, initial }: FoldProj
       for (const [n, { name }] of keyColumns.entries()) row[name] = key[n];
       return row;
     },
+    givenKey: (key) =>
+      keys.length === 1 ? key[0] : Object.freeze(Object.fromEntries(keys.map((name, n) => [name, key[n]]))),
     fromTable: (row) => fromTable(columns, row),
   };
 }

@@ -42,6 +42,8 @@ export type RunnerOptions = {
   milestone: number;
   /** It has come to the end of the log, or to a milestone, or was given up. */
   onChanged: () => void;
+  /** Its checkpoint has moved. */
+  onMoved: () => void;
   log: Log;
 };
 
@@ -116,6 +118,7 @@ export function startRunner(options: RunnerOptions): Runner {
     seen = to;
     savedMs = performance.now();
     counters.events += events;
+    options.onMoved();
     const passed = (handled: number) => (milestone === 0 ? 0 : Math.floor(handled / milestone));
     if (passed(state.events) !== passed(state.events - events)) options.onChanged();
   }

@@ -58,7 +58,7 @@ export async function attempt({ emission, runCommand }: AttemptOptions, made: At
       const count = (runs.get(name) ?? 0) + 1;
       runs.set(name, count);
       const key = `${idempotencyKey}:${name}${count === 1 ? "" : `:${count}`}`;
-      return (await runCommand(name, body, { idempotencyKey: key, correlationId, signal: own })).result;
+      return runCommand(name, body, { idempotencyKey: key, correlationId, signal: own });
     }),
   });
 

@@ -92,6 +92,32 @@ test("with all streams its handlers are told of each entity of a decider, one st
   }
 });
 
+test("a handler is told the id of the saga that it starts, the same at each attempt", async () => {
+  const service = await start(`
+    const { defineSaga } = sluice;
+    const Job = defineEvent("Job", Type.Object({ n: Type.Number() }));
+    const timer = defineSaga("timer", { data: Type.Object({ n: Type.Number() }) }).sleep("long", { for: "1h" });
+    const jobs = defineSubscription("jobs", { stream: "jobs", mode: "exclusive", from: "beginning", backoff: { initial: "10ms" } })
+      .on(Job, async ({ n }, event, { start, attempt }) => {
+        note([await start(timer, { n }), event.id]);
+        if (attempt < 3) throw new Error("once more");
+      });
+    export default defineModule({ name: "work", events: [Job], sagas: [timer], subscriptions: [jobs] });`);
+  await fill(service, 7);
+  await noted(3);
+  type Started = [{ sagaId: string; correlationId: string }, string];
+  const [[told, eventId], ...again] = files.notes as [Started, ...Started[]];
+  expect(again).toEqual([
+    [told, eventId],
+    [told, eventId],
+  ]);
+  expect(told.correlationId).toBe(eventId);
+  const { body } = await send(`${service.url}/api/sagas/${told.sagaId}/status`);
+  expect(body).toMatchObject({ saga: "timer", state: "Running", data: { n: 7 } });
+  const { body: list } = await send<{ sagas: unknown[] }>(`${service.url}/api/sagas?saga=timer`);
+  expect(list.sagas).toHaveLength(1);
+});
+
 test("handlers get the newest version of a type", async () => {
   const service = await start(`
     const Moved = defineEvent("Moved", Type.Object({ x: Type.Number() }))
