@@ -2,7 +2,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { get } from "node:http";
 import { fileURLToPath } from "node:url";
-import { openDatabase, provideDatabase, startApp } from "./app.ts";
+import { startApp } from "./app.ts";
 import { createLog, type Log } from "./base/log.ts";
 import { type Config, ConfigError, readConfig } from "./config.ts";
 import { describeOperations } from "./http/openapi/document.ts";
@@ -11,6 +11,7 @@ import { openWorkerChannel } from "./ops/workers/worker.ts";
 import type { Connection } from "./storage/database.ts";
 import { migrate, status } from "./storage/migrate.ts";
 import { dumpSchema } from "./storage/schema-dump.ts";
+import { openDatabase, provideDatabase } from "./wiring/database.ts";
 import { commandsOf, loadModules } from "./workflow/module/load-modules.ts";
 
 const usage = `usage: main.ts start | health | migrate [--status] | schema --check|--write | openapi --check|--write`;

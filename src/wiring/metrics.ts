@@ -1,0 +1,56 @@
+// Wires the metrics: which part each figure comes from.
+import { watchLoopLag } from "../ops/loop-lag.ts";
+import { createMetrics, type Metrics } from "../ops/metrics.ts";
+import { readStanding } from "../stream/outbox/standing.ts";
+import { createUnreadGauge } from "../subscription/receipts/unread-gauge.ts";
+import { readFigures } from "../subscription/registry/figures.ts";
+import type { Ground } from "./ground.ts";
+import type { Parts } from "./parts.ts";
+
+/** Each has a time series of several gauges. */
+const subscriptionsMeasured = 200;
+const projectionsMeasured = 200;
+const measureTimeoutMs = 500;
+
+export function startMetrics({ database, onStop, log }: Ground, parts: Parts): Metrics {
+  const { reads } = database;
+  const { tail, tally, schemas, workflows, sagas, projections, locks } = parts;
+  const { ledger, deadLetters, membership, receipts, expiry, processed, resets } = parts.subscriptions;
+  const loopLag = watchLoopLag();
+  onStop(loopLag.stop);
+  return createMetrics(
+    {
+      appends: parts.appender.counters,
+      eventStreams: parts.hub.counts,
+      subscriptionStreams: parts.subscriptionStreams.counts,
+      liveConnections: parts.live.counts,
+      tail: () => ({ head: tail.head(), lag: tail.lag() }),
+      forgetting: parts.forgetting.counters,
+      ledger: () => ({ ...ledger.counts(), ...ledger.counters(), expired: tally.counters().expired, resets: resets() }),
+      deadLetters: () => ({ ...deadLetters.counters(), created: tally.counters().dead }),
+      members: () => {
+        const { joined, removed, silent } = membership.counters();
+        return { joined, left: removed + tally.counters().left, silent };
+      },
+      receipts: () => ({ ...receipts.counters(), ...expiry.counters() }),
+      unread: createUnreadGauge(reads),
+      processed: processed.counters,
+      locks: () => ({ ...locks.counters(), waiting: locks.waiting() }),
+      schemas: {
+        validated: schemas.validation.counters,
+        upcasts: schemas.upcasting.counters,
+        sandboxes: schemas.sandboxes,
+      },
+      workflows: { commands: workflows.runner.counters },
+      sagas: { counters: sagas.counters, figures: sagas.figures },
+      outbox: { counters: parts.outbox.counters, standing: () => readStanding(reads) },
+      projections: {
+        counters: projections.counters,
+        figures: () => projections.figures(projectionsMeasured),
+      },
+      subscriptions: () => readFigures(reads, subscriptionsMeasured, measureTimeoutMs),
+      eventLoopLagSeconds: loopLag.seconds,
+    },
+    log,
+  );
+}
