@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { History } from "./history.ts";
 import type { CommandInvoked } from "./process-history.ts";
+import { accountLimit } from "./process-module.ts";
 import type { Random } from "./random.ts";
 import { createSettledRequests, type Noting, type SettledRequests } from "./settled-requests.ts";
 
@@ -84,7 +85,7 @@ function newNote(random: Random, mark: string): Command {
   return { mark, command: "note", of: streams.length, isRefused, decidedOn: null, body };
 }
 
-/** First a sum that those who hold something of it begin with. */
+/** First a sum that those who hold something of it begin with, then more than there can be. */
 function newSpending(random: Random, mark: string, n: number): Command {
   const stream = n < accounts.length ? (accounts[n] as string) : random.pick(accounts);
   const account = stream.replace("account-", "");
@@ -92,5 +93,6 @@ function newSpending(random: Random, mark: string, n: number): Command {
   if (n < accounts.length || random.chance(0.65))
     return { ...base, command: "deposit", of: 1, body: { account, mark, amount: random.between(40, 110) } };
   const parts = Array.from({ length: random.between(1, 4) }, () => random.between(1, 40));
+  if (n === accounts.length) parts.push(accountLimit);
   return { ...base, command: "withdraw", of: parts.length, body: { account, mark, parts } };
 }

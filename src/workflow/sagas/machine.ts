@@ -219,6 +219,8 @@ export function actionOf(steps: readonly StepShape[], progress: Progress, now: n
   const isResting = timerAt !== null && timerAt > now;
   if (state === "Compensating") {
     if (isResting) return { do: "rest", until: timerAt };
+    // It came to this while it was paused, and nobody has looked yet at what is to be undone.
+    if (!steps[progress.remaining - 1]?.compensation) return { do: "tick" };
     return { do: "compensate", step: progress.remaining - 1, attempt: failures + 1 };
   }
   const at = progress.completed.length;
