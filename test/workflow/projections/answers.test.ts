@@ -19,6 +19,7 @@ test("a module answers while SQL projections hold all of their connections", asy
   const greedy = Array.from({ length: projectionsInFlight }, (_, n) =>
     defineSqlProjection(`greedy-${n}`, {
       streams: ["greedy"],
+      timeout: "60s",
       tables: async (sql) => sql`create table counts (n int)`,
     }).on(Counted, async () => {
       busy++;
