@@ -1,12 +1,9 @@
 // What a wait waits for: the type of an event, and by which of its attributes it is found.
-import type { SagaStep } from "./saga.ts";
+import type { Matching, SagaStep } from "./saga.ts";
 
 type Wait = Extract<SagaStep, { kind: "wait" }>;
 
-/** By what an event is matched, where it is not by its correlation id. */
-export const matchings = ["stream", "subject", "partition-key"] as const;
-
-export type Match = { by: (typeof matchings)[number]; key: string };
+export type Match = { by: Matching; key: string };
 
 export type Awaited = {
   type: string;

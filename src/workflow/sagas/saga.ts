@@ -6,7 +6,6 @@ import type { EventType } from "../events/event-type.ts";
 import type { EventContext } from "../events/recorded-event.ts";
 import type { RetryOptions } from "../handlers/retry-policy.ts";
 import type { StreamDefinition } from "../module/stream-definition.ts";
-import type { Match } from "./awaited.ts";
 import type { StepShape } from "./progress.ts";
 
 export type SagaContext = {
@@ -78,6 +77,9 @@ export type WaitOptions<Data, Event> = CompensationOptions<Data> & {
     | { /** Without it, it waits until the deadline. */ timeout?: never; onTimeout?: never }
   );
 
+/** By what an event is matched, where it is not by its correlation id. */
+export type Matching = "stream" | "subject" | "partition-key";
+
 /** By what an event is matched instead of its correlation id: the value is found as the wait begins. */
 export type MatchOptions<Data> =
   | { /** The stream that it is in. */ stream: (data: Data) => string; partitionKey?: never; subject?: never }
@@ -107,7 +109,7 @@ export type SagaStep = StepShape &
         readonly when: (event: unknown, data: unknown, about: EventContext) => boolean;
         readonly take: (event: unknown, data: unknown, about: EventContext) => unknown;
         /** Null: by the correlation id. */
-        readonly match: { readonly by: Match["by"]; readonly key: (data: unknown) => unknown } | null;
+        readonly match: { readonly by: Matching; readonly key: (data: unknown) => unknown } | null;
         /** What adds to the data when its time is over; null: then it has failed. */
         readonly onTimeout: ((data: unknown) => unknown) | null;
       }
