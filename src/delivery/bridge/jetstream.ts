@@ -36,6 +36,7 @@ export type Confirmation =
 export const noStream = 0;
 /** Codes of JetStream's errors (nats-server, errors.json). */
 export const wrongLastSequence = 10071;
+export const wrongLastId = 10070;
 export const streamNotFound = 10059;
 export const consumerNotFound = 10014;
 export const subjectsOverlap = 10065;

@@ -8,6 +8,7 @@ import {
   type Nats,
   NatsUnavailable,
   noStream,
+  wrongLastId,
   wrongLastSequence,
 } from "../jetstream.ts";
 import type { Feed } from "./feed.ts";
@@ -62,6 +63,8 @@ export async function publishFrom(options: SessionOptions, signal: AbortSignal):
   let underWay: UnderWay[] = [];
   let first = 0;
   let bytesUnderWay = 0;
+  /** Of the message before, if this session has published one: a server that was started again knows it for a while only. */
+  let lastId: string | null = null;
   let numbered = 0;
   let confirmed = 0;
   let wake: (() => void) | null = null;
@@ -85,7 +88,7 @@ export async function publishFrom(options: SessionOptions, signal: AbortSignal):
       end({ kind: "misaligned", reason: "an answer came out of order", duplicate: null });
     } else if ("code" in answer) {
       if (answer.code === messageTooLarge) tooLarge = oldest.event;
-      const isMisaligned = [messageTooLarge, wrongLastSequence, noStream].includes(answer.code);
+      const isMisaligned = [messageTooLarge, wrongLastSequence, wrongLastId, noStream].includes(answer.code);
       end(
         isMisaligned
           ? { kind: "misaligned", reason: answer.message, duplicate: null }
@@ -145,10 +148,12 @@ export async function publishFrom(options: SessionOptions, signal: AbortSignal):
       if (!isOn()) return;
     }
     const { headers, data } = options.messageOf(event);
-    const id = options.renamed === event.offset ? `${event.id}@${event.offset}` : event.id;
-    headers.push(["Nats-Msg-Id", headerValue(id)]);
+    const id = headerValue(options.renamed === event.offset ? `${event.id}@${event.offset}` : event.id);
+    headers.push(["Nats-Msg-Id", id]);
     headers.push(["Nats-Expected-Stream", jetstream]);
     headers.push(["Nats-Expected-Last-Sequence", String(sequence)]);
+    // By the sequence alone, a stranger's message would take the place of one of ours, and those behind it would fit again.
+    if (lastId !== null) headers.push(["Nats-Expected-Last-Msg-Id", lastId]);
     try {
       publisher.publish(numbered, options.subjectOf(event), headers, data);
     } catch (error) {
@@ -157,6 +162,7 @@ export async function publishFrom(options: SessionOptions, signal: AbortSignal):
       return options.withhold(event, error.message);
     }
     if (numbered === confirmed) heardMs = performance.now();
+    lastId = id;
     sequence++;
     numbered++;
     bytesUnderWay += data.length;
