@@ -2,6 +2,39 @@
 
 create sequence lock_tokens as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1;
 
+create table bridge_cursors (
+  stream_id     bigint not null,
+  nats_stream   text collate "C" not null,
+  nats_created  text not null,
+  nats_sequence bigint not null,
+  "offset"      bigint not null,
+  "position"    bigint not null,
+  log_id        uuid not null,
+  updated_at    timestamp with time zone not null,
+  constraint bridge_cursors_pkey PRIMARY KEY (stream_id),
+  constraint bridge_cursors_stream_id_fkey FOREIGN KEY (stream_id) REFERENCES streams(id) ON DELETE CASCADE
+) with (fillfactor=50);
+
+create table bridge_states (
+  stream_id bigint not null,
+  state     text not null,
+  error     text,
+  since     timestamp with time zone not null,
+  constraint bridge_states_pkey PRIMARY KEY (stream_id),
+  constraint bridge_states_stream_id_fkey FOREIGN KEY (stream_id) REFERENCES streams(id) ON DELETE CASCADE
+) with (fillfactor=50);
+
+create table bridge_withheld (
+  stream_id   bigint not null,
+  "offset"    bigint not null,
+  event_id    text not null,
+  type        text not null,
+  reason      text not null,
+  withheld_at timestamp with time zone not null,
+  constraint bridge_withheld_pkey PRIMARY KEY (stream_id, "offset"),
+  constraint bridge_withheld_stream_id_fkey FOREIGN KEY (stream_id) REFERENCES streams(id) ON DELETE CASCADE
+);
+
 create table command_answers (
   key          text not null,
   request_hash uuid not null,
@@ -23,6 +56,27 @@ create table consumers (
   constraint consumers_pkey PRIMARY KEY (subscription_id, name),
   constraint consumers_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES subscriptions(id) ON DELETE CASCADE
 ) with (fillfactor=70);
+
+create table cross_service_streams (
+  stream_id    bigint not null,
+  nats_stream  text collate "C" not null,
+  nats_subject text collate "C" not null,
+  mode         text,
+  replicas     smallint,
+  storage      text,
+  max_age_ms   bigint,
+  max_bytes    bigint,
+  max_events   bigint,
+  constraint cross_service_streams_pkey PRIMARY KEY (stream_id),
+  constraint cross_service_streams_nats_stream_key UNIQUE (nats_stream),
+  constraint cross_service_streams_max_age_ms_check CHECK (max_age_ms > 0),
+  constraint cross_service_streams_max_bytes_check CHECK (max_bytes > 0),
+  constraint cross_service_streams_max_events_check CHECK (max_events > 0),
+  constraint cross_service_streams_mode_check CHECK (mode = ANY (ARRAY['binary'::text, 'structured'::text])),
+  constraint cross_service_streams_replicas_check CHECK (replicas >= 1 AND replicas <= 5),
+  constraint cross_service_streams_storage_check CHECK (storage = ANY (ARRAY['file'::text, 'memory'::text])),
+  constraint cross_service_streams_stream_id_fkey FOREIGN KEY (stream_id) REFERENCES streams(id) ON DELETE CASCADE
+);
 
 create table cursor_ends (
   cursor_id    bigint not null,
@@ -688,7 +742,10 @@ create view stream_heads as
     s.backoff_initial_ms,
     s.backoff_factor,
     s.backoff_max_ms,
-    s.validation
+    s.validation,
+    ( SELECT row_to_json(c.*) AS row_to_json
+           FROM cross_service_streams c
+          WHERE c.stream_id = s.id) AS cross_service
    FROM log l
      CROSS JOIN streams s
      LEFT JOIN LATERAL ( SELECT ev."offset",
@@ -698,6 +755,91 @@ create view stream_heads as
           WHERE ev.stream_id = s.id AND ev."position" >= l.checkpoint_position
           ORDER BY ev."offset" DESC
          LIMIT 1) e ON true;
+
+create view stream_publications as
+ SELECT h.name AS stream,
+    c.nats_stream AS jetstream,
+    c.nats_subject AS subject,
+        CASE
+            WHEN l.name IS NULL THEN 'waiting'::text
+            ELSE COALESCE(b.state, 'waiting'::text)
+        END AS state,
+        CASE
+            WHEN l.name IS NULL THEN NULL::text
+            ELSE b.error
+        END AS error,
+    b.since,
+    COALESCE(k."offset", '-1'::integer::bigint) AS "offset",
+    k.nats_sequence AS sequence,
+    k.nats_created AS created,
+    k.updated_at AS confirmed_at,
+    GREATEST(h.last_offset - GREATEST(COALESCE(k."offset", '-1'::integer::bigint), h.first_offset - 1) - w.ahead, 0::bigint) AS lag_events,
+        CASE
+            WHEN h.last_offset <= COALESCE(k."offset", '-1'::integer::bigint) THEN 0::numeric
+            ELSE COALESCE(GREATEST(EXTRACT(epoch FROM clock_timestamp() - n.recorded_at), 0::numeric), 0::numeric)
+        END::double precision AS lag_seconds,
+    w.total AS withheld
+   FROM cross_service_streams c
+     JOIN stream_heads h ON h.id = c.stream_id
+     LEFT JOIN bridge_states b ON b.stream_id = c.stream_id
+     LEFT JOIN bridge_cursors k ON k.stream_id = c.stream_id AND k.nats_stream = c.nats_stream
+     LEFT JOIN leases l ON l.name = 'bridge'::text AND l.until > clock_timestamp()
+     CROSS JOIN LATERAL ( SELECT count(*) AS total,
+            count(*) FILTER (WHERE x."offset" > COALESCE(k."offset", '-1'::integer::bigint)) AS ahead
+           FROM bridge_withheld x
+          WHERE x.stream_id = c.stream_id) w
+     LEFT JOIN LATERAL ( SELECT e.recorded_at
+           FROM events e
+          WHERE e.stream_id = c.stream_id AND e."position" > COALESCE(k."position", '-1'::integer::bigint) AND e."offset" >= GREATEST(COALESCE(k."offset", '-1'::integer::bigint) + 1, h.first_offset) AND NOT (EXISTS ( SELECT
+                   FROM bridge_withheld x
+                  WHERE x.stream_id = c.stream_id AND x."offset" = e."offset"))
+          ORDER BY e."position"
+         LIMIT 1) n ON true;
+
+CREATE OR REPLACE FUNCTION bridge_advance(p_owner uuid, p_epoch bigint, p_cursors json, p_anew boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform lease_check('bridge', p_owner, p_epoch);
+  -- Another JetStream stream may have room for what the last one did not take.
+  delete from bridge_withheld w using json_populate_recordset(null::bridge_cursors, p_cursors) n, bridge_cursors c
+    where p_anew and w.stream_id = n.stream_id and c.stream_id = n.stream_id
+      and (c.nats_stream <> n.nats_stream or c.nats_created <> n.nats_created);
+  insert into bridge_cursors as c (stream_id, nats_stream, nats_created, nats_sequence, "offset", position, log_id, updated_at)
+    select n.stream_id, n.nats_stream, n.nats_created, n.nats_sequence, n."offset", n.position, n.log_id, clock_timestamp()
+    from json_populate_recordset(null::bridge_cursors, p_cursors) n
+    order by n.stream_id
+    on conflict (stream_id) do update
+      set nats_stream = excluded.nats_stream, nats_created = excluded.nats_created, nats_sequence = excluded.nats_sequence,
+          "offset" = excluded."offset", position = excluded.position, log_id = excluded.log_id, updated_at = excluded.updated_at
+      where p_anew or c.nats_stream = excluded.nats_stream and c.nats_created = excluded.nats_created
+        and c."offset" <= excluded."offset" and c.nats_sequence <= excluded.nats_sequence;
+end $function$;
+
+CREATE OR REPLACE FUNCTION bridge_tell(p_owner uuid, p_epoch bigint, p_states json)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform lease_check('bridge', p_owner, p_epoch);
+  insert into bridge_states as b (stream_id, state, error, since)
+    select n.stream_id, n.state, n.error, n.since from json_populate_recordset(null::bridge_states, p_states) n
+      join cross_service_streams c on c.stream_id = n.stream_id
+    order by n.stream_id
+    on conflict (stream_id) do update set state = excluded.state, error = excluded.error, since = excluded.since;
+end $function$;
+
+CREATE OR REPLACE FUNCTION bridge_withhold(p_owner uuid, p_epoch bigint, p_stream_id bigint, p_offset bigint, p_event_id text, p_type text, p_reason text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform lease_check('bridge', p_owner, p_epoch);
+  insert into bridge_withheld (stream_id, "offset", event_id, type, reason, withheld_at)
+    values (p_stream_id, p_offset, p_event_id, p_type, p_reason, clock_timestamp())
+    on conflict (stream_id, "offset") do nothing;
+end $function$;
 
 CREATE OR REPLACE FUNCTION command_answer(p_key text, p_request_hash uuid, p_answer json)
  RETURNS boolean
@@ -3286,6 +3428,16 @@ begin
   return low;
 end $function$;
 
+CREATE OR REPLACE FUNCTION nats_subjects_overlap(p_one text, p_other text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+  select p_one = p_other
+    or (p_one like '%.{type}' or p_other like '%.{type}')
+      and regexp_replace(p_one, '[^.]*$', '') = regexp_replace(p_other, '[^.]*$', '')
+$function$;
+
 CREATE OR REPLACE FUNCTION outbox_hold(p_ids bigint[])
  RETURNS boolean
  LANGUAGE plpgsql
@@ -4216,13 +4368,14 @@ begin
   outcome := 'replaced';
 end $function$;
 
-CREATE OR REPLACE FUNCTION stream_configure(p_name text, p_ephemeral boolean, p_delivery text, p_replay boolean, p_max_age_ms bigint, p_max_bytes bigint, p_max_events bigint, p_visibility_timeout_ms integer, p_max_attempts integer, p_backoff_initial_ms integer, p_backoff_factor double precision, p_backoff_max_ms integer, p_validation integer DEFAULT 0)
+CREATE OR REPLACE FUNCTION stream_configure(p_name text, p_ephemeral boolean, p_delivery text, p_replay boolean, p_max_age_ms bigint, p_max_bytes bigint, p_max_events bigint, p_visibility_timeout_ms integer, p_max_attempts integer, p_backoff_initial_ms integer, p_backoff_factor double precision, p_backoff_max_ms integer, p_validation integer DEFAULT 0, p_nats json DEFAULT NULL::json)
  RETURNS text
  LANGUAGE plpgsql
 AS $function$
 declare
   s streams;
   inserted boolean;
+  given cross_service_streams;
 begin
   -- A row without an event may be removed between the two.
   loop
@@ -4242,6 +4395,21 @@ begin
       delete from streams st where st.id = s.id and inserted;
       return 'delivery-in-use';
     end if;
+  end if;
+  if p_nats is null then
+    delete from cross_service_streams c where c.stream_id = s.id;
+  else
+    -- Two that would take overlapping subjects come one after the other.
+    lock table cross_service_streams in share row exclusive mode;
+    given := json_populate_record(null::cross_service_streams, p_nats);
+    if exists (select from cross_service_streams c where c.stream_id <> s.id
+               and (c.nats_stream = given.nats_stream or nats_subjects_overlap(c.nats_subject, given.nats_subject))) then
+      delete from streams st where st.id = s.id and inserted;
+      return 'nats-name-taken';
+    end if;
+    delete from cross_service_streams c where c.stream_id = s.id;
+    given.stream_id := s.id;
+    insert into cross_service_streams select given.*;
   end if;
   update streams st
     set created_at = coalesce(st.created_at, date_trunc('milliseconds', clock_timestamp())), revision = st.revision + 1,
@@ -4285,6 +4453,9 @@ begin
       on conflict (trimmed_before, stream_id) do update set below_offset = excluded.below_offset;
   end if;
   delete from snapshots n where n.stream_id = head.id;
+  -- Its names in NATS are free again. The cursor stays: offsets go on, and so does what is published of them.
+  delete from cross_service_streams c where c.stream_id = head.id;
+  delete from bridge_states b where b.stream_id = head.id;
   perform subscription_retire(s.id) from subscriptions s where s.queue_of = p_name;
   "position" := log_control('sluice.stream-deleted',
     json_build_object('stream', p_name, 'from', head.first_offset::text, 'to', head.last_offset::text));

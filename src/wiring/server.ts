@@ -6,6 +6,7 @@ import { checkHealth } from "../ops/health.ts";
 import { type Metrics, renderMetrics } from "../ops/metrics.ts";
 import type { ProcessMetrics } from "../ops/workers/messages.ts";
 import { extensionsOf } from "../workflow/module/load-modules.ts";
+import { namingOf, standingOf } from "./bridge.ts";
 import type { Ground } from "./ground.ts";
 import { announceControl } from "./log.ts";
 import type { Parts } from "./parts.ts";
@@ -24,7 +25,7 @@ export function startRoutes(
   { isDraining, metrics, collect }: Serving,
 ): ServerDependencies {
   const { reads, appends, claims } = database;
-  const { tail, upkeep, wake, schemas, appender, forgetting, subscriptions, hub, live, isFull } = parts;
+  const { tail, upkeep, wake, schemas, appender, forgetting, subscriptions, hub, live, isFull, bridge } = parts;
   const { registry, upcasting } = schemas;
   const { catalog, consumption, ledger, membership, deadLetters } = subscriptions;
   const reader = { pool: reads, knownHead: tail.head };
@@ -46,9 +47,13 @@ export function startRoutes(
     streams: {
       reads,
       writes: appends,
+      naming: namingOf(config),
       body,
       log,
-      onConfigured: consumption.configureQueue,
+      async onConfigured(name, configuration) {
+        await consumption.configureQueue(name, configuration);
+        bridge?.outbound.wake();
+      },
       onNoPartition: upkeep.wakePartitions,
       onControl(position) {
         onControl(position);
@@ -78,6 +83,7 @@ export function startRoutes(
     processed: { processed: subscriptions.processed, catalog, reads, body },
     locks: { locks: parts.locks, body },
     commands: { ...parts.workflows, body, log },
+    bridge: { reads, connection: bridge && (() => standingOf(bridge)) },
     outbox: { reads, writes: claims, body, wake: parts.outbox.wake, log },
     projections: { projections: parts.projections, body, log },
     schemas: { ...schemas, reads, body },
@@ -89,6 +95,8 @@ export function startRoutes(
           isDraining,
           partitionRoom: upkeep.partitionRoom,
           tail: () => ({ head: tail.head(), lag: tail.lag() }),
+          bridge: () =>
+            bridge === null ? null : { connected: bridge.nats.state() === "connected", error: bridge.nats.lastError() },
         }),
       metrics: async () => renderMetrics(collect === null ? [await metrics.measure()] : await collect()),
     },
