@@ -2,14 +2,14 @@
 import {
   type AckPolicy,
   type ConsumerConfig,
-  type ConsumerMessages,
   connect,
   createInbox,
   credsAuthenticator,
   type DeliverPolicy,
   headers,
   type JetStreamManager,
-  type JsMsg,
+  type Msg,
+  type MsgHdrs,
   type NatsConnection,
   NatsError,
   nanos,
@@ -30,6 +30,7 @@ import {
   type NatsStream,
   NatsUnavailable,
   noStream,
+  type PullStatus,
   type ReceivedMessage,
   type StreamSettings,
   streamNotFound,
@@ -210,9 +211,8 @@ export function startNats(options: NatsOptions): Nats {
     async message(stream, sequence) {
       const found = await ask((jsm) => jsm.streams.getMessage(stream, { seq: sequence }), [10037]);
       if (found === null) return null;
-      const lines = new Map<string, string>();
-      for (const [name, values] of found.header ?? []) lines.set(name, values[0] ?? "");
-      return { sequence: found.seq, subject: found.subject, headers: lines };
+      const storedMs = Math.floor(found.time.getTime());
+      return { sequence: found.seq, subject: found.subject, storedMs, headers: new Map(linesOf(found.header)) };
     },
     async findConsumer(stream, name) {
       return consumerOf(await ask((jsm) => jsm.consumers.info(stream, name), [consumerNotFound, streamNotFound]));
@@ -220,7 +220,7 @@ export function startNats(options: NatsOptions): Nats {
     async createConsumer({ stream, name, subject, startSequence, ackWaitMs, maxUnacknowledged }) {
       const config: Partial<ConsumerConfig> = {
         durable_name: name,
-        ack_policy: "explicit" as AckPolicy,
+        ack_policy: "all" as AckPolicy,
         deliver_policy: "by_start_sequence" as DeliverPolicy,
         opt_start_seq: startSequence,
         ack_wait: nanos(ackWaitMs),
@@ -232,14 +232,30 @@ export function startNats(options: NatsOptions): Nats {
     async deleteConsumer(stream, name) {
       await ask((jsm) => jsm.consumers.delete(stream, name), [consumerNotFound, streamNotFound]);
     },
-    async consume(stream, name, { maxMessages, onMessage }) {
+    openPuller(stream, consumer, { onMessage, onStatus }) {
       const nc = standing();
-      const consumer = await ask(() => nc.jetstream({ timeout: options.timeoutMs }).consumers.get(stream, name));
-      const messages = await (consumer as NonNullable<typeof consumer>).consume({
-        max_messages: maxMessages,
-        callback: (message) => onMessage(received(message)),
+      const inbox = createInbox(options.inboxPrefix);
+      const subscription = nc.subscribe(inbox, {
+        callback(error, message) {
+          if (error !== null) onStatus({ code: 0, description: error.message, unserved: 0 });
+          else if (message.reply) onMessage(received(message, message.reply));
+          else onStatus(statusOf(message));
+        },
       });
-      return { ended: endOf(messages), stop: async () => void (await messages.close()) };
+      const subject = `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
+      return {
+        pull({ messages, bytes, expiresMs, heartbeatMs }) {
+          const request = {
+            batch: messages,
+            max_bytes: bytes,
+            expires: nanos(expiresMs),
+            idle_heartbeat: nanos(heartbeatMs),
+          };
+          nc.publish(subject, JSON.stringify(request), { reply: inbox });
+        },
+        acknowledge: (receipt) => nc.publish(receipt),
+        close: () => subscription.unsubscribe(),
+      };
     },
     async stop() {
       abort.abort(new Error("the service stops"));
@@ -306,35 +322,37 @@ function consumerOf(
   return { name, unacknowledged, pending, redelivered };
 }
 
-function received(message: JsMsg): ReceivedMessage {
-  const { info } = message;
+/** The address of an acknowledgement tells of the message (ADR-15): its delivery, sequences, time and what comes behind it. */
+function received(message: Msg, receipt: string): ReceivedMessage {
+  const tokens = receipt.split(".");
+  // Servers of later versions put a domain and an account in between.
+  const first = tokens.length >= 11 ? 6 : 4;
   return {
     subject: message.subject,
-    sequence: info.streamSequence,
-    attempt: info.deliveryCount,
-    storedMs: info.timestampNanos / 1_000_000,
-    pending: info.pending,
+    receipt,
+    attempt: Number(tokens[first]),
+    sequence: Number(tokens[first + 1]),
+    delivery: Number(tokens[first + 2]),
+    // Nanoseconds are more than a number can hold.
+    storedMs: Number((tokens[first + 3] ?? "").slice(0, -6)),
+    pending: Number(tokens[first + 4]),
     get headers(): Headers {
-      const lines: [string, string][] = [];
-      for (const [name, values] of message.headers ?? []) lines.push([name, values[0] ?? ""]);
-      return lines;
+      return linesOf(message.headers);
     },
     data: message.data,
-    ack: () => message.ack(),
-    nack: (delayMs) => message.nak(delayMs),
-    extend: () => message.working(),
   };
 }
 
-/** A consumer or stream that is gone is not waited for: whoever consumes decides what to make anew. */
-async function endOf(messages: ConsumerMessages): Promise<string> {
-  const gone = new Promise<string>((resolve) => {
-    void (async () => {
-      for await (const { type } of await messages.status()) {
-        if (/deleted|not_found/.test(type)) resolve(type);
-      }
-    })();
-  });
-  const closed = messages.closed().then((error) => (error instanceof Error ? error.message : "closed"));
-  return Promise.race([gone, closed]);
+function statusOf({ headers }: Msg): PullStatus {
+  return {
+    code: headers?.code ?? 0,
+    description: headers?.description ?? "",
+    unserved: Number(headers?.get("Nats-Pending-Messages") || 0),
+  };
+}
+
+function linesOf(headers: MsgHdrs | undefined): [string, string][] {
+  const lines: [string, string][] = [];
+  for (const [name, values] of headers ?? []) lines.push([name, values[0] ?? ""]);
+  return lines;
 }

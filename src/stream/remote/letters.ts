@@ -67,6 +67,16 @@ export async function findLetter(pool: Pool, remote: { id: number; name: string 
   return fromRow(rows[0]);
 }
 
+/** Ids of the remote streams that have messages to be tried again now. */
+export async function remotesWithDueLetters(pool: Pool): Promise<number[]> {
+  const rows = await pool.run(
+    (sql) => sql<{ id: string }[]>`
+      select r.id from remote_streams r
+      where exists (select from remote_dead_letters l where l.remote_id = r.id and l.due_at <= clock_timestamp())`,
+  );
+  return rows.map(({ id }) => Number(id));
+}
+
 /** Those that are to be tried again now, oldest first; at least one if there is any, whatever its size. */
 export async function readDueLetters(pool: Pool, remote: number, limit: number): Promise<RemoteLetter[]> {
   const rows = await pool.run(
