@@ -80,6 +80,7 @@ export function startRoutes(
     locks: { locks: parts.locks, body },
     commands: { ...parts.workflows, body, log },
     outbox: { reads, writes: claims, body, wake: parts.outbox.wake, log },
+    remoteStreams: { reads, writes: claims, mirrors: parts.mirrors, service: config.serviceName, body, log },
     projections: { projections: parts.projections, body, log },
     schemas: { ...schemas, reads, body },
     sagas: { sagas: parts.sagas, body },

@@ -36,6 +36,7 @@ export type Tag =
   | "Locks"
   | "Commands"
   | "Outbox"
+  | "Remote streams"
   | "Schemas"
   | "Sagas"
   | "Projections"

@@ -1,6 +1,7 @@
 // What a remote stream mirrors, and how long it tries: read from a body of the API or from a module.
-import { formatDuration, parseDuration } from "../../base/duration.ts";
+import { formatDuration } from "../../base/duration.ts";
 import { invalidConfiguration, type Violation } from "../../base/errors.ts";
+import { isObject, type Refuse, readDuration, readFields } from "../configuration-fields.ts";
 import { streamName } from "../event.ts";
 
 /** Which stream of JetStream is mirrored: that of a service's stream, the one that has a subject, or one by its name. */
@@ -38,8 +39,6 @@ const keys = ["service", "stream", "subject", "jetstream", "maxDeliveries", "bac
 const jetstreamName = /^[^\s.*>/\\\p{Cc}]{1,200}$/u;
 const subjectToken = /^[^\s.*>\p{Cc}]+$/u;
 
-type Refuse = (path: string, message: string) => void;
-
 /**
  * Reads the body of `PUT /api/remote-streams/{name}`; null stands for a key that is left out. `own`: what must not be mirrored,
  * the local stream itself. Throws `invalid-configuration`, which names every key at fault.
@@ -52,7 +51,7 @@ export function parseRemoteDefinition(body: unknown, own: { service: string; str
     if (!keys.includes(key)) refuse(`/${key}`, `is not a key of a remote stream; there are ${keys.join(", ")}`);
   const source = readSource(body, own, refuse);
   const maxDeliveries = body.maxDeliveries ?? defaults.maxDeliveries;
-  if (!isWhole(maxDeliveries) || maxDeliveries < 1 || maxDeliveries > maxDeliveriesBound)
+  if (!isWhole(maxDeliveries, 1, maxDeliveriesBound))
     refuse("/maxDeliveries", `must be a whole number from 1 to ${maxDeliveriesBound}`);
   const backoff = readBackoff(body.backoff, refuse);
   if (violations.length > 0 || source === null) throw invalidConfiguration(violations);
@@ -91,6 +90,10 @@ function readSource(
   return null;
 }
 
+function isWhole(value: unknown, min: number, max: number): boolean {
+  return Number.isInteger(value) && (value as number) >= min && (value as number) <= max;
+}
+
 function isSubject(value: unknown): boolean {
   if (typeof value !== "string" || value.length > maxNameLength) return false;
   const tokens = value.split(".");
@@ -100,36 +103,16 @@ function isSubject(value: unknown): boolean {
 }
 
 function readBackoff(given: unknown, refuse: Refuse) {
-  const fields = given ?? {};
-  const known = ["initial", "factor", "max"];
-  if (!isObject(fields)) refuse("/backoff", `must be an object with ${known.join(", ")}`);
-  const { initial, factor = defaults.factor, max, ...rest } = isObject(fields) ? fields : {};
-  for (const key of Object.keys(rest)) refuse(`/backoff/${key}`, `is not a key of backoff; it has ${known.join(", ")}`);
-  if (typeof factor !== "number" || factor < 1 || factor > maxFactor)
+  const { initial, factor, max } = readFields(given, "/backoff", ["initial", "factor", "max"], refuse);
+  const backoffFactor = factor ?? defaults.factor;
+  if (typeof backoffFactor !== "number" || backoffFactor < 1 || backoffFactor > maxFactor)
     refuse("/backoff/factor", `must be a number from 1 to ${maxFactor}`);
-  const backoffInitialMs = readPause(initial, "/backoff/initial", refuse) ?? defaults.initialMs;
-  const backoffMaxMs = readPause(max, "/backoff/max", refuse) ?? Math.max(defaults.maxMs, backoffInitialMs);
+  const backoffInitialMs = readDuration(initial, "/backoff/initial", 0, maxPauseMs, refuse) ?? defaults.initialMs;
+  const longest = readDuration(max, "/backoff/max", 0, maxPauseMs, refuse);
+  const backoffMaxMs = longest ?? Math.max(defaults.maxMs, backoffInitialMs);
   if (backoffMaxMs < backoffInitialMs)
     refuse("/backoff/max", `must not be shorter than initial, which is ${formatDuration(backoffInitialMs)}`);
-  return { backoffInitialMs, backoffFactor: factor as number, backoffMaxMs };
-}
-
-function readPause(given: unknown, path: string, refuse: Refuse): number | null {
-  if (given === undefined || given === null) return null;
-  const ms = typeof given === "string" ? parseDuration(given) : null;
-  if (ms === null || ms > maxPauseMs) {
-    refuse(path, `must be a duration such as 500ms, 30s or 5m, up to ${formatDuration(maxPauseMs)}`);
-    return null;
-  }
-  return ms;
-}
-
-function isWhole(value: unknown): value is number {
-  return Number.isInteger(value);
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return { backoffInitialMs, backoffFactor: backoffFactor as number, backoffMaxMs };
 }
 
 /** The pause before the next try, in milliseconds; null when there is none. `attempts`: that there have been. */

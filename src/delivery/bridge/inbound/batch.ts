@@ -78,13 +78,9 @@ export function guiltyOf(problem: Problem, from: readonly Entry[]): Entry[] {
   if (from.length === 1) return [...from];
   if (problem.code === "event-id-conflict") {
     const ids = new Set(problem.fields.ids as readonly string[]);
-    // Of two that share an id, the first may be the one that is meant.
-    const last = new Map<string, Entry>();
-    for (const entry of from) {
-      const { event } = entry;
-      if (!(event instanceof Error) && ids.has(event.id)) last.set(`${event.source}\n${event.id}`, entry);
-    }
-    return [...last.values()];
+    const named = from.filter(({ event }) => !(event instanceof Error) && ids.has(event.id));
+    // Of several that share an id, it is not said which is meant.
+    return named.length === ids.size ? named : [];
   }
   const errors = (problem.fields.errors ?? []) as readonly { path: string }[];
   const numbers = errors.map(({ path }) => Number(/^\/(\d+)(?:\/|$)/.exec(path)?.[1]));
