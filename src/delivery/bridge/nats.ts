@@ -337,7 +337,7 @@ function received(message: Msg, receipt: string): ReceivedMessage {
     storedMs: Number((tokens[first + 3] ?? "").slice(0, -6)),
     pending: Number(tokens[first + 4]),
     get headers(): Headers {
-      return linesOf(message.headers);
+      return readHeaders(message as Msg & Raw);
     },
     data: message.data,
   };
@@ -349,6 +349,25 @@ function statusOf({ headers }: Msg): PullStatus {
     description: headers?.description ?? "",
     unserved: Number(headers?.get("Nats-Pending-Messages") || 0),
   };
+}
+
+/** What the library keeps of a message as it came; there is no other way to it. */
+type Raw = { _rdata?: Uint8Array; _msg?: { hdr?: number } };
+
+/** The lines of headers as they came: the library's own reading takes six times as long, and would be a third of all work. */
+function readHeaders(message: Msg & Raw): [string, string][] {
+  const length = message._msg?.hdr;
+  if (message._rdata === undefined || length === undefined) return linesOf(message.headers);
+  const lines: [string, string][] = [];
+  if (length <= 0) return lines;
+  const text = decoder.decode(message._rdata.subarray(0, length));
+  let at = text.indexOf("\r\n") + 2;
+  for (let end = text.indexOf("\r\n", at); end > at; end = text.indexOf("\r\n", at)) {
+    const colon = text.indexOf(":", at);
+    if (colon > at && colon < end) lines.push([text.slice(at, colon), text.slice(colon + 1, end).trim()]);
+    at = end + 2;
+  }
+  return lines;
 }
 
 function linesOf(headers: MsgHdrs | undefined): [string, string][] {

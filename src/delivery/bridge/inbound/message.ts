@@ -43,7 +43,8 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
 export function readMessage(message: StoredMessage, context: ReadContext): ReadMessage {
   let origin: OriginOffset | null = null;
   try {
-    const headers = new Map(message.headers.map(([name, value]) => [name.toLowerCase(), value]));
+    const headers = new Map<string, string>();
+    for (const [name, value] of message.headers) headers.set(name.toLowerCase(), value);
     const body = readBody(message, headers);
     const { value } = body;
     origin = originOf(value);
