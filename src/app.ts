@@ -92,8 +92,8 @@ async function startParts(
   const local = createLocalConsumption({ ...subscriptions, log, settlements: ledger });
   const handlers = await startHandlers(ground, logParts, subscriptions, commands, reactions);
   const delivery = startDelivery(ground, logParts, subscriptions, followers);
-  const bridge = startBridge(ground);
-  const remote = await startRemoteStreams(ground, logParts, commands, bridge.nats);
+  const bridge = startBridge(ground, logParts, commands);
+  const remote = await startRemoteStreams(ground, logParts, commands, bridge);
 
   let draining = false;
   const parts = {

@@ -2,6 +2,7 @@
 import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Log } from "../base/log.ts";
 import { addOutboxMetrics, type OutboxSources } from "./outbox-metrics.ts";
+import { addRemoteMetrics, type RemoteSources } from "./remote-metrics.ts";
 import { addProjectionMetrics, type ProjectionSources } from "./projection-metrics.ts";
 import { addSagaMetrics, type SagaSources } from "./saga-metrics.ts";
 import { addSchemaMetrics, type SchemaSources } from "./schema-metrics.ts";
@@ -54,6 +55,7 @@ export type MetricsSources = {
   schemas: SchemaSources;
   workflows: WorkflowSources;
   outbox: OutboxSources;
+  remote: RemoteSources;
   sagas: SagaSources;
   projections: ProjectionSources;
   /** How the subscriptions stand, within a moment. */
@@ -243,6 +245,7 @@ export function createMetrics(sources: MetricsSources, log: Log): Metrics {
   addSchemaMetrics(registry, sources.schemas);
   addWorkflowMetrics(registry, sources.workflows);
   addOutboxMetrics(registry, sources.outbox);
+  addRemoteMetrics(registry, sources.remote);
   addSagaMetrics(registry, sources.sagas);
   gauge("sluice_event_loop_lag_seconds", "How late the last timer came.", sources.eventLoopLagSeconds, "max");
   gauge("sluice_process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage().rss);

@@ -4,12 +4,14 @@ import { createMetrics, type Metrics } from "../ops/metrics.ts";
 import { readStanding } from "../stream/outbox/standing.ts";
 import { createUnreadGauge } from "../subscription/receipts/unread-gauge.ts";
 import { readFigures } from "../subscription/registry/figures.ts";
+import { listRemoteStreams } from "../stream/remote/remote-streams.ts";
 import type { Ground } from "./ground.ts";
 import type { Parts } from "./parts.ts";
 
 /** Each has a time series of several gauges. */
 const subscriptionsMeasured = 200;
 const projectionsMeasured = 200;
+const remoteStreamsMeasured = 200;
 const measureTimeoutMs = 500;
 
 export function startMetrics({ database, onStop, log }: Ground, parts: Parts): Metrics {
@@ -44,6 +46,21 @@ export function startMetrics({ database, onStop, log }: Ground, parts: Parts): M
       workflows: { commands: workflows.runner.counters },
       sagas: { counters: sagas.counters, figures: sagas.figures },
       outbox: { counters: parts.outbox.counters, standing: () => readStanding(reads) },
+      remote: {
+        counters: parts.mirrors.counters,
+        async standings() {
+          const found = await listRemoteStreams(reads, "", remoteStreamsMeasured);
+          return found.map(({ name, standing, retrying, deadLetters }) => ({
+            name,
+            up: Number(standing?.state === "mirroring"),
+            pending: standing?.pending ?? 0,
+            lagSeconds:
+              standing?.behindSinceMs == null ? 0 : Math.max(0, Date.now() - standing.behindSinceMs) / 1_000,
+            retrying,
+            deadLetters,
+          }));
+        },
+      },
       projections: {
         counters: projections.counters,
         figures: () => projections.figures(projectionsMeasured),

@@ -24,7 +24,7 @@ export function startRoutes(
   { isDraining, metrics, collect }: Serving,
 ): ServerDependencies {
   const { reads, appends, claims } = database;
-  const { tail, upkeep, wake, schemas, appender, forgetting, subscriptions, hub, live, isFull } = parts;
+  const { tail, upkeep, wake, schemas, appender, forgetting, subscriptions, hub, live, isFull, bridge } = parts;
   const { registry, upcasting } = schemas;
   const { catalog, consumption, ledger, membership, deadLetters } = subscriptions;
   const reader = { pool: reads, knownHead: tail.head };
@@ -49,7 +49,10 @@ export function startRoutes(
       naming: namingOf(config),
       body,
       log,
-      onConfigured: consumption.configureQueue,
+      async onConfigured(name, configuration) {
+        await consumption.configureQueue(name, configuration);
+        bridge?.outbound.wake();
+      },
       onNoPartition: upkeep.wakePartitions,
       onControl(position) {
         onControl(position);

@@ -1,0 +1,79 @@
+// The metrics of the bridge to NATS: the connection of this process, what it published, and how far each stream is behind.
+import { Counter, Gauge, type Registry } from "prom-client";
+import { createFreshFigures } from "./fresh-figures.ts";
+
+export type BridgeSources = {
+  connection: () => { connected: boolean; connects: number; breakerOpen: boolean };
+  outbound: () => {
+    published: number;
+    confirmed: number;
+    realigned: number;
+    withheld: number;
+    underWay: number;
+    publishes: boolean;
+  };
+  /** How the published streams stand; rejects when the database is away. */
+  standings: () => Promise<{ stream: string; lagEvents: number; lagSeconds: number }[]>;
+};
+
+type Figure = "lagEvents" | "lagSeconds";
+
+export function addBridgeMetrics(registry: Registry, { connection, outbound, standings }: BridgeSources): void {
+  const counter = (name: string, help: string, read: () => number) => {
+    let last = 0;
+    new Counter({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        const now = read();
+        this.inc(now - last);
+        last = now;
+      },
+    });
+  };
+  const gauge = (name: string, help: string, read: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  gauge("sluice_bridge_connected", "Processes that are connected to NATS.", () => Number(connection().connected));
+  counter("sluice_bridge_connects_total", "Times that a connection to NATS was made.", () => connection().connects);
+  gauge("sluice_bridge_breaker_open", "Processes that do not ask JetStream for now, because it did not answer.", () =>
+    Number(connection().breakerOpen),
+  );
+  gauge("sluice_bridge_publishes", "Processes that publish to NATS: one, or none while it passes on.", () =>
+    Number(outbound().publishes),
+  );
+  counter("sluice_bridge_published_total", "Messages handed to the connection.", () => outbound().published);
+  counter("sluice_bridge_confirmed_total", "Messages that JetStream has confirmed.", () => outbound().confirmed);
+  gauge("sluice_bridge_pending", "Messages that JetStream has not confirmed yet.", () => outbound().underWay);
+  counter(
+    "sluice_bridge_realigned_total",
+    "Times that publishing a stream ended because JetStream had something else than was thought, or did not answer.",
+    () => outbound().realigned,
+  );
+  counter("sluice_bridge_withheld_total", "Events that the server does not take.", () => outbound().withheld);
+
+  const refresh = createFreshFigures(standings);
+  const lag = (name: string, help: string, figure: Figure) =>
+    new Gauge({
+      name,
+      help,
+      labelNames: ["stream"],
+      // Each process reads the same tables.
+      aggregator: "max",
+      registers: [registry],
+      async collect() {
+        const rows = await refresh();
+        this.reset();
+        for (const row of rows ?? []) this.set({ stream: row.stream }, row[figure]);
+      },
+    });
+  lag("sluice_bridge_lag_events", "Events of a stream that are not known to be published.", "lagEvents");
+  lag("sluice_bridge_lag_seconds", "How long the first of them has been in the log.", "lagSeconds");
+}
