@@ -208,7 +208,8 @@ export const guide: Record<ProblemCode, Guidance> = {
     remedy: "PUT /api/remote-streams/{name} says what is mirrored; GET /api/remote-streams lists what is.",
   },
   "dead-letter-not-found": {
-    meaning: "The subscription, queue or remote stream has no dead letter of this id: it was put back or discarded, or never was.",
+    meaning:
+      "The subscription, queue or remote stream has no dead letter of this id: it was put back or discarded, or never was.",
     remedy: "GET the list of its dead letters.",
   },
   "command-not-found": {

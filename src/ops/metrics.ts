@@ -2,8 +2,8 @@
 import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Log } from "../base/log.ts";
 import { addOutboxMetrics, type OutboxSources } from "./outbox-metrics.ts";
-import { addRemoteMetrics, type RemoteSources } from "./remote-metrics.ts";
 import { addProjectionMetrics, type ProjectionSources } from "./projection-metrics.ts";
+import { addRemoteMetrics, type RemoteSources } from "./remote-metrics.ts";
 import { addSagaMetrics, type SagaSources } from "./saga-metrics.ts";
 import { addSchemaMetrics, type SchemaSources } from "./schema-metrics.ts";
 import { createSubscriptionGauges, type SubscriptionFigures } from "./subscription-gauges.ts";

@@ -2,9 +2,9 @@
 import { watchLoopLag } from "../ops/loop-lag.ts";
 import { createMetrics, type Metrics } from "../ops/metrics.ts";
 import { readStanding } from "../stream/outbox/standing.ts";
+import { listRemoteStreams } from "../stream/remote/remote-streams.ts";
 import { createUnreadGauge } from "../subscription/receipts/unread-gauge.ts";
 import { readFigures } from "../subscription/registry/figures.ts";
-import { listRemoteStreams } from "../stream/remote/remote-streams.ts";
 import type { Ground } from "./ground.ts";
 import type { Parts } from "./parts.ts";
 
@@ -54,8 +54,7 @@ export function startMetrics({ database, onStop, log }: Ground, parts: Parts): M
             name,
             up: Number(standing?.state === "mirroring"),
             pending: standing?.pending ?? 0,
-            lagSeconds:
-              standing?.behindSinceMs == null ? 0 : Math.max(0, Date.now() - standing.behindSinceMs) / 1_000,
+            lagSeconds: standing?.behindSinceMs == null ? 0 : Math.max(0, Date.now() - standing.behindSinceMs) / 1_000,
             retrying,
             deadLetters,
           }));

@@ -71,7 +71,10 @@ function readSource(
     const isService = typeof service === "string" && /^[^\p{Cc}]+$/u.test(service) && service.length <= maxNameLength;
     if (!isService) refuse("/service", `must be the name of the other service, of 1 to ${maxNameLength} characters`);
     if (typeof stream !== "string" || !streamName.test(stream))
-      refuse("/stream", "must be the name of a stream of the other service: 1 to 200 characters of A-Z a-z 0-9 . _ - :");
+      refuse(
+        "/stream",
+        "must be the name of a stream of the other service: 1 to 200 characters of A-Z a-z 0-9 . _ - :",
+      );
     if (service === own.service && stream === own.stream) refuse("/stream", "is the local stream itself");
     return { service: String(service), stream: String(stream) };
   }
@@ -82,7 +85,10 @@ function readSource(
     );
   if (jetstream !== null) {
     if (typeof jetstream !== "string" || !jetstreamName.test(jetstream))
-      refuse("/jetstream", "must be the name of a stream of JetStream: 1 to 200 characters without white space . * > / \\");
+      refuse(
+        "/jetstream",
+        "must be the name of a stream of JetStream: 1 to 200 characters without white space . * > / \\",
+      );
     return { jetstream: String(jetstream), subject: subject === null ? null : String(subject) };
   }
   if (subject !== null) return { subject: String(subject) };

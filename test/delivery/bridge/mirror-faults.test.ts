@@ -46,8 +46,7 @@ describe.skipIf(natsServerPath === null)("faults", async () => {
     await Promise.all(all);
   }
 
-  const numbers = async (url: string) =>
-    (await readAll(url, "numbers")).map(({ data }) => (data as { n: number }).n);
+  const numbers = async (url: string) => (await readAll(url, "numbers")).map(({ data }) => (data as { n: number }).n);
   const upTo = (count: number) => Array.from({ length: count }, (_, n) => n);
   const source = { service: "svca", stream: "numbers" };
 
@@ -103,7 +102,8 @@ describe.skipIf(natsServerPath === null)("faults", async () => {
       for (; published < 3_000; published += 100) await publish(producer, published, published + 100);
     })();
     await until("some are mirrored", async () => (await numbers(second.url)).length > 500);
-    const epoch = async () => (await sql<{ epoch: string }[]>`select epoch from leases where name = 'remote:numbers'`)[0]?.epoch;
+    const epoch = async () =>
+      (await sql<{ epoch: string }[]>`select epoch from leases where name = 'remote:numbers'`)[0]?.epoch;
     const before = await epoch();
     first.kill("SIGKILL");
     await publishing;

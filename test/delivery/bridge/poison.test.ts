@@ -75,7 +75,11 @@ describe.skipIf(natsServerPath === null)("poison", async () => {
     const producer = await produce(client, "svca_strict", ["svca.strict.*"]);
     await putRemote(url, "strict", { service: "svca", stream: "strict", maxDeliveries: 3, backoff: quick });
     for (let offset = 0; offset < 60; offset++)
-      await producer.publish("svca.strict.Counted", offset % 20 === 7 ? { m: 1 } : { n: offset }, sluiceHeaders(offset));
+      await producer.publish(
+        "svca.strict.Counted",
+        offset % 20 === 7 ? { m: 1 } : { n: offset },
+        sluiceHeaders(offset),
+      );
     await mirrored(url, "strict", 60);
     const counted = Array.from({ length: 60 }, (_, n) => n).filter((n) => n % 20 !== 7);
     expect((await readAll(url, "strict")).map(({ data }) => (data as { n: number }).n)).toEqual(counted);

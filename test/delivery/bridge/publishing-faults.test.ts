@@ -20,7 +20,11 @@ describe.skipIf(natsServerPath === null)("one process", () => {
   const env = () => ({ NATS_URL: server.url, DATABASE_URL: service?.databaseUrl ?? "", LEASE_DURATION: "1s" });
   beforeAll(async () => {
     server = await startNatsServer();
-    service = await startService({ NATS_URL: server.url, LEASE_DURATION: "1s", LOG_LEVEL: process.env.TEST_LOG ?? "silent" });
+    service = await startService({
+      NATS_URL: server.url,
+      LEASE_DURATION: "1s",
+      LOG_LEVEL: process.env.TEST_LOG ?? "silent",
+    });
     sql = openSql(service.databaseUrl);
   });
   afterAll(async () => {

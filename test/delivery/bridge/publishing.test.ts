@@ -20,7 +20,12 @@ describe.skipIf(natsServerPath === null)("with a server", () => {
   let service: Service;
   beforeAll(async () => {
     server = await startNatsServer();
-    service = await startService({ NATS_URL: server.url, SERVICE_NAME: "svca", LEASE_DURATION: "1s", LOG_LEVEL: process.env.TEST_LOG ?? "silent" });
+    service = await startService({
+      NATS_URL: server.url,
+      SERVICE_NAME: "svca",
+      LEASE_DURATION: "1s",
+      LOG_LEVEL: process.env.TEST_LOG ?? "silent",
+    });
   });
   afterAll(async () => {
     await service.stop();

@@ -1,9 +1,11 @@
 // Mirrors of streams that are in JetStream: what becomes of each kind of message, and of streams that come later or go.
 import { afterAll, describe, expect, test } from "bun:test";
-import { expectProblem, readAll, send } from "../../support/client.ts";
+import { append, type Envelope, expectProblem, readAll, send } from "../../support/client.ts";
+import { put } from "../../support/consume.ts";
 import { natsServerPath, startNatsServer } from "../../support/nats-server.ts";
 import { letters, logId, mirrored, produce, putRemote, remote, sluiceHeaders } from "../../support/remote.ts";
 import { startService } from "../../support/service.ts";
+import { openEventStream } from "../../support/sse.ts";
 import { until } from "../../support/until.ts";
 
 describe.skipIf(natsServerPath === null)("mirrors", async () => {
@@ -129,30 +131,47 @@ describe.skipIf(natsServerPath === null)("mirrors", async () => {
       method: "PUT",
       body: JSON.stringify({ stream: "any", mode: "exclusive", from: "beginning" }),
     });
-    const abort = new AbortController();
-    const live = await fetch(`${url}/api/streams/any/events?from=latest`, {
-      headers: { accept: "text/event-stream" },
-      signal: abort.signal,
-    });
-    const reader = (live.body as ReadableStream<Uint8Array>).pipeThrough(new TextDecoderStream()).getReader();
-    let text = "";
-    const read = (async () => {
-      for (;;) {
-        const { value, done } = await reader.read();
-        if (done) return;
-        text += value;
-      }
-    })().catch(() => {});
+    const live = await openEventStream(`${url}/api/streams/any/events?from=latest`);
     await producer.publish("svca.any.Seen", { n: 1 });
-    await until("the follower is told", () => /"type":"Seen"/.test(text));
-    abort.abort();
-    await read;
+    await until("the follower is told", () => live.events().some(({ type }) => type === "Seen"));
+    live.close();
     expect((await readAll(url, "any"))[0]).toMatchObject({ type: "Seen", data: { n: 1 } });
     const claimed = await send<{ deliveries: { event: { type: string } }[] }>(
       `${url}/api/subscriptions/any-work/claims`,
       { method: "POST", body: JSON.stringify({ consumer: "c1", max: 10, wait: "5s" }) },
     );
     expect(claimed.body.deliveries.map(({ event }) => event.type)).toEqual(["Seen"]);
+  });
+
+  test("what one service appends is in the other, whichever mode it is published in", async () => {
+    const origin = await startService({ NATS_URL: server.url, SERVICE_NAME: "svcc" });
+    for (const mode of ["binary", "structured"]) {
+      await put(`${origin.url}/api/streams/${mode}`, { scope: "cross-service", nats: { mode } });
+      await putRemote(url, mode, { service: "svcc", stream: mode });
+      const given = [
+        {
+          type: "Added",
+          subject: "café",
+          correlationid: "c",
+          partitionkey: "k",
+          tenant: "acme",
+          data: { n: 1.5, t: 'a "b" %' },
+        },
+        { type: "Scanned", id: "mine", datacontenttype: "image/png", data_base64: "AP8B" },
+        { type: "Empty" },
+      ];
+      await append(origin.url, mode, given);
+      await mirrored(url, mode, 3);
+      const own = ["position", "recordedtime"];
+      const bare = (event: Envelope) =>
+        Object.fromEntries(Object.entries(event).filter(([name]) => !own.includes(name) && !name.startsWith("origin")));
+      const [there, here] = [await readAll(origin.url, mode), await readAll(url, mode)];
+      expect(here.map(bare)).toEqual(there.map(bare));
+      expect(here.map(({ originstream, originoffset }) => [originstream, originoffset])).toEqual(
+        ["0", "1", "2"].map((offset) => [mode, offset]),
+      );
+    }
+    await origin.stop();
   });
 
   test("what is removed is mirrored no more, its consumer is gone, and its events stay", async () => {
@@ -198,11 +217,7 @@ describe.skipIf(natsServerPath === null)("mirrors", async () => {
       });
     }
     expectProblem(await putRemote(url, "a%20b", { subject: "a.>" }), 400, "invalid-stream-name");
-    expectProblem(
-      await send(`${url}/api/remote-streams/bad`, { method: "PUT", body: "{" }),
-      400,
-      "malformed-body",
-    );
+    expectProblem(await send(`${url}/api/remote-streams/bad`, { method: "PUT", body: "{" }), 400, "malformed-body");
     expectProblem(await send(`${url}/api/remote-streams/bad`), 404, "remote-stream-not-found");
     expect((await send(`${url}/api/streams/bad`)).status).toBe(404);
     expect(await letters(url, "numbers")).toEqual([]);

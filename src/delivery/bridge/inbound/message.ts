@@ -93,7 +93,10 @@ function readBody(message: StoredMessage, headers: ReadonlyMap<string, string>):
   // NATS binding, section 3: this begins the media type of structured mode, and of nothing else.
   if (contentType !== null && /^application\/cloudevents/i.test(contentType)) {
     if (!/^application\/cloudevents\+json\s*(;|$)/i.test(contentType))
-      throw new Problem("unsupported-media-type", `Events in ${contentType} are not read; application/cloudevents+json is`);
+      throw new Problem(
+        "unsupported-media-type",
+        `Events in ${contentType} are not read; application/cloudevents+json is`,
+      );
     return readStructured(textOf(data));
   }
   if (headers.has("ce-specversion") || headers.has("ce-type")) return readBinaryMode(headers, contentType, data);
@@ -130,11 +133,7 @@ function readBinaryMode(headers: ReadonlyMap<string, string>, contentType: strin
 }
 
 /** What is no CloudEvent: the last token of the subject is its type. */
-function readPlain(
-  message: StoredMessage,
-  headers: ReadonlyMap<string, string>,
-  contentType: string | null,
-): Body {
+function readPlain(message: StoredMessage, headers: ReadonlyMap<string, string>, contentType: string | null): Body {
   const { jetstream, sequence, storedMs, subject, data } = message;
   const json =
     data.length === 0 || (contentType !== null && !isJson(contentType))
@@ -150,7 +149,10 @@ function readPlain(
   }
   const given = headers.get("nats-msg-id");
   const value = Object.assign(Object.create(null) as Value, {
-    id: given === undefined || given === "" || given.length > maxIdLength ? `${jetstream}:${sequence}:${storedMs}` : given,
+    id:
+      given === undefined || given === "" || given.length > maxIdLength
+        ? `${jetstream}:${sequence}:${storedMs}`
+        : given,
     type: subject.slice(subject.lastIndexOf(".") + 1),
     source: `nats:${encodeURI(subject)}`,
     time: new Date(storedMs).toISOString(),

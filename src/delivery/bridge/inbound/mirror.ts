@@ -92,7 +92,13 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
       const before = current.received;
       try {
         counters.sessions++;
-        const end = await runSession({ ...options, nats }, remote.id, options.consumerName(remote), listener(current), either);
+        const end = await runSession(
+          { ...options, nats },
+          remote.id,
+          options.consumerName(remote),
+          listener(current),
+          either,
+        );
         if (end.kind === "removed") return;
         if (end.kind === "waiting") {
           current.pending = null;
@@ -167,7 +173,9 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
       if (signal === null || retrying !== null) return;
       const onDead = () => void counters.dead++;
       retrying = retryDue({ ...options, onDead }, remote, signal)
-        .catch((error: unknown) => log.debug({ err: error, remoteStream: remote.name }, "messages wait for another try"))
+        .catch((error: unknown) =>
+          log.debug({ err: error, remoteStream: remote.name }, "messages wait for another try"),
+        )
         .finally(() => {
           retrying = null;
         });

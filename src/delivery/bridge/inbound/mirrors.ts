@@ -75,7 +75,10 @@ export function startMirrors(options: MirrorsOptions): Mirrors {
       if (mirror !== undefined) await end(remote.id, mirror);
       if (nats === null || remote.cursor === null || nats.state() !== "connected") return;
       await nats.deleteConsumer(remote.cursor.jetstream, consumerName(remote)).catch((error: unknown) => {
-        log.warn({ err: error, remoteStream: remote.name }, "the consumer of a removed remote stream is left in JetStream");
+        log.warn(
+          { err: error, remoteStream: remote.name },
+          "the consumer of a removed remote stream is left in JetStream",
+        );
       });
     },
     standings() {

@@ -76,7 +76,13 @@ export async function runSession(
   signal.throwIfAborted();
   listener.onBegun(consumer);
   const place: MirrorPlace = { remote: id, revision: remote.revision, cursor, origins };
-  const why = await feed({ nats, pool, appender, context }, { remote, consumer: consumer.name }, place, listener, signal);
+  const why = await feed(
+    { nats, pool, appender, context },
+    { remote, consumer: consumer.name },
+    place,
+    listener,
+    signal,
+  );
   return { kind: "ended", why };
 }
 
@@ -126,7 +132,10 @@ async function feed(
   function onMessage(received: ReceivedMessage): void {
     if (isOver) return;
     heardMs = performance.now();
-    if (received.delivery !== ++deliveries) return end("a message was lost on its way");
+    if (received.delivery !== ++deliveries) {
+      end("a message was lost on its way");
+      return;
+    }
     outstanding = Math.max(0, outstanding - 1);
     undelivered = received.pending;
     const { subject, sequence, storedMs, data, receipt } = received;
@@ -149,7 +158,10 @@ async function feed(
     heardMs = performance.now();
     if (code === 100) return;
     const isServed = code === 404 || code === 408 || (code === 409 && /MaxBytes/i.test(description));
-    if (!isServed) return end(`${code} ${description}`);
+    if (!isServed) {
+      end(`${code} ${description}`);
+      return;
+    }
     outstanding = unserved === 0 ? 0 : Math.max(0, outstanding - unserved);
     refill();
   }

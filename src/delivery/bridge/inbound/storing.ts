@@ -82,7 +82,13 @@ export async function storeEntries(
     const first = await storeEntries(options, remote, all.slice(0, middle), place, until);
     if (first === null) return null;
     const second = await storeEntries(options, remote, all.slice(middle), first.place, until);
-    return second && { place: second.place, events: first.events + second.events, setAside: first.setAside + second.setAside };
+    return (
+      second && {
+        place: second.place,
+        events: first.events + second.events,
+        setAside: first.setAside + second.setAside,
+      }
+    );
   }
 
   /** A statement that got no answer may have been committed, and then its repetition is refused. */
