@@ -442,6 +442,69 @@ create table receipts (
 CREATE INDEX receipts_due ON receipts USING btree (due) WHERE due > '-infinity'::timestamp with time zone;
 CREATE INDEX receipts_first ON receipts USING btree (cursor_id, (positions[1])) WHERE positions[1] > '-1'::integer;
 
+create table remote_dead_letters (
+  id              bigint not null generated always as identity,
+  remote_id       bigint not null,
+  jetstream       text not null,
+  sequence        bigint not null,
+  stored_ms       bigint not null,
+  subject         text not null,
+  headers         json not null,
+  payload         bytea not null,
+  reason          text collate "C" not null,
+  detail          text not null,
+  attempts        integer not null,
+  first_failed_at timestamp with time zone not null default date_trunc('milliseconds'::text, clock_timestamp()),
+  last_failed_at  timestamp with time zone not null default date_trunc('milliseconds'::text, clock_timestamp()),
+  due_at          timestamp with time zone,
+  constraint remote_dead_letters_pkey PRIMARY KEY (id),
+  constraint remote_dead_letters_remote_id_fkey FOREIGN KEY (remote_id) REFERENCES remote_streams(id) ON DELETE CASCADE
+);
+CREATE INDEX remote_dead_letters_dead ON remote_dead_letters USING btree (remote_id, id) WHERE due_at IS NULL;
+CREATE INDEX remote_dead_letters_due ON remote_dead_letters USING btree (remote_id, due_at) WHERE due_at IS NOT NULL;
+
+create table remote_origins (
+  remote_id bigint not null,
+  log_id    text collate "C" not null,
+  stream    text collate "C" not null,
+  "offset"  bigint not null,
+  constraint remote_origins_pkey PRIMARY KEY (remote_id, log_id, stream),
+  constraint remote_origins_remote_id_fkey FOREIGN KEY (remote_id) REFERENCES remote_streams(id) ON DELETE CASCADE
+) with (fillfactor=50);
+
+create table remote_standings (
+  remote_id       bigint not null,
+  state           text collate "C" not null,
+  pending         bigint,
+  behind_since_ms bigint,
+  received        bigint not null,
+  redelivered     bigint not null,
+  last_error      text,
+  last_error_at   timestamp with time zone,
+  updated_at      timestamp with time zone not null,
+  constraint remote_standings_pkey PRIMARY KEY (remote_id),
+  constraint remote_standings_remote_id_fkey FOREIGN KEY (remote_id) REFERENCES remote_streams(id) ON DELETE CASCADE
+) with (fillfactor=50);
+
+create table remote_streams (
+  id                 bigint not null generated always as identity,
+  name               text collate "C" not null,
+  source             json not null,
+  max_deliveries     integer not null,
+  backoff_initial_ms integer not null,
+  backoff_factor     double precision not null,
+  backoff_max_ms     integer not null,
+  created_at         timestamp with time zone not null default date_trunc('milliseconds'::text, clock_timestamp()),
+  revision           bigint not null default 0,
+  jetstream          text,
+  jetstream_created  text,
+  sequence           bigint not null default 0,
+  stored_ms          bigint,
+  constraint remote_streams_pkey PRIMARY KEY (id),
+  constraint remote_streams_name_key UNIQUE (name),
+  constraint remote_streams_max_deliveries_check CHECK (max_deliveries >= 1)
+) with (fillfactor=50);
+
 create table replayed_letters (
   "position"     bigint not null,
   cursor_id      bigint not null,
@@ -3000,7 +3063,7 @@ begin
   left_ms := ceil(extract(epoch from l.expires_at - now_at) * 1000);
 end $function$;
 
-CREATE OR REPLACE FUNCTION log_append(p_streams text, r_stream integer[], r_expected bigint[], r_count integer[], r_key text, r_request_hash uuid[], e_known integer[], e_hash uuid[], e_bytes integer[], e_version integer[], e_id text, e_type text, e_correlation text, e_partition_key text, e_attributes text, e_data text, e_binary bytea[], k_stream integer[], k_id text, k_source text, r_validation integer[] DEFAULT NULL::integer[], r_born bigint[] DEFAULT NULL::bigint[], r_last_id text DEFAULT NULL::text, r_group integer[] DEFAULT NULL::integer[], a_group integer[] DEFAULT NULL::integer[], a_key text DEFAULT NULL::text, a_hash uuid[] DEFAULT NULL::uuid[], a_answer text DEFAULT NULL::text, o_row bigint[] DEFAULT NULL::bigint[], o_request integer[] DEFAULT NULL::integer[], OUT status integer[], OUT actual bigint[], OUT offsets bigint[], OUT relative integer[], OUT positions bigint[], OUT duplicates boolean[], OUT base bigint, OUT recorded timestamp with time zone)
+CREATE OR REPLACE FUNCTION log_append(p_streams text, r_stream integer[], r_expected bigint[], r_count integer[], r_key text, r_request_hash uuid[], e_known integer[], e_hash uuid[], e_bytes integer[], e_version integer[], e_id text, e_type text, e_correlation text, e_partition_key text, e_attributes text, e_data text, e_binary bytea[], k_stream integer[], k_id text, k_source text, r_validation integer[] DEFAULT NULL::integer[], r_born bigint[] DEFAULT NULL::bigint[], r_last_id text DEFAULT NULL::text, r_group integer[] DEFAULT NULL::integer[], a_group integer[] DEFAULT NULL::integer[], a_key text DEFAULT NULL::text, a_hash uuid[] DEFAULT NULL::uuid[], a_answer text DEFAULT NULL::text, o_row bigint[] DEFAULT NULL::bigint[], o_request integer[] DEFAULT NULL::integer[], p_moves json DEFAULT NULL::json, OUT status integer[], OUT actual bigint[], OUT offsets bigint[], OUT relative integer[], OUT positions bigint[], OUT duplicates boolean[], OUT base bigint, OUT recorded timestamp with time zone)
  RETURNS record
  LANGUAGE plpgsql
 AS $function$
@@ -3041,6 +3104,7 @@ declare
 begin
   -- Before anything is locked or judged, or a statement that is repeated would store them again.
   if o_row is not null then perform outbox_hold(o_row); end if;
+  if p_moves is not null then perform remote_hold(p_moves); end if;
 
   insert into streams (name)
     select u.name from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n)
@@ -3291,6 +3355,8 @@ begin
   if o_row is not null then
     delete from outbox o using unnest(o_row, o_request) u(row, request) where o.id = u.row and status[u.request] in (0, 1, 6);
   end if;
+
+  if p_moves is not null then perform remote_move(p_moves, status); end if;
 
   if a_group is not null then
     insert into command_answers (key, request_hash, answer, offsets, recorded_at)
@@ -3912,6 +3978,102 @@ begin
       return;
     end if;
   end loop;
+end $function$;
+
+CREATE OR REPLACE FUNCTION remote_advance(p_moves json)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform remote_hold(p_moves);
+  perform remote_move(p_moves, null);
+end $function$;
+
+CREATE OR REPLACE FUNCTION remote_configure(p_name text, p_source json, p_max_deliveries integer, p_backoff_initial_ms integer, p_backoff_factor double precision, p_backoff_max_ms integer)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+declare
+  is_new boolean;
+begin
+  insert into streams (name) values (p_name) on conflict (name) do nothing;
+  update streams s set created_at = date_trunc('milliseconds', clock_timestamp()) where s.name = p_name and s.created_at is null;
+  insert into remote_streams as r (name, source, max_deliveries, backoff_initial_ms, backoff_factor, backoff_max_ms)
+    values (p_name, p_source, p_max_deliveries, p_backoff_initial_ms, p_backoff_factor, p_backoff_max_ms)
+    on conflict (name) do update
+      set source = excluded.source, max_deliveries = excluded.max_deliveries, backoff_initial_ms = excluded.backoff_initial_ms,
+          backoff_factor = excluded.backoff_factor, backoff_max_ms = excluded.backoff_max_ms,
+          revision = r.revision + case when r.source::text = excluded.source::text then 0 else 1 end,
+          jetstream = case when r.source::text = excluded.source::text then r.jetstream end
+    returning xmax = 0 into is_new;
+  return is_new;
+end $function$;
+
+CREATE OR REPLACE FUNCTION remote_hold(p_moves json)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  held int;
+  letters bigint[];
+begin
+  select count(*) into held from (
+    select 1
+    from json_to_recordset(p_moves) m(remote bigint, revision bigint) join remote_streams r on r.id = m.remote
+    where m.revision is null or m.revision = r.revision
+    order by r.id
+    for no key update of r
+  ) h;
+  if held = json_array_length(p_moves) then
+    select array_agg(l.id) into letters
+      from json_to_recordset(p_moves) m(settled bigint[]) cross join lateral unnest(m.settled) l(id);
+    if letters is null then return; end if;
+    select count(*) into held from (
+      select 1 from remote_dead_letters l where l.id = any(letters) and l.due_at is not null order by l.id for update skip locked
+    ) h;
+    if held = cardinality(letters) then return; end if;
+  end if;
+  raise exception using errcode = 'SL012', message = 'the mirror was moved by somebody else';
+end $function$;
+
+CREATE OR REPLACE FUNCTION remote_move(p_moves json, p_status integer[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  made json;
+begin
+  select json_agg(m.move) into made
+    from json_array_elements(p_moves) m(move)
+    where p_status is null or p_status[(m.move ->> 'request')::int] in (0, 1, 6);
+  if made is null then return; end if;
+
+  update remote_streams r
+    set revision = r.revision + 1, jetstream = m.jetstream, jetstream_created = m.created, sequence = m.sequence,
+        stored_ms = m."storedMs"
+    from json_to_recordset(made) m(remote bigint, jetstream text, created text, sequence bigint, "storedMs" bigint)
+    where r.id = m.remote and m.jetstream is not null;
+
+  insert into remote_origins as r (remote_id, log_id, stream, "offset")
+    select m.remote, o."logId", o.stream, o."offset"
+    from json_to_recordset(made) m(remote bigint, origins json)
+      cross join lateral json_to_recordset(m.origins) o("logId" text, stream text, "offset" bigint)
+    order by 1, 2, 3
+    on conflict (remote_id, log_id, stream) do update set "offset" = excluded."offset"
+      where r."offset" < excluded."offset";
+
+  insert into remote_dead_letters (remote_id, jetstream, sequence, stored_ms, subject, headers, payload, reason, detail, attempts, due_at)
+    select m.remote, l.jetstream, l.sequence, l."storedMs", l.subject, l.headers, decode(l.payload, 'base64'), l.reason, l.detail, 1,
+           clock_timestamp() + l."retryMs" * interval '1 ms'
+    from json_to_recordset(made) m(remote bigint, letters json)
+      cross join lateral json_to_recordset(m.letters)
+        l(jetstream text, sequence bigint, "storedMs" bigint, subject text, headers json, payload text, reason text, detail text,
+          "retryMs" bigint)
+    order by l.sequence;
+
+  delete from remote_dead_letters d
+    using json_to_recordset(made) m(settled bigint[])
+    where d.id = any(m.settled);
 end $function$;
 
 CREATE OR REPLACE FUNCTION replayed_letters_forget(p_position bigint, p_cursor bigint, p_limit integer, p_grace interval, OUT reached_position bigint, OUT reached_cursor bigint)

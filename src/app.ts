@@ -15,6 +15,7 @@ import type { Ground } from "./wiring/ground.ts";
 import { startForgetting, startLog } from "./wiring/log.ts";
 import { startMetrics } from "./wiring/metrics.ts";
 import { startCommands, startHandlers, startReactions } from "./wiring/processes.ts";
+import { startRemoteStreams } from "./wiring/remote-streams.ts";
 import { startRoutes } from "./wiring/server.ts";
 import { startConsuming } from "./wiring/subscriptions.ts";
 
@@ -92,6 +93,7 @@ async function startParts(
   const handlers = await startHandlers(ground, logParts, subscriptions, commands, reactions);
   const delivery = startDelivery(ground, logParts, subscriptions, followers);
   const bridge = startBridge(ground, logParts, commands);
+  const remote = await startRemoteStreams(ground, logParts, commands, bridge);
 
   let draining = false;
   const parts = {
@@ -100,6 +102,7 @@ async function startParts(
     ...reactions,
     ...delivery,
     ...bridge,
+    ...remote,
     tally,
     forgetting,
     subscriptions,

@@ -18,6 +18,7 @@
 -- null for all when each stands for itself.
 -- a_*: answers of commands, one element each: the number of their group, their key, the hash of what was asked, the answer.
 -- o_row: rows of the outbox that become events of these requests; they go with what is stored. Who holds them first has them.
+-- p_moves: moves of the cursors of mirrors, each with the request whose events it brought (remote_hold, remote_move).
 -- status: 0 stored, 1 nothing but duplicates, 2 wrong version, 3 id with other content, 4 key with another request,
 -- 5 answer of the key's first request, 6 stored in an ephemeral stream, 7 the stream validates otherwise than the request was
 -- checked (actual tells how), 8 it does not match its schemas, 9 another request of its group is refused, 10 the command was
@@ -34,7 +35,7 @@ create or replace function log_append(
   -- Last and with defaults, because a process of an earlier version does not give them.
   r_validation int[] default null, r_born bigint[] default null, r_last_id text default null,
   r_group int[] default null, a_group int[] default null, a_key text default null, a_hash uuid[] default null, a_answer text default null,
-  o_row bigint[] default null, o_request int[] default null,
+  o_row bigint[] default null, o_request int[] default null, p_moves json default null,
   out status int[], out actual bigint[], out offsets bigint[], out relative int[], out positions bigint[],
   out duplicates boolean[], out base bigint, out recorded timestamptz
 )
@@ -76,6 +77,7 @@ declare
 begin
   -- Before anything is locked or judged, or a statement that is repeated would store them again.
   if o_row is not null then perform outbox_hold(o_row); end if;
+  if p_moves is not null then perform remote_hold(p_moves); end if;
 
   insert into streams (name)
     select u.name from unnest(string_to_array(p_streams, E'\x1e')) with ordinality u(name, n)
@@ -326,6 +328,8 @@ begin
   if o_row is not null then
     delete from outbox o using unnest(o_row, o_request) u(row, request) where o.id = u.row and status[u.request] in (0, 1, 6);
   end if;
+
+  if p_moves is not null then perform remote_move(p_moves, status); end if;
 
   if a_group is not null then
     insert into command_answers (key, request_hash, answer, offsets, recorded_at)

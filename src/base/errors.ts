@@ -23,6 +23,7 @@ export const catalogue = {
   "saga-not-found": { status: 404, title: "There is no such saga", retryable: false },
   "projection-not-found": { status: 404, title: "There is no such projection", retryable: false },
   "projection-row-not-found": { status: 404, title: "The projection has no such row", retryable: false },
+  "remote-stream-not-found": { status: 404, title: "There is no such remote stream", retryable: false },
   "dead-letter-not-found": { status: 404, title: "There is no such dead letter", retryable: false },
   "method-not-allowed": { status: 405, title: "The resource has no such method", retryable: false },
   "not-acceptable": { status: 406, title: "None of the accepted media types can be served", retryable: false },
@@ -307,6 +308,8 @@ export const cursorElsewhere = (subscription: string, mode: string, isOwn: boole
   );
 export const deadLetterNotFound = (of: string, id: string) =>
   new Problem("dead-letter-not-found", `${of} has no dead letter ${id}`, { id });
+export const remoteStreamNotFound = (stream: string) =>
+  new Problem("remote-stream-not-found", `There is no remote stream ${stream}`, { stream });
 export const sagaNotFound = (id: string) =>
   new Problem("saga-not-found", `There is no saga of the id ${id.slice(0, 100)}`, { sagaId: id.slice(0, 100) });
 export const sagaUnknown = (saga: string) =>

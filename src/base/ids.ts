@@ -43,10 +43,17 @@ export function uuidv7TimeMs(id: string): number | null {
 /** The first 128 bits of SHA-256 over the parts, written as a UUID; parts are framed, so ("ab","c") differs from ("a","bc"). */
 export function contentHash(parts: readonly (string | Uint8Array)[]): string {
   const hash = createHash("sha256");
+  // Few calls: each costs more than what is hashed in it.
+  let text = "";
   for (const part of parts) {
-    hash.update(`${typeof part === "string" ? Buffer.byteLength(part) : part.byteLength}:`);
-    hash.update(part);
+    if (typeof part === "string") text += `${Buffer.byteLength(part)}:${part}`;
+    else {
+      hash.update(`${text}${part.byteLength}:`);
+      hash.update(part);
+      text = "";
+    }
   }
+  hash.update(text);
   const hex = hash.digest("hex");
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20, 32)}`;
 }

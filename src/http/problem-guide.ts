@@ -208,8 +208,13 @@ export const guide: Record<ProblemCode, Guidance> = {
     meaning: "Nobody has saved a snapshot of the stream since it began its present life, or not whoever by names.",
     remedy: "Read the stream's events instead. PUT /api/streams/{name}/snapshot saves one.",
   },
+  "remote-stream-not-found": {
+    meaning: "This service mirrors no stream of another service under this name.",
+    remedy: "PUT /api/remote-streams/{name} says what is mirrored; GET /api/remote-streams lists what is.",
+  },
   "dead-letter-not-found": {
-    meaning: "The subscription or queue has no dead letter of this id: it was put back or discarded, or never was.",
+    meaning:
+      "The subscription, queue or remote stream has no dead letter of this id: it was put back or discarded, or never was.",
     remedy: "GET the list of its dead letters.",
   },
   "command-not-found": {

@@ -27,6 +27,7 @@ import { problemPageHandlers } from "./problem-pages.ts";
 import { type ProcessedDependencies, processedHandlers } from "./processed.ts";
 import { type ProjectionsDependencies, projectionsHandlers } from "./projections.ts";
 import { type ReceiptsDependencies, receiptsHandlers } from "./receipts.ts";
+import { type RemoteStreamsDependencies, remoteStreamsHandlers } from "./remote-streams.ts";
 import { type SagasDependencies, sagasHandlers } from "./sagas.ts";
 import { schemaVersionsHandlers } from "./schema-versions.ts";
 import { type SchemasDependencies, schemasHandlers } from "./schemas.ts";
@@ -49,6 +50,7 @@ export type ServerDependencies = {
   commands: CommandsDependencies;
   outbox: OutboxDependencies;
   bridge: BridgeDependencies;
+  remoteStreams: RemoteStreamsDependencies;
   projections: ProjectionsDependencies;
   schemas: SchemasDependencies;
   sagas: SagasDependencies;
@@ -77,6 +79,7 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
   const locks = locksHandlers(dependencies.locks);
   const outbox = outboxHandlers(dependencies.outbox);
   const bridge = bridgeHandlers(dependencies.bridge);
+  const remoteStreams = remoteStreamsHandlers(dependencies.remoteStreams);
   const projections = projectionsHandlers(dependencies.projections);
   const consumers = consumersHandlers(dependencies.consumers);
   const deadLetters = deadLettersHandlers(dependencies.deadLetters, "subscription");
@@ -143,6 +146,14 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
     "GET /api/outbox/failures": outbox.failures,
     "POST /api/outbox/failures/retry": outbox.retry,
     "DELETE /api/outbox/failures": outbox.discard,
+    "GET /api/remote-streams": remoteStreams.list,
+    "GET /api/remote-streams/:name": remoteStreams.get,
+    "PUT /api/remote-streams/:name": remoteStreams.put,
+    "DELETE /api/remote-streams/:name": remoteStreams.remove,
+    "GET /api/remote-streams/:name/dead-letters": remoteStreams.letters,
+    "GET /api/remote-streams/:name/dead-letters/:id": remoteStreams.letter,
+    "POST /api/remote-streams/:name/dead-letters/replay": remoteStreams.replay,
+    "DELETE /api/remote-streams/:name/dead-letters": remoteStreams.discard,
     "GET /api/subscriptions/:name/consumers": consumers.list,
     "GET /api/subscriptions/:name/consumers/:consumer": consumers.get,
     "PUT /api/subscriptions/:name/consumers/:consumer": consumers.put,

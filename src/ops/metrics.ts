@@ -4,6 +4,7 @@ import type { Log } from "../base/log.ts";
 import { addBridgeMetrics, type BridgeSources } from "./bridge-metrics.ts";
 import { addOutboxMetrics, type OutboxSources } from "./outbox-metrics.ts";
 import { addProjectionMetrics, type ProjectionSources } from "./projection-metrics.ts";
+import { addRemoteMetrics, type RemoteSources } from "./remote-metrics.ts";
 import { addSagaMetrics, type SagaSources } from "./saga-metrics.ts";
 import { addSchemaMetrics, type SchemaSources } from "./schema-metrics.ts";
 import { createSubscriptionGauges, type SubscriptionFigures } from "./subscription-gauges.ts";
@@ -57,6 +58,7 @@ export type MetricsSources = {
   outbox: OutboxSources;
   /** Null without NATS_URL. */
   bridge: BridgeSources | null;
+  remote: RemoteSources;
   sagas: SagaSources;
   projections: ProjectionSources;
   /** How the subscriptions stand, within a moment. */
@@ -247,6 +249,7 @@ export function createMetrics(sources: MetricsSources, log: Log): Metrics {
   addWorkflowMetrics(registry, sources.workflows);
   addOutboxMetrics(registry, sources.outbox);
   if (sources.bridge !== null) addBridgeMetrics(registry, sources.bridge);
+  addRemoteMetrics(registry, sources.remote);
   addSagaMetrics(registry, sources.sagas);
   gauge("sluice_event_loop_lag_seconds", "How late the last timer came.", sources.eventLoopLagSeconds, "max");
   gauge("sluice_process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage().rss);

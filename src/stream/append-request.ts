@@ -1,5 +1,6 @@
 // What a request to append consists of.
 import type { NewEvent } from "./event.ts";
+import type { MirrorMove } from "./remote/move.ts";
 
 /** The version a request expects: any, nothing ever appended, something appended, a last offset, or all that is known of one. */
 export type Expected = "any" | "nothing" | "something" | number | ExactVersion;
@@ -27,6 +28,8 @@ export type AppendRequest = {
   isList?: boolean;
   /** The rows of the outbox that these events were; they go in the statement that stores the events. */
   outbox?: readonly number[];
+  /** The mirror whose messages these events were; it is moved in the statement that stores them, or nothing is stored. */
+  mirror?: MirrorMove;
 };
 
 /** What is answered to a command with an Idempotency-Key, kept in the transaction that stores its events. */

@@ -2,6 +2,7 @@
 import { arrayLiteral, textList } from "../storage/lists.ts";
 import type { Sql } from "../storage/pool.ts";
 import type { AppendRequest, CommandAnswer, Expected } from "./append-request.ts";
+import { printMoves } from "./remote/move.ts";
 import type { Checked } from "./schema/validation.ts";
 
 /** The function's answer; arrays as they stand on the wire. */
@@ -134,6 +135,7 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
   const grouped = answers || groups.length < r.stream.length;
   const hasKnown = k.id.length > 0;
   const hasRows = o.row.length > 0;
+  const moves = batch.flatMap(({ mirror }, n) => (mirror === undefined ? [] : [{ ...mirror, request: n + 1 }]));
   const rows = await sql<LogAppendRow[]>`
     select status, actual, offsets, relative, positions, duplicates, base, recorded
     from log_append(
@@ -150,7 +152,8 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
       ${grouped ? arrayLiteral(r.group) : null}::int[], ${answers ? arrayLiteral(a.group) : null}::int[],
       ${answers ? textList(a.key) : null}::text, ${answers ? arrayLiteral(a.hash) : null}::uuid[],
       ${answers ? textList(a.answer) : null}::text,
-      ${hasRows ? arrayLiteral(o.row) : null}::bigint[], ${hasRows ? arrayLiteral(o.request) : null}::int[])`;
+      ${hasRows ? arrayLiteral(o.row) : null}::bigint[], ${hasRows ? arrayLiteral(o.request) : null}::int[],
+      ${moves.length > 0 ? printMoves(moves) : null}::text::json)`;
   return rows[0] as LogAppendRow;
 }
 

@@ -3,6 +3,7 @@ import { readStandings } from "../delivery/bridge/outbound/published-streams.ts"
 import { watchLoopLag } from "../ops/loop-lag.ts";
 import { createMetrics, type Metrics } from "../ops/metrics.ts";
 import { readStanding } from "../stream/outbox/standing.ts";
+import { listRemoteStreams } from "../stream/remote/remote-streams.ts";
 import { createUnreadGauge } from "../subscription/receipts/unread-gauge.ts";
 import { readFigures } from "../subscription/registry/figures.ts";
 import type { Ground } from "./ground.ts";
@@ -12,6 +13,7 @@ import type { Parts } from "./parts.ts";
 const subscriptionsMeasured = 200;
 const projectionsMeasured = 200;
 const streamsMeasured = 200;
+const remoteStreamsMeasured = 200;
 const measureTimeoutMs = 500;
 
 export function startMetrics({ database, onStop, log }: Ground, parts: Parts): Metrics {
@@ -50,6 +52,20 @@ export function startMetrics({ database, onStop, log }: Ground, parts: Parts): M
         connection: figuresOf(parts.bridge),
         outbound: parts.bridge.outbound.counters,
         standings: () => readStandings(reads, "", streamsMeasured),
+      },
+      remote: {
+        counters: parts.mirrors.counters,
+        async standings() {
+          const found = await listRemoteStreams(reads, "", remoteStreamsMeasured);
+          return found.map(({ name, standing, retrying, deadLetters }) => ({
+            name,
+            up: Number(standing?.state === "mirroring"),
+            pending: standing?.pending ?? 0,
+            lagSeconds: standing?.behindSinceMs == null ? 0 : Math.max(0, Date.now() - standing.behindSinceMs) / 1_000,
+            retrying,
+            deadLetters,
+          }));
+        },
       },
       projections: {
         counters: projections.counters,

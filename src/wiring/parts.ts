@@ -7,12 +7,14 @@ import type { BridgeParts } from "./bridge.ts";
 import type { DeliveryParts } from "./delivery.ts";
 import type { LogParts } from "./log.ts";
 import type { CommandParts, ReactionParts } from "./processes.ts";
+import type { RemoteStreamParts } from "./remote-streams.ts";
 
 export type Parts = LogParts &
   CommandParts &
   ReactionParts &
   DeliveryParts &
-  BridgeParts & {
+  BridgeParts &
+  RemoteStreamParts & {
     /** What the database has told of the ledger. */
     tally: Tally;
     forgetting: Forgetting;

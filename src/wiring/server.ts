@@ -85,6 +85,7 @@ export function startRoutes(
     commands: { ...parts.workflows, body, log },
     bridge: { reads, connection: bridge && (() => standingOf(bridge)) },
     outbox: { reads, writes: claims, body, wake: parts.outbox.wake, log },
+    remoteStreams: { reads, writes: claims, mirrors: parts.mirrors, service: config.serviceName, body, log },
     projections: { projections: parts.projections, body, log },
     schemas: { ...schemas, reads, body },
     sagas: { sagas: parts.sagas, body },

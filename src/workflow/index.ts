@@ -8,6 +8,7 @@ export type { DraftEvent, EventAttributes } from "./events/draft-event.ts";
 export { defineEvent, type EventData, type EventType } from "./events/event-type.ts";
 export type { EventContext } from "./events/recorded-event.ts";
 export { defineModule, type Module } from "./module/module.ts";
+export { defineRemoteStream, type RemoteStreamDefinition } from "./module/remote-stream-definition.ts";
 export { defineStream, type StreamDefinition } from "./module/stream-definition.ts";
 export { defineProjection, type FoldProjectionOf } from "./projections/define-projection.ts";
 export { defineSqlProjection, type SqlProjectionOf } from "./projections/define-sql-projection.ts";

@@ -71,7 +71,13 @@ export type StreamSettings = {
   description: string;
 };
 
-export type StoredMessage = { sequence: number; subject: string; headers: ReadonlyMap<string, string> };
+export type StoredMessage = {
+  sequence: number;
+  subject: string;
+  /** In milliseconds since 1970. */
+  storedMs: number;
+  headers: ReadonlyMap<string, string>;
+};
 
 export type NatsConsumer = {
   name: string;
@@ -82,6 +88,7 @@ export type NatsConsumer = {
   redelivered: number;
 };
 
+/** All messages up to one that is acknowledged are. */
 export type ConsumerSettings = {
   stream: string;
   name: string;
@@ -95,25 +102,42 @@ export type ConsumerSettings = {
 export type ReceivedMessage = {
   subject: string;
   sequence: number;
+  /** Counts what the consumer has delivered, from 1, repetitions too: a gap is a message that was lost on its way. */
+  delivery: number;
   /** 1 when it comes for the first time. */
   attempt: number;
   /** When the server stored it, in milliseconds since 1970. */
   storedMs: number;
   /** Messages of the consumer that were not delivered yet. */
   pending: number;
+  /** Throws where they cannot be read. */
   headers: Headers;
   data: Uint8Array;
-  ack: () => void;
-  /** To be delivered again, after so many milliseconds. */
-  nack: (delayMs: number) => void;
-  /** It is still being worked at. */
-  extend: () => void;
+  /** What to acknowledge it by. */
+  receipt: string;
 };
 
-export type Consumption = {
-  /** Resolves when it ends by itself: the consumer or its stream is gone, or the connection is. */
-  ended: Promise<string>;
-  stop: () => Promise<void>;
+/** What the server says of a pull: a code as HTTP has them. */
+export type PullStatus = {
+  code: number;
+  description: string;
+  /** Messages of the pull that do not come any more. */
+  unserved: number;
+};
+
+export type PullRequest = { messages: number; bytes: number; expiresMs: number; heartbeatMs: number };
+
+/** Has messages of a consumer sent, so many at a time as are asked for. */
+export type Puller = {
+  pull: (request: PullRequest) => void;
+  /** All up to this one are done with. */
+  acknowledge: (receipt: string) => void;
+  close: () => void;
+};
+
+export type PullHandlers = {
+  onMessage: (message: ReceivedMessage) => void;
+  onStatus: (status: PullStatus) => void;
 };
 
 /** What JetStream refused; `code` is its `err_code`, or 0 where nothing answers (no JetStream, or no rights). */
@@ -154,10 +178,7 @@ export type Nats = {
   findConsumer: (stream: string, name: string) => Promise<NatsConsumer | null>;
   createConsumer: (settings: ConsumerSettings) => Promise<NatsConsumer>;
   deleteConsumer: (stream: string, name: string) => Promise<void>;
-  consume: (
-    stream: string,
-    consumer: string,
-    options: { maxMessages: number; onMessage: (message: ReceivedMessage) => void },
-  ) => Promise<Consumption>;
+  /** Throws `NatsUnavailable` without a connection. */
+  openPuller: (stream: string, consumer: string, handlers: PullHandlers) => Puller;
   stop: () => Promise<void>;
 };

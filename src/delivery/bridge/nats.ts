@@ -2,14 +2,14 @@
 import {
   type AckPolicy,
   type ConsumerConfig,
-  type ConsumerMessages,
   connect,
   createInbox,
   credsAuthenticator,
   type DeliverPolicy,
   headers,
   type JetStreamManager,
-  type JsMsg,
+  type Msg,
+  type MsgHdrs,
   type NatsConnection,
   NatsError,
   nanos,
@@ -31,6 +31,7 @@ import {
   type NatsStream,
   NatsUnavailable,
   noStream,
+  type PullStatus,
   type ReceivedMessage,
   type StreamSettings,
   streamNotFound,
@@ -218,9 +219,8 @@ export function startNats(options: NatsOptions): Nats {
     async message(stream, sequence) {
       const found = await ask((jsm) => jsm.streams.getMessage(stream, { seq: sequence }), [10037]);
       if (found === null) return null;
-      const lines = new Map<string, string>();
-      for (const [name, values] of found.header ?? []) lines.set(name, values[0] ?? "");
-      return { sequence: found.seq, subject: found.subject, headers: lines };
+      const storedMs = Math.floor(found.time.getTime());
+      return { sequence: found.seq, subject: found.subject, storedMs, headers: new Map(linesOf(found.header)) };
     },
     async findConsumer(stream, name) {
       return consumerOf(await ask((jsm) => jsm.consumers.info(stream, name), [consumerNotFound, streamNotFound]));
@@ -228,7 +228,7 @@ export function startNats(options: NatsOptions): Nats {
     async createConsumer({ stream, name, subject, startSequence, ackWaitMs, maxUnacknowledged }) {
       const config: Partial<ConsumerConfig> = {
         durable_name: name,
-        ack_policy: "explicit" as AckPolicy,
+        ack_policy: "all" as AckPolicy,
         deliver_policy: "by_start_sequence" as DeliverPolicy,
         opt_start_seq: startSequence,
         ack_wait: nanos(ackWaitMs),
@@ -240,14 +240,30 @@ export function startNats(options: NatsOptions): Nats {
     async deleteConsumer(stream, name) {
       await ask((jsm) => jsm.consumers.delete(stream, name), [consumerNotFound, streamNotFound]);
     },
-    async consume(stream, name, { maxMessages, onMessage }) {
+    openPuller(stream, consumer, { onMessage, onStatus }) {
       const nc = standing();
-      const consumer = await ask(() => nc.jetstream({ timeout: options.timeoutMs }).consumers.get(stream, name));
-      const messages = await (consumer as NonNullable<typeof consumer>).consume({
-        max_messages: maxMessages,
-        callback: (message) => onMessage(received(message)),
+      const inbox = createInbox(options.inboxPrefix);
+      const subscription = nc.subscribe(inbox, {
+        callback(error, message) {
+          if (error !== null) onStatus({ code: 0, description: error.message, unserved: 0 });
+          else if (message.reply) onMessage(received(message, message.reply));
+          else onStatus(statusOf(message));
+        },
       });
-      return { ended: endOf(messages), stop: async () => void (await messages.close()) };
+      const subject = `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
+      return {
+        pull({ messages, bytes, expiresMs, heartbeatMs }) {
+          const request = {
+            batch: messages,
+            max_bytes: bytes,
+            expires: nanos(expiresMs),
+            idle_heartbeat: nanos(heartbeatMs),
+          };
+          nc.publish(subject, JSON.stringify(request), { reply: inbox });
+        },
+        acknowledge: (receipt) => nc.publish(receipt),
+        close: () => subscription.unsubscribe(),
+      };
     },
     async stop() {
       abort.abort(new Error("the service stops"));
@@ -316,35 +332,56 @@ function consumerOf(
   return { name, unacknowledged, pending, redelivered };
 }
 
-function received(message: JsMsg): ReceivedMessage {
-  const { info } = message;
+/** The address of an acknowledgement tells of the message (ADR-15): its delivery, sequences, time and what comes behind it. */
+function received(message: Msg, receipt: string): ReceivedMessage {
+  const tokens = receipt.split(".");
+  // Servers of later versions put a domain and an account in between.
+  const first = tokens.length >= 11 ? 6 : 4;
   return {
     subject: message.subject,
-    sequence: info.streamSequence,
-    attempt: info.deliveryCount,
-    storedMs: info.timestampNanos / 1_000_000,
-    pending: info.pending,
+    receipt,
+    attempt: Number(tokens[first]),
+    sequence: Number(tokens[first + 1]),
+    delivery: Number(tokens[first + 2]),
+    // Nanoseconds are more than a number can hold.
+    storedMs: Number((tokens[first + 3] ?? "").slice(0, -6)),
+    pending: Number(tokens[first + 4]),
     get headers(): Headers {
-      const lines: [string, string][] = [];
-      for (const [name, values] of message.headers ?? []) lines.push([name, values[0] ?? ""]);
-      return lines;
+      return readHeaders(message as Msg & Raw);
     },
     data: message.data,
-    ack: () => message.ack(),
-    nack: (delayMs) => message.nak(delayMs),
-    extend: () => message.working(),
   };
 }
 
-/** A consumer or stream that is gone is not waited for: whoever consumes decides what to make anew. */
-async function endOf(messages: ConsumerMessages): Promise<string> {
-  const gone = new Promise<string>((resolve) => {
-    void (async () => {
-      for await (const { type } of await messages.status()) {
-        if (/deleted|not_found/.test(type)) resolve(type);
-      }
-    })();
-  });
-  const closed = messages.closed().then((error) => (error instanceof Error ? error.message : "closed"));
-  return Promise.race([gone, closed]);
+function statusOf({ headers }: Msg): PullStatus {
+  return {
+    code: headers?.code ?? 0,
+    description: headers?.description ?? "",
+    unserved: Number(headers?.get("Nats-Pending-Messages") || 0),
+  };
+}
+
+/** What the library keeps of a message as it came; there is no other way to it. */
+type Raw = { _rdata?: Uint8Array; _msg?: { hdr?: number } };
+
+/** The lines of headers as they came: the library's own reading takes six times as long, and would be a third of all work. */
+function readHeaders(message: Msg & Raw): [string, string][] {
+  const length = message._msg?.hdr;
+  if (message._rdata === undefined || length === undefined) return linesOf(message.headers);
+  const lines: [string, string][] = [];
+  if (length <= 0) return lines;
+  const text = decoder.decode(message._rdata.subarray(0, length));
+  let at = text.indexOf("\r\n") + 2;
+  for (let end = text.indexOf("\r\n", at); end > at; end = text.indexOf("\r\n", at)) {
+    const colon = text.indexOf(":", at);
+    if (colon > at && colon < end) lines.push([text.slice(at, colon), text.slice(colon + 1, end).trim()]);
+    at = end + 2;
+  }
+  return lines;
+}
+
+function linesOf(headers: MsgHdrs | undefined): [string, string][] {
+  const lines: [string, string][] = [];
+  for (const [name, values] of headers ?? []) lines.push([name, values[0] ?? ""]);
+  return lines;
 }

@@ -28,6 +28,7 @@ const tags: Record<Tag, string> = {
   Commands: "Run the commands of the service's modules, and follow the workflows that they begin.",
   Bridge: "Streams that other services see, over NATS JetStream.",
   Outbox: "Events that services on the same database insert in their own transactions.",
+  "Remote streams": "Streams of other services that are mirrored here through NATS JetStream.",
   Locks: "Named locks with a time to live and a fencing token.",
   Sagas: "Long-running processes of several steps, which are undone in reverse when one of them fails.",
   Operations: "Health, metrics and documentation of the service.",

@@ -37,6 +37,7 @@ export type Tag =
   | "Commands"
   | "Bridge"
   | "Outbox"
+  | "Remote streams"
   | "Schemas"
   | "Sagas"
   | "Projections"

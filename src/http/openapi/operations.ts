@@ -16,6 +16,7 @@ import * as processed from "./processed.ts";
 import * as projections from "./projections.ts";
 import { readEvent, readLog, readStream, readWorkflowEvents } from "./read.ts";
 import * as receipts from "./receipts.ts";
+import * as remoteStreams from "./remote-streams.ts";
 import * as sagas from "./sagas.ts";
 import * as registry from "./schema-registry.ts";
 import { docs, docsAsset, livez, metrics, openApi, problemIndex, problemPage, readyz } from "./service.ts";
@@ -79,6 +80,14 @@ export const operations = {
   "GET /api/outbox/failures": outbox.listOutboxFailures,
   "POST /api/outbox/failures/retry": outbox.retryOutboxFailures,
   "DELETE /api/outbox/failures": outbox.discardOutboxFailures,
+  "GET /api/remote-streams": remoteStreams.listRemoteStreams,
+  "GET /api/remote-streams/:name": remoteStreams.getRemoteStream,
+  "PUT /api/remote-streams/:name": remoteStreams.putRemoteStream,
+  "DELETE /api/remote-streams/:name": remoteStreams.deleteRemoteStream,
+  "GET /api/remote-streams/:name/dead-letters": remoteStreams.listRemoteDeadLetters,
+  "GET /api/remote-streams/:name/dead-letters/:id": remoteStreams.getRemoteDeadLetter,
+  "POST /api/remote-streams/:name/dead-letters/replay": remoteStreams.replayRemoteDeadLetters,
+  "DELETE /api/remote-streams/:name/dead-letters": remoteStreams.discardRemoteDeadLetters,
   "GET /api/subscriptions/:name/consumers": consumers.listConsumers,
   "GET /api/subscriptions/:name/consumers/:consumer": consumers.getConsumer,
   "PUT /api/subscriptions/:name/consumers/:consumer": consumers.putConsumer,

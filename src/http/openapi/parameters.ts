@@ -203,6 +203,16 @@ export const parameters = {
     maximum: 1_000,
     default: 100,
   }),
+  RemoteStreamAfter: query("after", "Only names behind this one. What `next` links use", {
+    type: "string",
+    pattern: "^[A-Za-z0-9._:-]{1,200}$",
+  }),
+  RemoteStreamLimit: query("limit", "Most remote streams of a page", {
+    type: "integer",
+    minimum: 1,
+    maximum: 1_000,
+    default: 100,
+  }),
   FailedRowAfter: query("after", "Only ids behind this one. What `next` links use", {
     type: "string",
     pattern: "^[0-9]{1,15}$",

@@ -17,6 +17,7 @@ import { processedSchemas } from "./processed.ts";
 import { projectionSchemas } from "./projections.ts";
 import { receiptSchemas } from "./receipts.ts";
 import { registrySchemas } from "./registry-schemas.ts";
+import { remoteStreamSchemas } from "./remote-streams.ts";
 import { sagaSchemas } from "./sagas.ts";
 import { snapshotSchemas } from "./snapshots.ts";
 import { subscriptionSchemas } from "./subscription-schemas.ts";
@@ -266,6 +267,7 @@ export const schemas: Record<string, Schema> = {
   ...lockSchemas,
   ...outboxSchemas,
   ...bridgeSchemas,
+  ...remoteStreamSchemas,
   ...sagaSchemas,
   ...projectionSchemas,
   ...registrySchemas,

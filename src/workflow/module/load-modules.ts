@@ -22,6 +22,7 @@ export async function loadModules(paths: readonly string[]): Promise<Module[]> {
   }
   requireApart(modules, "event type ", ({ events }) => events);
   requireApart(modules, "stream ", ({ streams }) => streams);
+  requireApart(modules, "remote stream ", ({ remoteStreams }) => remoteStreams);
   requireApart(modules, "subscription ", ({ subscriptions }) => subscriptions);
   requireApart(modules, "decider ", ({ deciders }) => deciders);
   requireApart(modules, "projection ", ({ projections }) => projections);

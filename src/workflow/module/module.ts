@@ -6,6 +6,7 @@ import type { ProjectionDefinition } from "../projections/definition.ts";
 import type { SagaDefinition } from "../sagas/saga.ts";
 import type { SubscriptionDefinition } from "../subscriptions/define-subscription.ts";
 import { requireName } from "./definition.ts";
+import type { RemoteStreamDefinition } from "./remote-stream-definition.ts";
 import type { StreamDefinition } from "./stream-definition.ts";
 
 /** What a module consists of. */
@@ -14,6 +15,8 @@ type Parts = {
   readonly events: readonly EventType[];
   /** Streams whose configuration is put at the start. */
   readonly streams: readonly StreamDefinition[];
+  /** Streams of other services that are mirrored here. */
+  readonly remoteStreams: readonly RemoteStreamDefinition[];
   readonly commands: readonly CommandDefinition[];
   readonly deciders: readonly DeciderDefinition[];
   /** Subscriptions that are put at the start, and consumed here where they have handlers. */
@@ -25,6 +28,7 @@ type Parts = {
 const none: Parts = {
   events: [],
   streams: [],
+  remoteStreams: [],
   commands: [],
   deciders: [],
   subscriptions: [],

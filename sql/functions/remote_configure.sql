@@ -1,0 +1,22 @@
+-- Puts a remote stream, and the local stream of its name where there is none. Returns whether it is new. One that is put with
+-- another source begins with the first message of that; who mirrors it meanwhile has to look again.
+create or replace function remote_configure(
+  p_name text, p_source json, p_max_deliveries int,
+  p_backoff_initial_ms int, p_backoff_factor double precision, p_backoff_max_ms int
+) returns boolean
+language plpgsql as $$
+declare
+  is_new boolean;
+begin
+  insert into streams (name) values (p_name) on conflict (name) do nothing;
+  update streams s set created_at = date_trunc('milliseconds', clock_timestamp()) where s.name = p_name and s.created_at is null;
+  insert into remote_streams as r (name, source, max_deliveries, backoff_initial_ms, backoff_factor, backoff_max_ms)
+    values (p_name, p_source, p_max_deliveries, p_backoff_initial_ms, p_backoff_factor, p_backoff_max_ms)
+    on conflict (name) do update
+      set source = excluded.source, max_deliveries = excluded.max_deliveries, backoff_initial_ms = excluded.backoff_initial_ms,
+          backoff_factor = excluded.backoff_factor, backoff_max_ms = excluded.backoff_max_ms,
+          revision = r.revision + case when r.source::text = excluded.source::text then 0 else 1 end,
+          jetstream = case when r.source::text = excluded.source::text then r.jetstream end
+    returning xmax = 0 into is_new;
+  return is_new;
+end $$;

@@ -1,0 +1,234 @@
+// Reads messages of NATS into events: CloudEvents in both modes (NATS binding 1.0), plain JSON, other bytes.
+import { bodyTooLarge, invalidEvent, malformedBody, Problem, type Violation } from "../../../base/errors.ts";
+import type { NewEvent } from "../../../stream/event.ts";
+import { toEvent } from "../../../stream/event-input.ts";
+import { JsonWalk } from "../../../stream/json-text.ts";
+import type { OriginOffset } from "../../../stream/remote/move.ts";
+
+/** A message as JetStream stores it. */
+export type StoredMessage = {
+  /** Name of the stream of JetStream. */
+  jetstream: string;
+  sequence: number;
+  /** When it was stored there, in milliseconds since 1970. */
+  storedMs: number;
+  subject: string;
+  headers: readonly (readonly [name: string, value: string])[];
+  data: Uint8Array;
+};
+
+/** An event; `origin`: where it stands in the log of the service that published it, if that says so. */
+export type ReadMessage = { event: NewEvent | Problem; origin: OriginOffset | null };
+
+export type ReadContext = {
+  /** The local stream. */
+  stream: string;
+  /** Name of this service. */
+  service: string;
+  maxEventBytes: number;
+};
+
+type Value = Record<string, unknown>;
+/** Attributes, the text of JSON data, and data of other kinds. */
+type Body = { value: Value; data: string | null; binary: Uint8Array | null };
+
+// What the service that published an event says of its place there; here it has another one.
+const ownPlace = ["position", "recordedtime", "stream", "offset", "logid"];
+const ofEarlierOrigin = ["originstream", "originoffset", "originlogid"];
+const maxOffset = /^\d{1,15}$/;
+const maxIdLength = 256;
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+/** Reads a message. What can never become an event comes as the problem that says why. */
+export function readMessage(message: StoredMessage, context: ReadContext): ReadMessage {
+  let origin: OriginOffset | null = null;
+  try {
+    const headers = new Map<string, string>();
+    for (const [name, value] of message.headers) headers.set(name.toLowerCase(), value);
+    const body = readBody(message, headers);
+    const { value } = body;
+    origin = originOf(value);
+    const { dataschema } = value;
+    for (const name of ownPlace) delete value[name];
+    for (const name of ofEarlierOrigin) delete value[name];
+    // The link to a schema comes and goes with the schema; the event stays the same.
+    if (origin !== null) delete value.dataschema;
+    // What the envelope says without being told.
+    if (body.data !== null && value.datacontenttype === "application/json") delete value.datacontenttype;
+    if (body.binary !== null) value.data_base64 = Buffer.from(body.binary).toString("base64");
+    const violations: Violation[] = [];
+    const parse = { stream: context.stream, service: context.service, idempotencyKey: null, own: origin !== null };
+    const event = toEvent({ value, data: body.data }, "", parse, 0, violations);
+    if (event === null || violations.length > 0) return { event: invalidEvent(violations), origin };
+    const whole = origin === null ? event : withOrigin(event, origin, dataschema);
+    return { event: whole.bytes > context.maxEventBytes ? bodyTooLarge(context.maxEventBytes) : whole, origin };
+  } catch (error) {
+    return { event: error instanceof Problem ? error : malformedBody(String(error)), origin };
+  }
+}
+
+/** What its origin says of it is no part of what the event is: the same event may come again from another place. */
+function withOrigin(event: NewEvent, origin: OriginOffset, dataschema: unknown): NewEvent {
+  let more = `,"originstream":${JSON.stringify(origin.stream)},"originoffset":"${origin.offset}","originlogid":"${origin.logId}"`;
+  if (typeof dataschema === "string" && dataschema.length <= 1_024 && URL.canParse(dataschema))
+    more += `,"dataschema":${JSON.stringify(dataschema)}`;
+  return { ...event, attributes: `${event.attributes.slice(0, -1)}${more}}`, bytes: event.bytes + more.length };
+}
+
+/** Where it stands in the log of a service of this kind. */
+function originOf({ logid, stream, offset }: Value): OriginOffset | null {
+  const isOne =
+    typeof logid === "string" &&
+    /^[0-9a-f-]{36}$/.test(logid) &&
+    typeof stream === "string" &&
+    /^[A-Za-z0-9._:-]{1,200}$/.test(stream) &&
+    typeof offset === "string" &&
+    maxOffset.test(offset);
+  return isOne ? { logId: logid, stream, offset: Number(offset) } : null;
+}
+
+function readBody(message: StoredMessage, headers: ReadonlyMap<string, string>): Body {
+  const { data } = message;
+  const contentType = headers.get("content-type") ?? null;
+  // NATS binding, section 3: this begins the media type of structured mode, and of nothing else.
+  if (contentType !== null && /^application\/cloudevents/i.test(contentType)) {
+    if (!/^application\/cloudevents\+json\s*(;|$)/i.test(contentType))
+      throw new Problem(
+        "unsupported-media-type",
+        `Events in ${contentType} are not read; application/cloudevents+json is`,
+      );
+    return readStructured(textOf(data));
+  }
+  if (headers.has("ce-specversion") || headers.has("ce-type")) return readBinaryMode(headers, contentType, data);
+  return readPlain(message, headers, contentType);
+}
+
+function readStructured(text: string): Body {
+  const value = parse(text);
+  if (!isObject(value)) throw malformedBody("An event is a JSON object");
+  const walk = new JsonWalk(text);
+  const span = walk.member("data");
+  if (walk.refusal !== null) throw invalidEvent([{ path: span === null ? "" : "/data", message: walk.refusal }]);
+  // JSON format, section 2.2: an attribute that is null is not set.
+  for (const name in value) if (value[name] === null && name !== "data") delete value[name];
+  if (value.specversion !== "1.0") throw invalidEvent([{ path: "/specversion", message: 'must be "1.0"' }]);
+  requireIdentity(value);
+  return { value, data: span === null ? null : onOneLine(text.slice(span.start, span.end)), binary: null };
+}
+
+function readBinaryMode(headers: ReadonlyMap<string, string>, contentType: string | null, data: Uint8Array): Body {
+  const value = Object.create(null) as Value;
+  for (const [name, raw] of headers) if (name.startsWith("ce-")) value[name.slice(3)] = decodeValue(raw);
+  if (value.specversion !== "1.0")
+    throw invalidEvent([{ path: "/specversion", message: 'the header ce-specversion must be "1.0"' }]);
+  if ("data" in value || "data_base64" in value)
+    throw invalidEvent([{ path: "/data", message: "is not a header of the binary mode" }]);
+  requireIdentity(value);
+  if (value.datacontenttype === undefined && contentType !== null) value.datacontenttype = contentType;
+  const type = (value.datacontenttype ?? null) as string | null;
+  if (data.length === 0) return { value, data: null, binary: null };
+  if (type !== null && !isJson(type)) return { value, data: null, binary: data };
+  const json = type === null ? jsonOrNull(data) : readJson(data);
+  return json === null ? { value, data: null, binary: data } : { value, data: json, binary: null };
+}
+
+/** What is no CloudEvent: the last token of the subject is its type. */
+function readPlain(message: StoredMessage, headers: ReadonlyMap<string, string>, contentType: string | null): Body {
+  const { jetstream, sequence, storedMs, subject, data } = message;
+  const json =
+    data.length === 0 || (contentType !== null && !isJson(contentType))
+      ? null
+      : contentType === null
+        ? jsonOrNull(data)
+        : readJson(data);
+  // A CloudEvent whose producer forgot to say so.
+  if (json !== null && contentType === null && /"specversion"/.test(json)) {
+    const value = parse(json);
+    if (isObject(value) && value.specversion === "1.0" && "id" in value && "type" in value && "source" in value)
+      return readStructured(json);
+  }
+  const given = headers.get("nats-msg-id");
+  const value = Object.assign(Object.create(null) as Value, {
+    id:
+      given === undefined || given === "" || given.length > maxIdLength
+        ? `${jetstream}:${sequence}:${storedMs}`
+        : given,
+    type: subject.slice(subject.lastIndexOf(".") + 1),
+    source: `nats:${encodeURI(subject)}`,
+    time: new Date(storedMs).toISOString(),
+    ...(contentType !== null && { datacontenttype: contentType }),
+  });
+  if (json !== null) return { value, data: json, binary: null };
+  if (data.length > 0 && contentType === null) value.datacontenttype = "application/octet-stream";
+  return { value, data: null, binary: data.length === 0 ? null : data };
+}
+
+/** What a CloudEvent must have (CloudEvents 1.0, section 3.1); without an id it could not be told from its repetition. */
+function requireIdentity(value: Value): void {
+  const missing = ["id", "source", "type"].filter((name) => value[name] === undefined || value[name] === "");
+  if (missing.length > 0) throw invalidEvent(missing.map((name) => ({ path: `/${name}`, message: "is missing" })));
+}
+
+function readJson(data: Uint8Array): string {
+  const text = textOf(data).trim();
+  parse(text);
+  return checked(text);
+}
+
+/** The text where the bytes are JSON; null where they are anything else. */
+function jsonOrNull(data: Uint8Array): string | null {
+  let text: string;
+  try {
+    text = utf8.decode(data).trim();
+    JSON.parse(text);
+  } catch {
+    return null;
+  }
+  return checked(text);
+}
+
+function checked(text: string): string {
+  const walk = new JsonWalk(text);
+  walk.value();
+  if (walk.refusal !== null) throw invalidEvent([{ path: "/data", message: walk.refusal }]);
+  return onOneLine(text);
+}
+
+/** Line breaks stand between tokens only: a string of JSON cannot hold a raw one. */
+function onOneLine(text: string): string {
+  return text.includes("\n") || text.includes("\r") ? text.replace(/[\r\n]+\s*/g, " ") : text;
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw malformedBody(`The message is not JSON: ${error instanceof Error ? error.message : "it cannot be parsed"}`);
+  }
+}
+
+function textOf(data: Uint8Array): string {
+  try {
+    return utf8.decode(data);
+  } catch {
+    throw malformedBody("The message is not UTF-8");
+  }
+}
+
+function isJson(contentType: string): boolean {
+  return /^[^;]*[/+]json\s*(;|$)/i.test(contentType);
+}
+
+function isObject(value: unknown): value is Value {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** Values of headers are percent-encoded UTF-8 (NATS binding, section 3.1.3.2). */
+function decodeValue(raw: string): string {
+  if (!raw.includes("%")) return raw;
+  try {
+    return decodeURIComponent(raw);
+  } catch {
+    return raw;
+  }
+}

@@ -1,0 +1,203 @@
+// The mirror of one remote stream: runs while this process holds its lease, session after session.
+import type { Log } from "../../../base/log.ts";
+import { pause } from "../../../base/pause.ts";
+import type { Leases } from "../../../storage/lease.ts";
+import type { MirrorStanding, MirrorState, RemoteStream } from "../../../stream/remote/remote-streams.ts";
+import { createBackoff } from "../backoff.ts";
+import type { Nats } from "../jetstream.ts";
+import { type RetriesOptions, retryDue } from "./retries.ts";
+import { runSession, type SessionOptions } from "./session.ts";
+
+/** Of all mirrors of this process. */
+export type MirrorCounters = {
+  received: number;
+  redelivered: number;
+  appended: number;
+  setAside: number;
+  dead: number;
+  sessions: number;
+};
+
+export type MirrorOptions = Omit<SessionOptions, "nats"> &
+  Omit<RetriesOptions, "onDead"> & {
+    /** Null without a connection by configuration. */
+    nats: Nats | null;
+    leases: Pick<Leases, "want">;
+    consumerName: (remote: RemoteStream) => string;
+    counters: MirrorCounters;
+    /** It has something to tell. */
+    onChanged: () => void;
+    log: Log;
+  };
+
+export type Mirror = {
+  remote: RemoteStream;
+  /** Null while another process has it in hand. */
+  standing: () => MirrorStanding | null;
+  /** Begins anew, with the definition as it is now. */
+  restart: (remote: RemoteStream) => void;
+  /** Tries what is due again, if this process has it in hand. */
+  retry: () => void;
+  stop: () => Promise<void>;
+};
+
+export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror {
+  const { nats, leases, counters, onChanged, log } = options;
+  let remote = first;
+  let standing: MirrorStanding | null = null;
+  let session = new AbortController();
+  let held: AbortSignal | null = null;
+  let running: Promise<void> = Promise.resolve();
+  let retrying: Promise<void> | null = null;
+
+  function enter(state: MirrorState): void {
+    if (standing === null || standing.state === state) return;
+    standing.state = state;
+    onChanged();
+  }
+
+  function failed(error: unknown): void {
+    if (standing === null) return;
+    standing.lastError = error instanceof Error ? error.message : String(error);
+    standing.lastErrorAt = new Date().toISOString();
+    log.warn({ remoteStream: remote.name, err: error }, "a remote stream is not mirrored for now");
+    enter("failing");
+  }
+
+  async function run(signal: AbortSignal): Promise<void> {
+    const backoff = createBackoff({ initialMs: 100, maxMs: 5_000 });
+    const current: MirrorStanding = {
+      state: "disconnected",
+      pending: null,
+      behindSinceMs: null,
+      received: 0,
+      redelivered: 0,
+      lastError: null,
+      lastErrorAt: null,
+    };
+    standing = current;
+    onChanged();
+    while (!signal.aborted) {
+      if (nats === null) {
+        enter("no-nats");
+        return;
+      }
+      if (nats.state() !== "connected") {
+        enter("disconnected");
+        await connection(nats, signal);
+        continue;
+      }
+      session = new AbortController();
+      const either = AbortSignal.any([signal, session.signal]);
+      const before = current.received;
+      try {
+        counters.sessions++;
+        const end = await runSession(
+          { ...options, nats },
+          remote.id,
+          options.consumerName(remote),
+          listener(current),
+          either,
+        );
+        if (end.kind === "removed") return;
+        if (end.kind === "waiting") {
+          current.pending = null;
+          enter("waiting");
+        } else if (!either.aborted) {
+          log.info({ remoteStream: remote.name, why: end.why }, "a remote stream is looked at anew");
+          if (nats.state() !== "connected") continue;
+        }
+      } catch (error) {
+        if (!either.aborted && nats.state() === "connected") failed(error);
+      }
+      if (current.received > before) backoff.reset();
+      if (!session.signal.aborted) await pause(backoff.nextMs(), either);
+    }
+  }
+
+  function listener(current: MirrorStanding) {
+    return {
+      onBegun({ pending }: { pending: number }) {
+        current.pending = pending;
+        current.behindSinceMs = null;
+        enter("mirroring");
+      },
+      onReceived(isRepeated: boolean) {
+        current.received++;
+        counters.received++;
+        if (!isRepeated) return;
+        current.redelivered++;
+        counters.redelivered++;
+      },
+      onStored(events: number, setAside: number) {
+        counters.appended += events;
+        counters.setAside += setAside;
+        enter("mirroring");
+      },
+      onPending(pending: number, sinceMs: number | null) {
+        current.pending = pending;
+        current.behindSinceMs = sinceMs;
+      },
+      onFailure: failed,
+    };
+  }
+
+  const giveUp = leases.want(`remote:${first.name}`, {
+    onGained(lease, signal) {
+      log.info({ remoteStream: remote.name, epoch: lease.epoch }, "this process mirrors the remote stream");
+      held = signal;
+      // What was under way when the lease was lost comes to its end first.
+      running = running.then(() => (signal.aborted ? undefined : run(signal)));
+      signal.addEventListener(
+        "abort",
+        () => {
+          if (held === signal) held = null;
+          standing = null;
+        },
+        { once: true },
+      );
+    },
+  });
+
+  return {
+    get remote() {
+      return remote;
+    },
+    standing: () => standing,
+    restart(changed) {
+      remote = changed;
+      session.abort(new Error("the remote stream was put anew"));
+    },
+    retry() {
+      const signal = held;
+      if (signal === null || retrying !== null) return;
+      const onDead = () => void counters.dead++;
+      retrying = retryDue({ ...options, onDead }, remote, signal)
+        .catch((error: unknown) =>
+          log.debug({ err: error, remoteStream: remote.name }, "messages wait for another try"),
+        )
+        .finally(() => {
+          retrying = null;
+        });
+    },
+    async stop() {
+      await giveUp();
+      await running;
+      await retrying;
+    },
+  };
+}
+
+/** Resolves when the connection may stand again, or the signal fires. */
+function connection(nats: Nats, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      forget();
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const forget = nats.onState((state) => state === "connected" && done());
+    signal.addEventListener("abort", done, { once: true });
+    if (nats.state() === "connected" || signal.aborted) done();
+  });
+}

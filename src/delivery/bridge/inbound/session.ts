@@ -1,0 +1,233 @@
+// Mirrors one remote stream over one consumer, from where the mirror stands, until something is not as it must be.
+import type { Log } from "../../../base/log.ts";
+import type { Pool } from "../../../storage/pool.ts";
+import type { Appender } from "../../../stream/append.ts";
+import type { Naming } from "../../../stream/cross-service/names.ts";
+import type { RemoteStream } from "../../../stream/remote/remote-streams.ts";
+import type { Nats, NatsConsumer, PullStatus, ReceivedMessage } from "../jetstream.ts";
+import { align, locate } from "./alignment.ts";
+import type { Entry, MirrorPlace } from "./batch.ts";
+import { type ReadContext, readMessage } from "./message.ts";
+import { readPlace, storeEntries } from "./storing.ts";
+
+export type SessionOptions = {
+  nats: Nats;
+  pool: Pool;
+  appender: Pick<Appender, "append">;
+  naming: Naming;
+  context: Omit<ReadContext, "stream">;
+  log: Log;
+};
+
+/** What a session tells of itself. */
+export type SessionListener = {
+  onBegun: (consumer: NatsConsumer) => void;
+  onReceived: (isRepeated: boolean) => void;
+  onStored: (events: number, setAside: number) => void;
+  /** Messages that are not stored yet, and when the oldest of them in hand was stored by JetStream. */
+  onPending: (pending: number, sinceMs: number | null) => void;
+  onFailure: (error: unknown) => void;
+};
+
+/** `waiting`: JetStream has no such stream; `removed`: the remote stream was; else it has to begin anew. */
+export type SessionEnd = { kind: "waiting" } | { kind: "removed" } | { kind: "ended"; why: string };
+
+const messagesInHand = 4_000;
+const bytesInHand = 16_000_000;
+const batchMessages = 1_000;
+const batchBytes = 2_000_000;
+const pullExpiresMs = 30_000;
+const heartbeatMs = 5_000;
+const silenceMs = 12_000;
+const ackWaitMs = 30_000;
+
+/**
+ * Resolves when it has ended, and what was in hand is stored or left to the next session. The cursor in the database decides where
+ * to begin: the consumer is made anew from there, so that messages come in order, whatever was delivered before and to whom.
+ * Rejects with what NATS and the database reject with.
+ */
+export async function runSession(
+  { nats, pool, appender, naming, context, log }: SessionOptions,
+  id: number,
+  consumerName: string,
+  listener: SessionListener,
+  signal: AbortSignal,
+): Promise<SessionEnd> {
+  const found = await readPlace(pool, id);
+  if (found === null) return { kind: "removed" };
+  const { remote, origins } = found;
+  const stream = await locate(nats, remote.source, naming);
+  if (stream === null) return { kind: "waiting" };
+  const cursor = await align(nats, remote.cursor, stream);
+  if (remote.cursor !== null && cursor !== remote.cursor)
+    log.warn(
+      { remoteStream: remote.name, jetstream: stream.name, created: stream.created, was: remote.cursor },
+      "the stream of JetStream is another one than before: it is mirrored from its first message",
+    );
+  await nats.deleteConsumer(stream.name, consumerName);
+  const consumer = await nats.createConsumer({
+    stream: stream.name,
+    name: consumerName,
+    subject: "service" in remote.source ? null : remote.source.subject,
+    startSequence: cursor.sequence + 1,
+    ackWaitMs,
+    maxUnacknowledged: messagesInHand * 2,
+  });
+  signal.throwIfAborted();
+  listener.onBegun(consumer);
+  const place: MirrorPlace = { remote: id, revision: remote.revision, cursor, origins };
+  const why = await feed(
+    { nats, pool, appender, context },
+    { remote, consumer: consumer.name },
+    place,
+    listener,
+    signal,
+  );
+  return { kind: "ended", why };
+}
+
+type InHand = Entry & { receipt: string; bytes: number };
+
+async function feed(
+  { nats, pool, appender, context }: Pick<SessionOptions, "nats" | "pool" | "appender" | "context">,
+  { remote, consumer }: { remote: RemoteStream; consumer: string },
+  begin: MirrorPlace,
+  listener: SessionListener,
+  signal: AbortSignal,
+): Promise<string> {
+  const { jetstream } = begin.cursor;
+  const reading = { ...context, stream: remote.name };
+  const ended = Promise.withResolvers<string>();
+  let place = begin;
+  let isOver = false;
+  let queue: InHand[] = [];
+  let held = { messages: 0, bytes: 0 };
+  /** Asked for, and not delivered yet. */
+  let outstanding = 0;
+  let deliveries = 0;
+  let taken = begin.cursor.sequence;
+  let undelivered = 0;
+  let heardMs = performance.now();
+  let storing: Promise<void> | null = null;
+
+  function end(why: string): void {
+    isOver = true;
+    ended.resolve(why);
+  }
+
+  function refill(): void {
+    if (isOver || held.messages + outstanding > messagesInHand / 2 || held.bytes > bytesInHand / 2) return;
+    const messages = messagesInHand - held.messages - outstanding;
+    // One message alone is let through, however large.
+    const bytes = Math.max(bytesInHand - held.bytes, 2 * (nats.server()?.maxPayloadBytes ?? 0));
+    if (outstanding === 0) heardMs = performance.now();
+    outstanding += messages;
+    try {
+      puller.pull({ messages, bytes, expiresMs: pullExpiresMs, heartbeatMs });
+    } catch (error) {
+      end(String(error));
+    }
+  }
+
+  function onMessage(received: ReceivedMessage): void {
+    if (isOver) return;
+    heardMs = performance.now();
+    if (received.delivery !== ++deliveries) {
+      end("a message was lost on its way");
+      return;
+    }
+    outstanding = Math.max(0, outstanding - 1);
+    undelivered = received.pending;
+    const { subject, sequence, storedMs, data, receipt } = received;
+    listener.onReceived(received.attempt > 1);
+    // What was not acknowledged in time comes again, and is in hand still.
+    if (sequence > taken) {
+      taken = sequence;
+      const message = { jetstream, sequence, storedMs, subject, headers: headersOf(received), data };
+      const bytes = data.length + 500;
+      held = { messages: held.messages + 1, bytes: held.bytes + bytes };
+      queue.push({ ...readMessage(message, reading), message, receipt, bytes });
+      storing ??= store().finally(() => {
+        storing = null;
+      });
+    }
+    refill();
+  }
+
+  function onStatus({ code, description, unserved }: PullStatus): void {
+    heardMs = performance.now();
+    if (code === 100) return;
+    const isServed = code === 404 || code === 408 || (code === 409 && /MaxBytes/i.test(description));
+    if (!isServed) {
+      end(`${code} ${description}`);
+      return;
+    }
+    outstanding = unserved === 0 ? 0 : Math.max(0, outstanding - unserved);
+    refill();
+  }
+
+  async function store(): Promise<void> {
+    // Those that are delivered in the same turn go together.
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    const options = { pool, appender, onFailure: listener.onFailure };
+    while (queue.length > 0 && !isOver) {
+      const batch = takeBatch(queue);
+      queue = queue.slice(batch.length);
+      listener.onPending(held.messages + undelivered, batch[0]?.message.storedMs ?? null);
+      const stored = await storeEntries(options, remote, batch, place, signal).catch((error: unknown) => {
+        end(error instanceof Error ? error.message : String(error));
+      });
+      if (stored === undefined) return;
+      if (stored === null) return end("the mirror was moved by somebody else");
+      place = stored.place;
+      listener.onStored(stored.events, stored.setAside);
+      for (const { bytes } of batch) held = { messages: held.messages - 1, bytes: held.bytes - bytes };
+      listener.onPending(held.messages + undelivered, queue[0]?.message.storedMs ?? null);
+      try {
+        // After the commit: a crash here has the messages come again, and they are behind the cursor.
+        puller.acknowledge((batch.at(-1) as InHand).receipt);
+      } catch (error) {
+        return end(String(error));
+      }
+      refill();
+    }
+  }
+
+  const puller = nats.openPuller(jetstream, consumer, { onMessage, onStatus });
+  const forget = nats.onState((state) => state !== "connected" && end(`NATS is ${state}`));
+  const onAbort = () => end("it was stopped");
+  signal.addEventListener("abort", onAbort, { once: true });
+  const watch = setInterval(() => {
+    if (outstanding > 0 && performance.now() - heardMs > silenceMs) end("nothing is heard of JetStream");
+  }, heartbeatMs);
+  try {
+    if (signal.aborted) onAbort();
+    refill();
+    return await ended.promise;
+  } finally {
+    clearInterval(watch);
+    signal.removeEventListener("abort", onAbort);
+    forget();
+    if (nats.state() === "connected") puller.close();
+    await storing;
+  }
+}
+
+function takeBatch(queue: readonly InHand[]): InHand[] {
+  let bytes = 0;
+  let count = 0;
+  for (; count < Math.min(queue.length, batchMessages); count++) {
+    bytes += (queue[count] as InHand).bytes;
+    if (count > 0 && bytes > batchBytes) break;
+  }
+  return queue.slice(0, count);
+}
+
+/** Headers that cannot be read leave a message without any. */
+function headersOf(message: ReceivedMessage): ReceivedMessage["headers"] {
+  try {
+    return message.headers;
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,84 @@
+// The metrics of remote streams: what this process mirrored, and how far each mirror is behind.
+import { Counter, Gauge, type Registry } from "prom-client";
+import { createFreshFigures } from "./fresh-figures.ts";
+
+export type RemoteSources = {
+  counters: () => {
+    received: number;
+    redelivered: number;
+    appended: number;
+    setAside: number;
+    dead: number;
+    sessions: number;
+  };
+  /** How the remote streams stand; rejects when the database is away. */
+  standings: () => Promise<RemoteFigures[]>;
+};
+
+type RemoteFigures = {
+  name: string;
+  up: number;
+  pending: number;
+  lagSeconds: number;
+  retrying: number;
+  deadLetters: number;
+};
+
+export function addRemoteMetrics(registry: Registry, { counters, standings }: RemoteSources): void {
+  const counter = (name: string, help: string, read: () => number) => {
+    let last = 0;
+    new Counter({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        const now = read();
+        this.inc(now - last);
+        last = now;
+      },
+    });
+  };
+  counter("sluice_remote_received_total", "Messages of remote streams that came.", () => counters().received);
+  counter("sluice_remote_redelivered_total", "Those of them that had come before.", () => counters().redelivered);
+  counter(
+    "sluice_remote_appended_total",
+    "Events of remote streams, those included that were there already.",
+    () => counters().appended,
+  );
+  counter(
+    "sluice_remote_set_aside_total",
+    "Messages that could not become events when they came.",
+    () => counters().setAside,
+  );
+  counter("sluice_remote_given_up_total", "Messages that were tried again, and given up.", () => counters().dead);
+  counter(
+    "sluice_remote_sessions_total",
+    "Times that a mirror looked where to go on in JetStream.",
+    () => counters().sessions,
+  );
+
+  const refresh = createFreshFigures(standings);
+  const gauge = (name: string, help: string, figure: Exclude<keyof RemoteFigures, "name">) =>
+    new Gauge({
+      name,
+      help,
+      labelNames: ["stream"],
+      // Each process reads the same tables.
+      aggregator: "max",
+      registers: [registry],
+      async collect() {
+        const rows = await refresh();
+        this.reset();
+        for (const row of rows ?? []) this.set({ stream: row.name }, row[figure]);
+      },
+    });
+  gauge("sluice_remote_up", "1 while the messages of a remote stream are taken as they come.", "up");
+  gauge(
+    "sluice_remote_pending",
+    "Messages of a remote stream that are not mirrored yet, as far as that is known.",
+    "pending",
+  );
+  gauge("sluice_remote_lag_seconds", "How long the first of them has been in JetStream.", "lagSeconds");
+  gauge("sluice_remote_retrying", "Messages that are tried again, counted up to 10000.", "retrying");
+  gauge("sluice_remote_dead_letters", "Messages that were given up, counted up to 10000.", "deadLetters");
+}

@@ -1,0 +1,203 @@
+// The remote streams of this service: put, listed, removed, and where the mirror of each stands.
+import { remoteStreamNotFound } from "../../base/errors.ts";
+import type { Pool, Sql } from "../../storage/pool.ts";
+import type { RemoteDefinition, RemoteSource } from "./definition.ts";
+import type { MirrorCursor, OriginOffset } from "./move.ts";
+
+export type RemoteStream = RemoteDefinition & {
+  id: number;
+  /** Of the local stream. */
+  name: string;
+  createdAt: string;
+  /** Rises with each move of the cursor. */
+  revision: number;
+  /** Null before the first message. */
+  cursor: MirrorCursor | null;
+};
+
+/** How a mirror stands, as the process says that has it in hand. */
+export type MirrorStanding = {
+  state: MirrorState;
+  /** Messages that are not mirrored yet; null when that is not known. */
+  pending: number | null;
+  /** Since when the oldest of those waits, in milliseconds since 1970; null when none does. */
+  behindSinceMs: number | null;
+  /** Of the process that has it in hand, since it has. */
+  received: number;
+  redelivered: number;
+  lastError: string | null;
+  lastErrorAt: string | null;
+};
+
+/**
+ * - `no-nats`: this service has no connection to NATS by its configuration.
+ * - `disconnected`: there is none at the moment.
+ * - `waiting`: JetStream has no such stream yet.
+ * - `mirroring`: messages are taken as they come.
+ * - `failing`: it is tried again; the last error says why.
+ */
+export type MirrorState = "no-nats" | "disconnected" | "waiting" | "mirroring" | "failing";
+
+export type RemoteStanding = RemoteStream & {
+  standing: MirrorStanding | null;
+  /** Messages that are tried again, and those that were given up. */
+  retrying: number;
+  deadLetters: number;
+};
+
+/** Dead letters of one remote stream are counted up to this. */
+export const lettersCountedTo = 10_000;
+
+type Row = {
+  id: string;
+  name: string;
+  source: string;
+  max_deliveries: number;
+  backoff_initial_ms: number;
+  backoff_factor: number;
+  backoff_max_ms: number;
+  created_at: string;
+  revision: string;
+  jetstream: string | null;
+  jetstream_created: string | null;
+  sequence: string;
+  stored_ms: string | null;
+};
+
+type StandingRow = Row & {
+  state: MirrorState | null;
+  pending: string | null;
+  behind_since_ms: string | null;
+  received: string | null;
+  redelivered: string | null;
+  last_error: string | null;
+  last_error_at: string | null;
+  retrying: number;
+  dead_letters: number;
+};
+
+/** Puts a remote stream; its local stream is made where there is none. Returns whether it is new. */
+export async function configureRemoteStream(pool: Pool, name: string, definition: RemoteDefinition): Promise<boolean> {
+  const { source, maxDeliveries, backoffInitialMs, backoffFactor, backoffMaxMs } = definition;
+  const rows = await pool.run(
+    (sql) => sql<{ is_new: boolean }[]>`
+      select remote_configure(${name}, ${JSON.stringify(source)}::text::json, ${maxDeliveries}, ${backoffInitialMs},
+        ${backoffFactor}, ${backoffMaxMs}) as is_new`,
+  );
+  return rows[0]?.is_new === true;
+}
+
+/** All of them, by name. */
+export async function readRemoteStreams(pool: Pool): Promise<RemoteStream[]> {
+  const rows = await pool.run((sql) => sql<Row[]>`select r.* from remote_streams r order by r.name`);
+  return rows.map(fromRow);
+}
+
+/** Null where it was removed. */
+export async function findRemoteStream(pool: Pool, id: number): Promise<RemoteStream | null> {
+  const rows = await pool.run((sql) => sql<Row[]>`select r.* from remote_streams r where r.id = ${id}`);
+  return rows[0] === undefined ? null : fromRow(rows[0]);
+}
+
+export async function readOrigins(pool: Pool, id: number): Promise<OriginOffset[]> {
+  const rows = await pool.run(
+    (sql) => sql<{ log_id: string; stream: string; offset: string }[]>`
+      select o.log_id, o.stream, o."offset" from remote_origins o where o.remote_id = ${id}`,
+  );
+  return rows.map(({ log_id: logId, stream, offset }) => ({ logId, stream, offset: Number(offset) }));
+}
+
+/** A page of them with their standing, by name. */
+export async function listRemoteStreams(pool: Pool, after: string, limit: number): Promise<RemoteStanding[]> {
+  const rows = await pool.run(
+    (sql) => sql<StandingRow[]>`
+      ${standing(sql)} where r.name > ${after} order by r.name limit ${limit}`,
+  );
+  return rows.map(fromStandingRow);
+}
+
+/** Throws `remote-stream-not-found`. */
+export async function describeRemoteStream(pool: Pool, name: string): Promise<RemoteStanding> {
+  const rows = await pool.run((sql) => sql<StandingRow[]>`${standing(sql)} where r.name = ${name}`);
+  if (rows[0] === undefined) throw remoteStreamNotFound(name);
+  return fromStandingRow(rows[0]);
+}
+
+/** Removes a remote stream with its dead letters; what was mirrored stays. Throws `remote-stream-not-found`. */
+export async function removeRemoteStream(pool: Pool, name: string): Promise<RemoteStream> {
+  const rows = await pool.run((sql) => sql<Row[]>`delete from remote_streams r where r.name = ${name} returning r.*`);
+  if (rows[0] === undefined) throw remoteStreamNotFound(name);
+  return fromRow(rows[0]);
+}
+
+/** Says how a mirror stands, unless it was removed. */
+export async function reportStanding(pool: Pool, id: number, standing: MirrorStanding): Promise<void> {
+  const { state, pending, behindSinceMs, received, redelivered, lastError, lastErrorAt } = standing;
+  await pool.run(
+    (sql) => sql`
+      insert into remote_standings as s
+        (remote_id, state, pending, behind_since_ms, received, redelivered, last_error, last_error_at, updated_at)
+      select r.id, ${state}, ${pending}, ${behindSinceMs}, ${received}, ${redelivered}, ${lastError}, ${lastErrorAt}::text::timestamptz,
+             clock_timestamp()
+      from remote_streams r where r.id = ${id}
+      on conflict (remote_id) do update
+        set state = excluded.state, pending = excluded.pending, behind_since_ms = excluded.behind_since_ms,
+            received = excluded.received, redelivered = excluded.redelivered, last_error = excluded.last_error,
+            last_error_at = excluded.last_error_at, updated_at = excluded.updated_at`,
+  );
+}
+
+function standing(sql: Sql) {
+  return sql`
+    select r.*, s.state, s.pending, s.behind_since_ms, s.received, s.redelivered, s.last_error, s.last_error_at,
+      (select count(*)::int from (
+        select 1 from remote_dead_letters l where l.remote_id = r.id and l.due_at is not null limit ${lettersCountedTo}) w) as retrying,
+      (select count(*)::int from (
+        select 1 from remote_dead_letters l where l.remote_id = r.id and l.due_at is null limit ${lettersCountedTo}) d) as dead_letters
+    from remote_streams r left join remote_standings s on s.remote_id = r.id`;
+}
+
+function fromRow(row: Row): RemoteStream {
+  const { jetstream } = row;
+  return {
+    id: Number(row.id),
+    name: row.name,
+    source: JSON.parse(row.source) as RemoteSource,
+    maxDeliveries: row.max_deliveries,
+    backoffInitialMs: row.backoff_initial_ms,
+    backoffFactor: row.backoff_factor,
+    backoffMaxMs: row.backoff_max_ms,
+    createdAt: row.created_at,
+    revision: Number(row.revision),
+    cursor:
+      jetstream === null
+        ? null
+        : {
+            jetstream,
+            created: row.jetstream_created ?? "",
+            sequence: Number(row.sequence),
+            storedMs: row.stored_ms === null ? null : Number(row.stored_ms),
+          },
+  };
+}
+
+function fromStandingRow(row: StandingRow): RemoteStanding {
+  const number = (text: string | null) => (text === null ? null : Number(text));
+  return {
+    ...fromRow(row),
+    standing:
+      row.state === null
+        ? null
+        : {
+            state: row.state,
+            pending: number(row.pending),
+            behindSinceMs: number(row.behind_since_ms),
+            received: number(row.received) ?? 0,
+            redelivered: number(row.redelivered) ?? 0,
+            lastError: row.last_error,
+            lastErrorAt: row.last_error_at,
+          },
+    retrying: row.retrying,
+    deadLetters: row.dead_letters,
+  };
+}

@@ -1,0 +1,214 @@
+// Mirrors when something breaks: nothing is lost, nothing is there twice, and the order stays.
+import { afterAll, afterEach, describe, expect, test } from "bun:test";
+import { readAll } from "../../support/client.ts";
+import { put } from "../../support/consume.ts";
+import { natsServerPath, startNatsServer } from "../../support/nats-server.ts";
+import { createTestDatabase } from "../../support/postgres.ts";
+import { letters, mirrored, type Producer, produce, putRemote, remote, sluiceHeaders } from "../../support/remote.ts";
+import { type ServiceProcess, spawnService, startService } from "../../support/service.ts";
+import { openSql } from "../../support/sql.ts";
+import { startTcpProxy } from "../../support/tcp-proxy.ts";
+import { until } from "../../support/until.ts";
+
+describe.skipIf(natsServerPath === null)("faults", async () => {
+  if (natsServerPath === null) return;
+  const ends: (() => Promise<unknown>)[] = [];
+  const endAll = async () => {
+    for (const end of ends.splice(0).reverse()) await end();
+  };
+  afterEach(endAll);
+  afterAll(endAll);
+
+  async function startServer() {
+    const server = await startNatsServer();
+    ends.push(server.stop);
+    return server;
+  }
+
+  async function start(env: Record<string, string>): Promise<ServiceProcess> {
+    const process = await spawnService({
+      LEASE_DURATION: "3s",
+      SERVICE_NAME: "svcb",
+      SHUTDOWN_TIMEOUT: "2s",
+      LOG_LEVEL: "info",
+      ...env,
+    });
+    ends.push(async () => {
+      process.kill("SIGKILL");
+      await process.exited;
+    });
+    return process;
+  }
+
+  async function publish(producer: Producer, from: number, to: number): Promise<void> {
+    const all: Promise<void>[] = [];
+    for (let n = from; n < to; n++) all.push(producer.publish("svca.numbers.Counted", { n }, sluiceHeaders(n)));
+    await Promise.all(all);
+  }
+
+  const numbers = async (url: string) => (await readAll(url, "numbers")).map(({ data }) => (data as { n: number }).n);
+  const upTo = (count: number) => Array.from({ length: count }, (_, n) => n);
+  const source = { service: "svca", stream: "numbers" };
+
+  test("killed between the commit and the acknowledgement, it stores nothing twice", async () => {
+    const server = await startServer();
+    const databaseUrl = await createTestDatabase();
+    const proxy = await startTcpProxy(server.port);
+    ends.push(proxy.stop);
+    const env = { DATABASE_URL: databaseUrl, NATS_URL: `nats://127.0.0.1:${proxy.port}` };
+    const client = await server.connect();
+    const producer = await produce(client, "svca_numbers", ["svca.numbers.*"]);
+    const manager = await client.jetstreamManager();
+    let process = await start(env);
+    await putRemote(process.url, "numbers", source);
+    await publish(producer, 0, 10);
+    await until("all are acknowledged", async () => {
+      const info = await manager.consumers.info("svca_numbers", "svcb_numbers").catch(() => null);
+      return info?.ack_floor.stream_seq === 10;
+    });
+    // Messages come, and no acknowledgement goes.
+    await proxy.set("stall-to-server");
+    await publish(producer, 10, 500);
+    await mirrored(process.url, "numbers", 500);
+    const info = await manager.consumers.info("svca_numbers", "svcb_numbers");
+    expect(info.ack_floor.stream_seq).toBe(10);
+    expect(info.num_ack_pending).toBe(490);
+    process.kill("SIGKILL");
+    await process.exited;
+    await proxy.set("pass");
+    await publish(producer, 500, 600);
+    process = await start(env);
+    await mirrored(process.url, "numbers", 600);
+    expect(await numbers(process.url)).toEqual(upTo(600));
+    await until("all are acknowledged", async () => {
+      const now = await manager.consumers.info("svca_numbers", "svcb_numbers");
+      return now.ack_floor.stream_seq === 600 && now.num_pending === 0;
+    });
+  }, 60_000);
+
+  test("of two processes one mirrors; the other takes over when it is killed, and keeps the order", async () => {
+    const server = await startServer();
+    const databaseUrl = await createTestDatabase();
+    const sql = openSql(databaseUrl, 1);
+    ends.push(() => sql.end());
+    const env = { DATABASE_URL: databaseUrl, NATS_URL: server.url };
+    const producer = await produce(await server.connect(), "svca_numbers", ["svca.numbers.*"]);
+    const first = await start(env);
+    await putRemote(first.url, "numbers", source);
+    await until("the first has it in hand", async () => (await remote(first.url, "numbers")).state === "mirroring");
+    const second = await start(env);
+    let published = 0;
+    const publishing = (async () => {
+      for (; published < 3_000; published += 100) await publish(producer, published, published + 100);
+    })();
+    await until("some are mirrored", async () => (await numbers(second.url)).length > 500);
+    const epoch = async () =>
+      (await sql<{ epoch: string }[]>`select epoch from leases where name = 'remote:numbers'`)[0]?.epoch;
+    const before = await epoch();
+    first.kill("SIGKILL");
+    await publishing;
+    await mirrored(second.url, "numbers", 3_000);
+    expect(await numbers(second.url)).toEqual(upTo(3_000));
+    expect(Number(await epoch())).toBeGreaterThan(Number(before));
+  }, 60_000);
+
+  test("a process that stood still while another took over stores nothing out of order", async () => {
+    const server = await startServer();
+    const env = { DATABASE_URL: await createTestDatabase(), NATS_URL: server.url };
+    const producer = await produce(await server.connect(), "svca_numbers", ["svca.numbers.*"]);
+    const first = await start(env);
+    await putRemote(first.url, "numbers", source);
+    await publish(producer, 0, 100);
+    await mirrored(first.url, "numbers", 100);
+    const second = await start(env);
+    const publishing = publish(producer, 100, 2_000);
+    first.kill("SIGSTOP");
+    await publishing;
+    await mirrored(second.url, "numbers", 2_000);
+    first.kill("SIGCONT");
+    await publish(producer, 2_000, 2_500);
+    await mirrored(second.url, "numbers", 2_500);
+    expect(await numbers(second.url)).toEqual(upTo(2_500));
+  }, 60_000);
+
+  test("a server that was wiped and refilled adds nothing, also when the mirror has forgotten events and ids", async () => {
+    const server = await startServer();
+    const databaseUrl = await createTestDatabase();
+    const sql = openSql(databaseUrl, 1);
+    ends.push(() => sql.end());
+    const service = await startService({ DATABASE_URL: databaseUrl, NATS_URL: server.url, SERVICE_NAME: "svcb" });
+    ends.push(service.stop);
+    const { url } = service;
+    let producer = await produce(await server.connect(), "svca_numbers", ["svca.numbers.*"]);
+    await putRemote(url, "numbers", source);
+    await publish(producer, 0, 100);
+    await mirrored(url, "numbers", 100);
+    await put(`${url}/api/streams/numbers`, { retention: { maxEvents: 10 } });
+    await until("it is trimmed", async () => (await numbers(url)).length === 10);
+    await sql`delete from event_ids`;
+    for (const more of [0, 50]) {
+      await server.wipe();
+      await server.start();
+      producer = await produce(await server.connect(), "svca_numbers", ["svca.numbers.*"]);
+      await publish(producer, 0, 100 + more);
+      await mirrored(url, "numbers", 100 + more);
+      await until("it is the new stream", async () => (await remote(url, "numbers")).pending === "0");
+    }
+    const offsets = (await readAll(url, "numbers")).map(({ offset, originoffset }) => [offset, originoffset]);
+    // Offsets go on where they were: nothing was stored in between.
+    expect(offsets.at(-1)).toEqual(["149", "149"]);
+    await until("it is trimmed again", async () => (await numbers(url)).length === 10);
+    expect(await numbers(url)).toEqual(upTo(150).slice(-10));
+  }, 60_000);
+
+  test("a server that was killed and started again goes on, and acknowledgements that were lost do no harm", async () => {
+    const server = await startServer();
+    const service = await startService({ NATS_URL: server.url, SERVICE_NAME: "svcb" });
+    ends.push(service.stop);
+    const producer = await produce(await server.connect(), "svca_numbers", ["svca.numbers.*"]);
+    await putRemote(service.url, "numbers", source);
+    for (let round = 0; round < 3; round++) {
+      await publish(producer, round * 200, round * 200 + 200);
+      if (round === 1) await mirrored(service.url, "numbers", 400);
+      await server.kill();
+      await until("it is noticed", async () => (await remote(service.url, "numbers")).state === "disconnected");
+      await server.start();
+    }
+    await publish(producer, 600, 700);
+    await mirrored(service.url, "numbers", 700);
+    expect(await numbers(service.url)).toEqual(upTo(700));
+  }, 60_000);
+
+  test("while the database is away nothing is lost and no try is used up", async () => {
+    const server = await startServer();
+    const direct = new URL(await createTestDatabase());
+    const proxy = await startTcpProxy(Number(direct.port));
+    ends.push(proxy.stop);
+    const through = new URL(direct.href);
+    through.port = String(proxy.port);
+    const process = await start({
+      DATABASE_URL: through.href,
+      DATABASE_TIMEOUT: "2s",
+      NATS_URL: server.url,
+      LEASE_DURATION: "10s",
+    });
+    const producer = await produce(await server.connect(), "svca_numbers", ["svca.numbers.*"]);
+    await putRemote(process.url, "numbers", { ...source, maxDeliveries: 1 });
+    await publish(producer, 0, 100);
+    await mirrored(process.url, "numbers", 100);
+    // Answers to what is under way get lost, then nobody answers at all.
+    await proxy.set("lose-answers");
+    await publish(producer, 100, 300);
+    await proxy.set("refuse");
+    proxy.cut();
+    await publish(producer, 300, 500);
+    const health = async () => (await fetch(`${process.url}/api/remote-streams/numbers`)).status;
+    await until("the database is missed", async () => (await health()) === 503);
+    await proxy.set("pass");
+    await until("it answers again", async () => (await health()) === 200);
+    await mirrored(process.url, "numbers", 500);
+    expect(await numbers(process.url)).toEqual(upTo(500));
+    expect(await letters(process.url, "numbers")).toEqual([]);
+    expect((await remote(process.url, "numbers")).retrying.count).toBe("0");
+  }, 60_000);
+});
