@@ -18,7 +18,7 @@ export type Serving = {
 };
 
 export function startRoutes(
-  { config, database, onStop, log }: Ground,
+  { config, database, onStop, servedAt, log }: Ground,
   parts: Parts,
   { isDraining, metrics, collect }: Serving,
 ): ServerDependencies {
@@ -91,6 +91,7 @@ export function startRoutes(
         }),
       metrics: async () => renderMetrics(collect === null ? [await metrics.measure()] : await collect()),
     },
+    asyncApi: { reads, registry, publicUrl: () => config.publicUrl ?? servedAt(), nats: null },
     corsOrigins: config.corsOrigins,
     development: config.development,
     log,
