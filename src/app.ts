@@ -8,6 +8,7 @@ import type { Connection } from "./storage/database.ts";
 import { type Consume, createLocalConsumption } from "./subscription/consume.ts";
 import { createLocks } from "./subscription/exactly-once/locks.ts";
 import { createTally } from "./subscription/ledger/tally.ts";
+import { startBridge } from "./wiring/bridge.ts";
 import { openDatabase, prepareSchema, provideDatabase } from "./wiring/database.ts";
 import { startDelivery, startFollowers } from "./wiring/delivery.ts";
 import type { Ground } from "./wiring/ground.ts";
@@ -90,9 +91,20 @@ async function startParts(
   const local = createLocalConsumption({ ...subscriptions, log, settlements: ledger });
   const handlers = await startHandlers(ground, logParts, subscriptions, commands, reactions);
   const delivery = startDelivery(ground, logParts, subscriptions, followers);
+  const bridge = startBridge(ground);
 
   let draining = false;
-  const parts = { ...logParts, ...commands, ...reactions, ...delivery, tally, forgetting, subscriptions, locks };
+  const parts = {
+    ...logParts,
+    ...commands,
+    ...reactions,
+    ...delivery,
+    ...bridge,
+    tally,
+    forgetting,
+    subscriptions,
+    locks,
+  };
   const metrics = startMetrics(ground, parts);
   const routes = startRoutes(ground, parts, {
     isDraining: () => draining,

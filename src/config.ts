@@ -1,6 +1,7 @@
 // The configuration: environment variables, checked at start; a bad value is one clear line.
 import { fileURLToPath } from "node:url";
 import { parseDuration } from "./base/duration.ts";
+import { type BridgeSettings, readBridgeSettings } from "./delivery/bridge/settings.ts";
 import { quoteSchema } from "./storage/migrate.ts";
 
 /** A variable that is not as it must be. */
@@ -51,6 +52,8 @@ export type Config = {
   ginIndex: boolean;
   /** Files of the modules that extend the service. */
   modules: string[];
+  /** NATS. */
+  bridge: BridgeSettings;
   corsOrigins: string[];
   development: boolean;
 };
@@ -76,6 +79,9 @@ export function readConfig(env: Environment): Config {
     text(name, fallback, new RegExp(`^(?:${choices.join("|")})$`), `one of ${choices.join(", ")}`) as Choice;
   const flag = (name: string, fallback: boolean) =>
     choice(name, fallback ? "true" : "false", ["true", "false"]) === "true";
+  const fail = (message: string): never => {
+    throw new ConfigError(message);
+  };
   const list = (name: string) => {
     const given = (env[name] ?? "").split(",").map((part) => part.trim());
     return given.filter((part) => part !== "");
@@ -170,6 +176,7 @@ export function readConfig(env: Environment): Config {
     shutdownMs: duration("SHUTDOWN_TIMEOUT", "20s", 100, 600_000),
     ginIndex: flag("GIN_INDEX", false),
     modules: modules("MODULES"),
+    bridge: readBridgeSettings({ env, list, text, number, choice, duration, fail }),
     corsOrigins: origins("CORS_ORIGINS"),
     development: env.NODE_ENV !== "production",
   };

@@ -16,163 +16,24 @@ import {
   type StreamConfig,
   type StreamInfo,
 } from "nats";
-import type { Log } from "../../base/log.ts";
 import { pause } from "../../base/pause.ts";
 import { type Backoff, createBackoff } from "./backoff.ts";
-
-export type NatsOptions = {
-  /** `nats://host:port` and `tls://host:port`. */
-  servers: readonly string[];
-  /** Shown by the server's monitoring. */
-  name: string;
-  credentials: NatsCredentials | null;
-  /** Null: as the servers' URLs say. Paths of PEM files. */
-  tls: { caFile: string | null; certFile: string | null; keyFile: string | null } | null;
-  /** What the subjects of answers begin with, so that an account can be narrowed to it. */
-  inboxPrefix: string;
-  /** How long an answer of JetStream is waited for, in milliseconds. */
-  timeoutMs: number;
-  log: Log;
-};
-
-export type NatsCredentials =
-  | { kind: "password"; user: string; password: string }
-  | { kind: "token"; token: string }
-  /** The content of a file of credentials. */
-  | { kind: "creds"; content: Uint8Array };
-
-export type NatsState = "connecting" | "connected" | "disconnected" | "closed";
-
-/** A header of a message stands once; names are told apart by case, as the server does. */
-export type Headers = readonly (readonly [name: string, value: string])[];
-
-/** What JetStream answers to a publish. */
-export type Confirmation =
-  | { sequence: number; duplicate: boolean }
-  /** `code`: JetStream's `err_code`, or 0 where no stream listens on the subject. */
-  | { code: number; message: string };
-
-export const noStream = 0;
-/** Codes of JetStream's errors (nats-server, errors.json). */
-export const wrongLastSequence = 10071;
-export const streamNotFound = 10059;
-export const consumerNotFound = 10014;
-export const subjectsOverlap = 10065;
-
-/** Publishes to one connection; confirmations come in any order, and not at all when the connection breaks. */
-export type Publisher = {
-  /** Hands a message to the connection under a number of the caller's. Throws when it is closed or the message is too large. */
-  publish: (number: number, subject: string, headers: Headers, data: Uint8Array) => void;
-  close: () => void;
-};
-
-export type NatsStream = {
-  name: string;
-  subjects: readonly string[];
-  /** When it was made, RFC 3339 with nanoseconds: another time is another stream. */
-  created: string;
-  messages: number;
-  firstSequence: number;
-  lastSequence: number;
-  config: StreamSettings;
-};
-
-export type StreamSettings = {
-  maxAgeMs: number;
-  maxBytes: number;
-  maxMessages: number;
-  replicas: number;
-  storage: "file" | "memory";
-  duplicateWindowMs: number;
-};
-
-export type StoredMessage = { sequence: number; subject: string; headers: ReadonlyMap<string, string> };
-
-export type NatsConsumer = {
-  name: string;
-  /** Delivered and not acknowledged yet. */
-  unacknowledged: number;
-  /** Not delivered yet. */
-  pending: number;
-  redelivered: number;
-};
-
-export type ConsumerSettings = {
-  stream: string;
-  name: string;
-  subject: string | null;
-  /** The sequence to begin with. */
-  startSequence: number;
-  ackWaitMs: number;
-  maxUnacknowledged: number;
-};
-
-export type ReceivedMessage = {
-  subject: string;
-  sequence: number;
-  /** 1 when it comes for the first time. */
-  attempt: number;
-  /** When the server stored it, in milliseconds since 1970. */
-  storedMs: number;
-  /** Messages of the consumer that were not delivered yet. */
-  pending: number;
-  headers: Headers;
-  data: Uint8Array;
-  ack: () => void;
-  /** To be delivered again, after so many milliseconds. */
-  nack: (delayMs: number) => void;
-  /** It is still being worked at. */
-  extend: () => void;
-};
-
-export type Consumption = {
-  /** Resolves when it ends by itself: the consumer or its stream is gone, or the connection is. */
-  ended: Promise<string>;
-  stop: () => Promise<void>;
-};
-
-/** What JetStream refused; `code` is its `err_code`, or 0 where nothing answers (no JetStream, or no rights). */
-export class JetStreamError extends Error {
-  readonly code: number;
-
-  constructor(code: number, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.code = code;
-  }
-}
-
-/** There is no connection, or no answer came. */
-export class NatsUnavailable extends Error {}
-
-export type Nats = {
-  state: () => NatsState;
-  /** Why it is not connected; null when it is, or nothing was tried yet. */
-  lastError: () => string | null;
-  /** Of the connection that stands: what the server says of itself. */
-  server: () => { version: string; name: string; maxPayloadBytes: number } | null;
-  /** Times it was connected since the start. */
-  connects: () => number;
-  /** Called at each change of state. */
-  onState: (listener: (state: NatsState) => void) => () => void;
-  /** Throws `NatsUnavailable` without a connection. */
-  openPublisher: (onConfirmed: (number: number, confirmation: Confirmation) => void) => Publisher;
-  /** What follows rejects with `JetStreamError` and `NatsUnavailable`. Null where there is none. */
-  findStream: (name: string) => Promise<NatsStream | null>;
-  createStream: (name: string, subjects: readonly string[], settings: StreamSettings) => Promise<NatsStream>;
-  updateStream: (name: string, subjects: readonly string[], settings: StreamSettings) => Promise<NatsStream>;
-  /** The name of the stream that has the subject. */
-  streamOfSubject: (subject: string) => Promise<string | null>;
-  message: (stream: string, sequence: number) => Promise<StoredMessage | null>;
-  findConsumer: (stream: string, name: string) => Promise<NatsConsumer | null>;
-  createConsumer: (settings: ConsumerSettings) => Promise<NatsConsumer>;
-  deleteConsumer: (stream: string, name: string) => Promise<void>;
-  consume: (
-    stream: string,
-    consumer: string,
-    options: { maxMessages: number; onMessage: (message: ReceivedMessage) => void },
-  ) => Promise<Consumption>;
-  stop: () => Promise<void>;
-};
+import {
+  type Confirmation,
+  consumerNotFound,
+  type Headers,
+  JetStreamError,
+  type Nats,
+  type NatsConsumer,
+  type NatsOptions,
+  type NatsState,
+  type NatsStream,
+  NatsUnavailable,
+  noStream,
+  type ReceivedMessage,
+  type StreamSettings,
+  streamNotFound,
+} from "./jetstream.ts";
 
 const pingIntervalMs = 10_000;
 const decoder = new TextDecoder();
@@ -236,6 +97,7 @@ export function startNats(options: NatsOptions): Nats {
   async function watch(nc: NatsConnection): Promise<void> {
     for await (const { type, data } of nc.status()) {
       if (type === "disconnect") {
+        lastError = "the connection was lost";
         log.warn({ server: data }, "NATS connection lost");
         enter("disconnected");
       } else if (type === "reconnect") connected(nc);
