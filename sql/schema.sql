@@ -2,6 +2,39 @@
 
 create sequence lock_tokens as bigint increment 1 minvalue 1 maxvalue 9223372036854775807 start 1 cache 1;
 
+create table bridge_cursors (
+  stream_id     bigint not null,
+  nats_stream   text collate "C" not null,
+  nats_created  text not null,
+  nats_sequence bigint not null,
+  "offset"      bigint not null,
+  "position"    bigint not null,
+  log_id        uuid not null,
+  updated_at    timestamp with time zone not null,
+  constraint bridge_cursors_pkey PRIMARY KEY (stream_id),
+  constraint bridge_cursors_stream_id_fkey FOREIGN KEY (stream_id) REFERENCES streams(id) ON DELETE CASCADE
+) with (fillfactor=50);
+
+create table bridge_states (
+  stream_id bigint not null,
+  state     text not null,
+  error     text,
+  since     timestamp with time zone not null,
+  constraint bridge_states_pkey PRIMARY KEY (stream_id),
+  constraint bridge_states_stream_id_fkey FOREIGN KEY (stream_id) REFERENCES streams(id) ON DELETE CASCADE
+) with (fillfactor=50);
+
+create table bridge_withheld (
+  stream_id   bigint not null,
+  "offset"    bigint not null,
+  event_id    text not null,
+  type        text not null,
+  reason      text not null,
+  withheld_at timestamp with time zone not null,
+  constraint bridge_withheld_pkey PRIMARY KEY (stream_id, "offset"),
+  constraint bridge_withheld_stream_id_fkey FOREIGN KEY (stream_id) REFERENCES streams(id) ON DELETE CASCADE
+);
+
 create table command_answers (
   key          text not null,
   request_hash uuid not null,
@@ -23,6 +56,27 @@ create table consumers (
   constraint consumers_pkey PRIMARY KEY (subscription_id, name),
   constraint consumers_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES subscriptions(id) ON DELETE CASCADE
 ) with (fillfactor=70);
+
+create table cross_service_streams (
+  stream_id    bigint not null,
+  nats_stream  text collate "C" not null,
+  nats_subject text collate "C" not null,
+  mode         text,
+  replicas     smallint,
+  storage      text,
+  max_age_ms   bigint,
+  max_bytes    bigint,
+  max_events   bigint,
+  constraint cross_service_streams_pkey PRIMARY KEY (stream_id),
+  constraint cross_service_streams_nats_stream_key UNIQUE (nats_stream),
+  constraint cross_service_streams_max_age_ms_check CHECK (max_age_ms > 0),
+  constraint cross_service_streams_max_bytes_check CHECK (max_bytes > 0),
+  constraint cross_service_streams_max_events_check CHECK (max_events > 0),
+  constraint cross_service_streams_mode_check CHECK (mode = ANY (ARRAY['binary'::text, 'structured'::text])),
+  constraint cross_service_streams_replicas_check CHECK (replicas >= 1 AND replicas <= 5),
+  constraint cross_service_streams_storage_check CHECK (storage = ANY (ARRAY['file'::text, 'memory'::text])),
+  constraint cross_service_streams_stream_id_fkey FOREIGN KEY (stream_id) REFERENCES streams(id) ON DELETE CASCADE
+);
 
 create table cursor_ends (
   cursor_id    bigint not null,
@@ -682,7 +736,10 @@ create view stream_heads as
     s.backoff_initial_ms,
     s.backoff_factor,
     s.backoff_max_ms,
-    s.validation
+    s.validation,
+    ( SELECT row_to_json(c.*) AS row_to_json
+           FROM cross_service_streams c
+          WHERE c.stream_id = s.id) AS cross_service
    FROM log l
      CROSS JOIN streams s
      LEFT JOIN LATERAL ( SELECT ev."offset",
@@ -3252,6 +3309,16 @@ begin
   return low;
 end $function$;
 
+CREATE OR REPLACE FUNCTION nats_subjects_overlap(p_one text, p_other text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+  select p_one = p_other
+    or (p_one like '%.{type}' or p_other like '%.{type}')
+      and regexp_replace(p_one, '[^.]*$', '') = regexp_replace(p_other, '[^.]*$', '')
+$function$;
+
 CREATE OR REPLACE FUNCTION outbox_hold(p_ids bigint[])
  RETURNS boolean
  LANGUAGE plpgsql
@@ -4163,13 +4230,14 @@ begin
   outcome := 'replaced';
 end $function$;
 
-CREATE OR REPLACE FUNCTION stream_configure(p_name text, p_ephemeral boolean, p_delivery text, p_replay boolean, p_max_age_ms bigint, p_max_bytes bigint, p_max_events bigint, p_visibility_timeout_ms integer, p_max_attempts integer, p_backoff_initial_ms integer, p_backoff_factor double precision, p_backoff_max_ms integer, p_validation integer DEFAULT 0)
+CREATE OR REPLACE FUNCTION stream_configure(p_name text, p_ephemeral boolean, p_delivery text, p_replay boolean, p_max_age_ms bigint, p_max_bytes bigint, p_max_events bigint, p_visibility_timeout_ms integer, p_max_attempts integer, p_backoff_initial_ms integer, p_backoff_factor double precision, p_backoff_max_ms integer, p_validation integer DEFAULT 0, p_nats json DEFAULT NULL::json)
  RETURNS text
  LANGUAGE plpgsql
 AS $function$
 declare
   s streams;
   inserted boolean;
+  given cross_service_streams;
 begin
   -- A row without an event may be removed between the two.
   loop
@@ -4189,6 +4257,21 @@ begin
       delete from streams st where st.id = s.id and inserted;
       return 'delivery-in-use';
     end if;
+  end if;
+  if p_nats is null then
+    delete from cross_service_streams c where c.stream_id = s.id;
+  else
+    -- Two that would take overlapping subjects come one after the other.
+    lock table cross_service_streams in share row exclusive mode;
+    given := json_populate_record(null::cross_service_streams, p_nats);
+    if exists (select from cross_service_streams c where c.stream_id <> s.id
+               and (c.nats_stream = given.nats_stream or nats_subjects_overlap(c.nats_subject, given.nats_subject))) then
+      delete from streams st where st.id = s.id and inserted;
+      return 'nats-name-taken';
+    end if;
+    delete from cross_service_streams c where c.stream_id = s.id;
+    given.stream_id := s.id;
+    insert into cross_service_streams select given.*;
   end if;
   update streams st
     set created_at = coalesce(st.created_at, date_trunc('milliseconds', clock_timestamp())), revision = st.revision + 1,
@@ -4232,6 +4315,9 @@ begin
       on conflict (trimmed_before, stream_id) do update set below_offset = excluded.below_offset;
   end if;
   delete from snapshots n where n.stream_id = head.id;
+  -- Its names in NATS are free again. The cursor stays: offsets go on, and so does what is published of them.
+  delete from cross_service_streams c where c.stream_id = head.id;
+  delete from bridge_states b where b.stream_id = head.id;
   perform subscription_retire(s.id) from subscriptions s where s.queue_of = p_name;
   "position" := log_control('sluice.stream-deleted',
     json_build_object('stream', p_name, 'from', head.first_offset::text, 'to', head.last_offset::text));

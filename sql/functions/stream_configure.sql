@@ -1,15 +1,19 @@
 -- Creates a stream or changes its configuration. Returns created or configured; or type-fixed where there is a stream of the
--- other type, delivery-in-use where it would promise less than before and than a subscription of it: nothing is changed then.
+-- other type, delivery-in-use where it would promise less than before and than a subscription of it, nats-name-taken where another
+-- stream has its name or its subjects in NATS: nothing is changed then. p_nats: what it has in NATS, as a row of
+-- cross_service_streams without its id; null where its scope is internal.
 create or replace function stream_configure(
   p_name text, p_ephemeral boolean, p_delivery text, p_replay boolean,
   p_max_age_ms bigint, p_max_bytes bigint, p_max_events bigint,
   p_visibility_timeout_ms int, p_max_attempts int,
-  p_backoff_initial_ms int, p_backoff_factor double precision, p_backoff_max_ms int, p_validation int default 0
+  p_backoff_initial_ms int, p_backoff_factor double precision, p_backoff_max_ms int, p_validation int default 0,
+  p_nats json default null
 ) returns text
 language plpgsql as $$
 declare
   s streams;
   inserted boolean;
+  given cross_service_streams;
 begin
   -- A row without an event may be removed between the two.
   loop
@@ -29,6 +33,21 @@ begin
       delete from streams st where st.id = s.id and inserted;
       return 'delivery-in-use';
     end if;
+  end if;
+  if p_nats is null then
+    delete from cross_service_streams c where c.stream_id = s.id;
+  else
+    -- Two that would take overlapping subjects come one after the other.
+    lock table cross_service_streams in share row exclusive mode;
+    given := json_populate_record(null::cross_service_streams, p_nats);
+    if exists (select from cross_service_streams c where c.stream_id <> s.id
+               and (c.nats_stream = given.nats_stream or nats_subjects_overlap(c.nats_subject, given.nats_subject))) then
+      delete from streams st where st.id = s.id and inserted;
+      return 'nats-name-taken';
+    end if;
+    delete from cross_service_streams c where c.stream_id = s.id;
+    given.stream_id := s.id;
+    insert into cross_service_streams select given.*;
   end if;
   update streams st
     set created_at = coalesce(st.created_at, date_trunc('milliseconds', clock_timestamp())), revision = st.revision + 1,

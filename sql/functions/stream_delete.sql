@@ -31,6 +31,9 @@ begin
       on conflict (trimmed_before, stream_id) do update set below_offset = excluded.below_offset;
   end if;
   delete from snapshots n where n.stream_id = head.id;
+  -- Its names in NATS are free again. The cursor stays: offsets go on, and so does what is published of them.
+  delete from cross_service_streams c where c.stream_id = head.id;
+  delete from bridge_states b where b.stream_id = head.id;
   perform subscription_retire(s.id) from subscriptions s where s.queue_of = p_name;
   "position" := log_control('sluice.stream-deleted',
     json_build_object('stream', p_name, 'from', head.first_offset::text, 'to', head.last_offset::text));

@@ -31,6 +31,7 @@ export const catalogue = {
   "idempotency-key-in-use": { status: 409, title: "A request with this key is still running", retryable: true },
   "stream-type-fixed": { status: 409, title: "The type of a stream cannot change", retryable: false },
   "delivery-in-use": { status: 409, title: "A subscription of the stream promises more", retryable: false },
+  "nats-name-taken": { status: 409, title: "The name in NATS is taken", retryable: false },
   "cursor-beyond-head": { status: 409, title: "The cursor lies beyond the head", retryable: false },
   "not-a-queue": { status: 409, title: "The stream is not a queue", retryable: false },
   "subscription-in-use": { status: 409, title: "The subscription has consumers", retryable: true },
@@ -205,6 +206,13 @@ export const deliveryInUse = (stream: string, delivery: string, subscriptions: s
     "delivery-in-use",
     `Stream ${stream} cannot become ${delivery}: ${subscriptions.slice(0, 3).join(", ")}${subscriptions.length > 3 ? " and others" : ""} would promise more than it`,
     { stream, delivery, subscriptions },
+  );
+/** `holder`: the stream that has it. */
+export const natsNameTaken = (stream: string, names: { stream: string; subject: string }, holder: string) =>
+  new Problem(
+    "nats-name-taken",
+    `Stream ${stream} would be ${names.stream} in NATS with the subjects ${names.subject}: ${holder} has one of them`,
+    { stream, natsStream: names.stream, natsSubject: names.subject, holder },
   );
 export const invalidRequest = (violations: Violation[]) => invalid("invalid-request", violations);
 export const commandNotFound = (command: string) =>

@@ -252,6 +252,11 @@ export const guide: Record<ProblemCode, Guidance> = {
     remedy:
       "The member subscriptions names some that promise more: weaken or delete these first, or say a delivery that holds.",
   },
+  "nats-name-taken": {
+    meaning:
+      "Two streams of one service cannot share a JetStream stream, nor a subject: characters that NATS refuses in names become _, so two names can come to the same. The member holder names the other stream. Nothing was changed.",
+    remedy: "Give the stream a name of its own with the keys stream and subject of nats, or rename it.",
+  },
   "cursor-beyond-head": {
     meaning:
       "The reader stands behind the last event that there is. The log is another one than it read before, such as one restored from a backup, or the number is wrong.",

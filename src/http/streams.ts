@@ -3,6 +3,7 @@ import { forbidden, malformedBody, streamNotFound } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Principal } from "../base/principal.ts";
 import type { Pool } from "../storage/pool.ts";
+import type { Naming } from "../stream/cross-service/names.ts";
 import { parseConfiguration, type StreamConfiguration } from "../stream/stream-configuration.ts";
 import { configureStream, deleteStream, describeStream, listStreams } from "../stream/streams.ts";
 import type { BodyReader } from "./body.ts";
@@ -12,6 +13,8 @@ import { readNumber, readQuery, readStreamName } from "./parameters.ts";
 export type StreamsDependencies = {
   reads: Pool;
   writes: Pool;
+  /** How streams are named in NATS that say nothing of their own. */
+  naming: Naming;
   body: BodyReader;
   log: Log;
   /** A stream has this configuration now. */
@@ -27,6 +30,7 @@ export type StreamsHandlers = { list: Handler; get: Handler; head: Handler; put:
 export function streamsHandlers({
   reads,
   writes,
+  naming,
   body,
   log,
   onConfigured,
@@ -75,7 +79,7 @@ export function streamsHandlers({
         throw malformedBody("The body is not JSON");
       }
       const configuration = parseConfiguration(value);
-      const isNew = await configureStream(writes, name, configuration);
+      const isNew = await configureStream(writes, name, configuration, naming);
       await onConfigured(name, configuration);
       log.info(
         { requestId: requestId(), stream: name, ...configuration },

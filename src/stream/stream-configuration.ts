@@ -1,10 +1,14 @@
 // What a stream can be configured with: the keys of the API, their bounds and combinations, and how they are shown.
-import { formatDuration, parseDuration } from "../base/duration.ts";
+import { formatDuration } from "../base/duration.ts";
 import { invalidConfiguration, type Violation } from "../base/errors.ts";
+import { isObject, type Refuse, readCount, readDuration, readFields } from "./configuration-fields.ts";
+import { describeNats, type NatsSettings, type NatsSettingsShown, readNats } from "./cross-service/settings.ts";
 import { type ValidationMode, validations } from "./schema/validation.ts";
 
 export const deliveries = ["at-most-once", "at-least-once", "exactly-once"] as const;
 export type Delivery = (typeof deliveries)[number];
+export const scopes = ["internal", "cross-service"] as const;
+export type Scope = (typeof scopes)[number];
 
 /** What a stream keeps at most; null: no bound. */
 export type Retention = { maxAgeMs: number | null; maxBytes: number | null; maxEvents: number | null };
@@ -26,13 +30,17 @@ export type StreamConfiguration = {
   replay: boolean;
   retention: Retention;
   queue: QueueSettings;
+  /** What it has in NATS; null: its scope is internal. */
+  crossService: NatsSettings | null;
 };
 
 /** The configuration as the API shows it: durations with their unit, 64-bit numbers as decimal strings. */
 export type StreamSettings = {
   type: "persistent" | "ephemeral";
   delivery: Delivery;
-  scope: "internal";
+  scope: Scope;
+  /** Null of a stream that stays within the service. */
+  nats: NatsSettingsShown | null;
   validation: ValidationMode;
   replay: boolean;
   retention: { maxAge: string | null; maxBytes: string | null; maxEvents: string | null };
@@ -60,10 +68,6 @@ const maxPauseMs = 7 * dayMs;
 const maxAttemptsBound = 1_000;
 const maxFactor = 100;
 
-/** Keys with values that this version cannot enforce. */
-const later: Record<string, { values: readonly string[]; now: string }> = {
-  scope: { values: ["internal", "cross-service"], now: "internal" },
-};
 const queueKeys = ["visibilityTimeout", "maxAttempts", "backoff"];
 const types = ["persistent", "ephemeral"];
 
@@ -75,7 +79,8 @@ export function parseConfiguration(body: unknown): StreamConfiguration {
   if (!isObject(body)) throw invalidConfiguration([{ path: "", message: "a configuration is a JSON object" }]);
   const violations: Violation[] = [];
   const refuse = (path: string, message: string) => void violations.push({ path, message });
-  const { type = "persistent", delivery = "at-least-once", validation = "off", replay, retention, ...rest } = body;
+  const { type = "persistent", delivery = "at-least-once", validation = "off", replay, retention, ...more } = body;
+  const { scope = "internal", nats, ...rest } = more;
   const ephemeral = type === "ephemeral";
   if (!types.includes(type as string)) refuse("/type", `must be one of ${types.join(", ")}`);
   if (!deliveries.includes(delivery as Delivery)) refuse("/delivery", `must be one of ${deliveries.join(", ")}`);
@@ -84,13 +89,15 @@ export function parseConfiguration(body: unknown): StreamConfiguration {
   if (replay !== undefined && typeof replay !== "boolean") refuse("/replay", "must be true or false");
   if (ephemeral && replay === true)
     refuse("/replay", "an ephemeral stream forgets what is settled: it cannot be replayed");
+  if (!scopes.includes(scope as Scope)) refuse("/scope", `must be one of ${scopes.join(", ")}`);
+  const isShared = scope === "cross-service";
+  if (ephemeral && isShared)
+    refuse("/scope", "an ephemeral stream forgets what is settled here: it cannot be published to other services");
+  if (!isShared && nats !== undefined && nats !== null)
+    refuse("/nats", "belongs to a stream whose scope is cross-service");
   for (const [key, value] of Object.entries(rest)) {
     const path = `/${key}`;
-    if (Object.hasOwn(later, key)) {
-      const { values, now } = later[key] as (typeof later)[string];
-      if (!values.includes(value as string)) refuse(path, `must be one of ${values.join(", ")}`);
-      else if (value !== now) refuse(path, `${String(value)} is not supported by this version; only ${now} is`);
-    } else if (!queueKeys.includes(key)) refuse(path, "is not a key of a stream's configuration");
+    if (!queueKeys.includes(key)) refuse(path, "is not a key of a stream's configuration");
     else if (!ephemeral && value !== null)
       refuse(path, "belongs to the queue of an ephemeral stream; a persistent one is consumed by subscriptions");
   }
@@ -101,12 +108,11 @@ export function parseConfiguration(body: unknown): StreamConfiguration {
     replay: (replay ?? !ephemeral) === true,
     retention: readRetention(retention, ephemeral, refuse),
     queue: ephemeral ? readQueue(rest, refuse) : defaultQueue,
+    crossService: isShared ? readNats(nats, refuse) : null,
   };
   if (violations.length > 0) throw invalidConfiguration(violations);
   return configuration;
 }
-
-type Refuse = (path: string, message: string) => void;
 
 function readRetention(given: unknown, ephemeral: boolean, refuse: Refuse): Retention {
   const fields = readFields(given, "/retention", ["maxAge", "maxBytes", "maxEvents"], refuse);
@@ -148,46 +154,15 @@ function readQueue(rest: Record<string, unknown>, refuse: Refuse): QueueSettings
   };
 }
 
-function readFields(given: unknown, path: string, keys: string[], refuse: Refuse): Record<string, unknown> {
-  if (given === undefined || given === null) return {};
-  if (!isObject(given)) {
-    refuse(path, `must be an object with ${keys.join(", ")}`);
-    return {};
-  }
-  for (const key of Object.keys(given)) {
-    if (!keys.includes(key)) refuse(`${path}/${key}`, `is not a key of ${path.slice(1)}; it has ${keys.join(", ")}`);
-  }
-  return given;
-}
-
-function readDuration(given: unknown, path: string, minMs: number, maxMs: number, refuse: Refuse): number | null {
-  if (given === undefined || given === null) return null;
-  const ms = typeof given === "string" ? parseDuration(given) : null;
-  if (ms === null) refuse(path, "must be a duration such as 500ms, 30s, 5m, 24h or 7d");
-  else if (ms < minMs || ms > maxMs) refuse(path, `must be from ${formatDuration(minMs)} to ${formatDuration(maxMs)}`);
-  return ms;
-}
-
-function readCount(given: unknown, path: string, refuse: Refuse): number | null {
-  if (given === undefined || given === null) return null;
-  const count = typeof given === "string" && /^\d{1,16}$/.test(given) ? Number(given) : given;
-  if (Number.isSafeInteger(count) && (count as number) >= 1) return count as number;
-  refuse(path, `must be a whole number from 1 to ${Number.MAX_SAFE_INTEGER}, as a number or as a decimal string`);
-  return null;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 /** The configuration as the API shows it. */
 export function describeConfiguration(configuration: StreamConfiguration): StreamSettings {
-  const { ephemeral, delivery, validation, replay, retention, queue } = configuration;
+  const { ephemeral, delivery, validation, replay, retention, queue, crossService } = configuration;
   const count = (value: number | null) => (value === null ? null : String(value));
   return {
     type: ephemeral ? "ephemeral" : "persistent",
     delivery,
-    scope: "internal",
+    scope: crossService === null ? "internal" : "cross-service",
+    nats: crossService === null ? null : describeNats(crossService),
     validation,
     replay,
     retention: {

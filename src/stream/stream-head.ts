@@ -1,6 +1,7 @@
 // Where a stream begins and ends.
 import { nameList } from "../storage/lists.ts";
 import type { Sql } from "../storage/pool.ts";
+import { fromSettingsRow, type SettingsRow } from "./cross-service/settings.ts";
 import { validations } from "./schema/validation.ts";
 import type { Delivery, StreamConfiguration } from "./stream-configuration.ts";
 
@@ -42,6 +43,7 @@ export type HeadRow = {
   backoff_initial_ms: number;
   backoff_factor: number;
   backoff_max_ms: number;
+  cross_service: SettingsRow | null;
 };
 
 export function fromHeadRow(row: HeadRow): StreamHead {
@@ -67,6 +69,7 @@ export function fromHeadRow(row: HeadRow): StreamHead {
         backoffFactor: row.backoff_factor,
         backoffMaxMs: row.backoff_max_ms,
       },
+      crossService: row.cross_service === null ? null : fromSettingsRow(row.cross_service),
     },
     firstOffset: Number(row.first_offset),
     lastOffset: Number(row.last_offset),

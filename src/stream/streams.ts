@@ -1,8 +1,10 @@
 // Creates, configures, lists, describes and deletes streams.
-import { deliveryInUse, streamNotFound, streamTypeFixed } from "../base/errors.ts";
+import { deliveryInUse, natsNameTaken, streamNotFound, streamTypeFixed } from "../base/errors.ts";
 import type { Principal } from "../base/principal.ts";
 import { classify } from "../storage/pg-errors.ts";
 import type { Pool, Sql } from "../storage/pool.ts";
+import { type Naming, type NatsNames, namesOf } from "./cross-service/names.ts";
+import { toSettingsRow } from "./cross-service/settings.ts";
 import { validations } from "./schema/validation.ts";
 import { describeConfiguration, type StreamConfiguration, type StreamSettings } from "./stream-configuration.ts";
 import { fromHeadRow, type HeadRow, readStreamHeads, type StreamHead } from "./stream-head.ts";
@@ -31,22 +33,47 @@ type Edges = {
 
 const subscriptionsNamed = 20;
 
-/** Creates the stream or changes its configuration. Returns whether it is new. Throws `stream-type-fixed`, `delivery-in-use`. */
-export async function configureStream(pool: Pool, name: string, configuration: StreamConfiguration): Promise<boolean> {
-  const { ephemeral, delivery, validation, replay, retention, queue } = configuration;
+/**
+ * Creates the stream or changes its configuration. Its names in NATS are decided now, and stay until it is configured anew.
+ * Returns whether it is new. Throws `stream-type-fixed`, `delivery-in-use`, `nats-name-taken`.
+ */
+export async function configureStream(
+  pool: Pool,
+  name: string,
+  configuration: StreamConfiguration,
+  naming: Naming,
+): Promise<boolean> {
+  const { ephemeral, delivery, validation, replay, retention, queue, crossService } = configuration;
+  const names = crossService === null ? null : namesOf(name, naming, crossService);
+  const nats = crossService === null || names === null ? null : JSON.stringify(toSettingsRow(crossService, names));
   const { maxAgeMs, maxBytes, maxEvents } = retention;
   const outcome = await pool.run(async (sql) => {
-    const rows = await sql<{ outcome: "created" | "configured" | "type-fixed" | "delivery-in-use" }[]>`
+    const rows = await sql<{ outcome: Outcome }[]>`
       select stream_configure(
         ${name}, ${ephemeral}, ${delivery}, ${replay}, ${maxAgeMs}, ${maxBytes}, ${maxEvents},
         ${queue.visibilityTimeoutMs}, ${queue.maxAttempts},
-        ${queue.backoffInitialMs}, ${queue.backoffFactor}, ${queue.backoffMaxMs}, ${validations.indexOf(validation)}) as outcome`;
+        ${queue.backoffInitialMs}, ${queue.backoffFactor}, ${queue.backoffMaxMs}, ${validations.indexOf(validation)}, ${nats}::text::json) as outcome`;
     return rows[0]?.outcome;
   });
   if (outcome === "type-fixed") throw streamTypeFixed(name, ephemeral ? "persistent" : "ephemeral");
   if (outcome === "delivery-in-use")
     throw deliveryInUse(name, delivery, await strongerSubscriptions(pool, name, delivery));
+  if (outcome === "nats-name-taken" && names !== null)
+    throw natsNameTaken(name, names, (await holderOf(pool, name, names)) ?? "another stream");
   return outcome === "created";
+}
+
+type Outcome = "created" | "configured" | "type-fixed" | "delivery-in-use" | "nats-name-taken";
+
+/** The stream that has the name or the subjects in NATS; null when it has given them up meanwhile. */
+async function holderOf(pool: Pool, stream: string, { stream: jetstream, subject }: NatsNames): Promise<string | null> {
+  const rows = await pool.run(
+    (sql) => sql<{ name: string }[]>`
+      select s.name from cross_service_streams c join streams s on s.id = c.stream_id
+      where s.name <> ${stream} and (c.nats_stream = ${jetstream} or nats_subjects_overlap(c.nats_subject, ${subject}))
+      order by s.name limit 1`,
+  );
+  return rows[0]?.name ?? null;
 }
 
 /** Some of the subscriptions that promise more than this. */

@@ -1,13 +1,20 @@
 // Wires the bridge: the one connection to NATS of this process, and what is published and mirrored over it.
 
+import type { Config } from "../config.ts";
 import type { Nats } from "../delivery/bridge/jetstream.ts";
 import { startNats } from "../delivery/bridge/nats.ts";
+import type { Naming } from "../stream/cross-service/names.ts";
 import type { Ground } from "./ground.ts";
 
 export type BridgeParts = {
   /** Null without NATS_URL. */
   nats: Nats | null;
 };
+
+/** How streams are named in NATS that say nothing of their own. */
+export function namingOf({ serviceName, bridge: { streamPattern, subjectPattern } }: Config): Naming {
+  return { service: serviceName, streamPattern, subjectPattern };
+}
 
 const answerTimeoutMs = 5_000;
 

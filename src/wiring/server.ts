@@ -5,6 +5,7 @@ import type { ServerDependencies } from "../http/server.ts";
 import { checkHealth } from "../ops/health.ts";
 import { type Metrics, renderMetrics } from "../ops/metrics.ts";
 import type { ProcessMetrics } from "../ops/workers/messages.ts";
+import { namingOf } from "./bridge.ts";
 import type { Ground } from "./ground.ts";
 import { announceControl } from "./log.ts";
 import type { Parts } from "./parts.ts";
@@ -45,6 +46,7 @@ export function startRoutes(
     streams: {
       reads,
       writes: appends,
+      naming: namingOf(config),
       body,
       log,
       onConfigured: consumption.configureQueue,

@@ -1,6 +1,7 @@
 // Wires what is handed out: subscriptions, and the queues among the streams that modules configure.
 import { type Subscriptions, startSubscriptions } from "../subscription/subscriptions.ts";
 import { putStreams } from "../workflow/module/put-streams.ts";
+import { namingOf } from "./bridge.ts";
 import type { Ground } from "./ground.ts";
 import type { LogParts } from "./log.ts";
 
@@ -23,6 +24,11 @@ export async function startConsuming(
   });
   woken.onCursors = subscriptions.ledger.wake;
   onStop(subscriptions.stop);
-  await putStreams(modules, { writes: appends, onConfigured: subscriptions.consumption.configureQueue, log });
+  await putStreams(modules, {
+    writes: appends,
+    naming: namingOf(config),
+    onConfigured: subscriptions.consumption.configureQueue,
+    log,
+  });
   return subscriptions;
 }

@@ -4,6 +4,7 @@ import { createLog } from "../../src/base/log.ts";
 import { everyone } from "../../src/base/principal.ts";
 import { createDatabase } from "../../src/storage/database.ts";
 import { readNumbers } from "../../src/storage/lists.ts";
+import { defaultNaming } from "../../src/stream/cross-service/names.ts";
 import { callLogAppend } from "../../src/stream/log-append.ts";
 import { readPage, readTail } from "../../src/stream/page.ts";
 import {
@@ -120,7 +121,7 @@ async function run(seed: number): Promise<{ dropped: number; purged: number; tri
       type: model.ephemeral ? "ephemeral" : "persistent",
       retention: { maxEvents, maxBytes, maxAge: maxAgeHours === null ? null : `${maxAgeHours}h` },
     };
-    await configureStream(pool, model.name, parseConfiguration(body));
+    await configureStream(pool, model.name, parseConfiguration(body), defaultNaming("sluice"));
     model.exists = true;
   }
 

@@ -2,6 +2,7 @@
 import postgres from "postgres";
 import { searchPath } from "../../src/storage/migrate.ts";
 import type { Pool } from "../../src/storage/pool.ts";
+import { defaultNaming } from "../../src/stream/cross-service/names.ts";
 import { parseConfiguration } from "../../src/stream/stream-configuration.ts";
 import { configureStream } from "../../src/stream/streams.ts";
 import { testSchema } from "./postgres.ts";
@@ -19,7 +20,7 @@ export function openSql(databaseUrl: string, max = 2): postgres.Sql {
 /** Configures a stream as PUT does, without the service. */
 export async function configure(sql: postgres.Sql, name: string, body: Record<string, unknown> = {}): Promise<boolean> {
   const pool: Pool = { run: (task) => task(sql), stop: async () => {} };
-  return configureStream(pool, name, parseConfiguration(body));
+  return configureStream(pool, name, parseConfiguration(body), defaultNaming("sluice"));
 }
 
 /**

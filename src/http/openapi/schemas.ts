@@ -1,8 +1,10 @@
 // The schemas of streams, of problems and of the service's health.
 import { catalogue, type ProblemCode } from "../../base/errors.ts";
+import { streamPatternMeaning, subjectPatternMeaning } from "../../stream/cross-service/names.ts";
+import { natsModes, natsStorages } from "../../stream/cross-service/settings.ts";
 import { streamName } from "../../stream/event.ts";
 import { validations } from "../../stream/schema/validation.ts";
-import { deliveries, type StreamSettings } from "../../stream/stream-configuration.ts";
+import { deliveries, type StreamSettings, scopes } from "../../stream/stream-configuration.ts";
 import type { StreamDescription } from "../../stream/streams.ts";
 import { commandSchemas } from "./commands.ts";
 import { consumerSchemas } from "./consumer-schemas.ts";
@@ -62,7 +64,12 @@ const shared = {
     default: "at-least-once",
     description: "The strongest guarantee of the stream's subscriptions",
   },
-  scope: { const: "internal", description: "Who may see the stream: this service" },
+  scope: {
+    enum: [...scopes],
+    default: "internal",
+    description:
+      "Who sees the stream: this service, or others too, over NATS JetStream. Only a persistent stream is cross-service",
+  },
   validation: {
     enum: [...validations],
     default: "off",
@@ -86,9 +93,37 @@ const visibilityTimeout = orNull(
 );
 const backoff = "Of an ephemeral stream: pauses between deliveries of one event";
 
+const natsKeys = {
+  stream: orNull({ type: "string", maxLength: 400, description: `The JetStream stream: ${streamPatternMeaning}` }),
+  subject: orNull({ type: "string", maxLength: 400, description: `The subject of events: ${subjectPatternMeaning}` }),
+  mode: {
+    enum: [...natsModes, null],
+    description: "How an event is a message: attributes as headers, or the envelope as the payload",
+  },
+  replicas: { type: ["integer", "null"], minimum: 1, maximum: 5, description: "Copies in a cluster" },
+  storage: { enum: [...natsStorages, null], description: "Where JetStream keeps it" },
+} satisfies Record<string, Schema>;
+const natsMaxAge = orNull(duration("JetStream forgets messages this long after it got them, at least 1s"));
+const natsMaxBytes = "JetStream forgets the oldest messages beyond this size";
+const natsMaxEvents = "JetStream forgets the oldest messages beyond this number";
+const nats = "Of a cross-service stream: what it has in NATS. What is null is the service's default";
+
 /** What PUT takes. */
 const configuration = {
   ...shared,
+  nats: {
+    type: ["object", "null"],
+    description: nats,
+    properties: {
+      ...natsKeys,
+      retention: {
+        type: ["object", "null"],
+        properties: { maxAge: natsMaxAge, maxBytes: count(natsMaxBytes), maxEvents: count(natsMaxEvents) },
+        additionalProperties: false,
+      },
+    },
+    additionalProperties: false,
+  },
   retention: {
     type: ["object", "null"],
     description: "What is kept at most; without a bound everything is",
@@ -112,6 +147,23 @@ const configuration = {
 /** What is shown. */
 const settings = {
   ...shared,
+  nats: {
+    type: ["object", "null"],
+    description: nats,
+    properties: {
+      ...natsKeys,
+      retention: {
+        type: "object",
+        properties: {
+          maxAge: natsMaxAge,
+          maxBytes: { ...decimal(natsMaxBytes), type: ["string", "null"] },
+          maxEvents: { ...decimal(natsMaxEvents), type: ["string", "null"] },
+        },
+        required: ["maxAge", "maxBytes", "maxEvents"],
+      },
+    },
+    required: [...Object.keys(natsKeys), "retention"],
+  },
   retention: {
     type: "object",
     description: "What is kept at most; null: no bound",
@@ -152,7 +204,7 @@ const description = {
 const StreamConfigurationSchema: Schema = {
   type: "object",
   description:
-    "What a stream is configured with. Of the keys with one value that value is the default; other values, which this version cannot enforce, are refused. The settings of the queue (visibilityTimeout, maxAttempts, backoff) are an ephemeral stream's alone.",
+    "What a stream is configured with. The settings of the queue (visibilityTimeout, maxAttempts, backoff) are an ephemeral stream's alone.",
   properties: configuration,
   additionalProperties: false,
 };

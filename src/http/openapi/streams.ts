@@ -8,6 +8,7 @@ const orders: StreamDescription = {
   type: "persistent",
   delivery: "at-least-once",
   scope: "internal",
+  nats: null,
   validation: "off",
   replay: true,
   retention: { maxAge: null, maxBytes: null, maxEvents: null },
@@ -125,6 +126,10 @@ export const putStream: Operation = {
             summary: "A stream that keeps 30 days, and a gigabyte at most",
             value: { retention: { maxAge: "30d", maxBytes: "1000000000" } },
           },
+          crossService: {
+            summary: "A stream that other services see over NATS",
+            value: { scope: "cross-service", nats: { retention: { maxAge: "7d" } } },
+          },
           ephemeral: {
             summary: "A stream that forgets what is settled",
             value: {
@@ -147,6 +152,7 @@ export const putStream: Operation = {
       "request-timeout",
       "stream-type-fixed",
       "delivery-in-use",
+      "nats-name-taken",
       "body-too-large",
       "invalid-configuration",
     ),

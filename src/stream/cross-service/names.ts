@@ -14,15 +14,15 @@ export const defaultNaming = (service: string): Naming => ({ service, ...default
 const maxNameLength = 255;
 const keptLength = 238;
 
-const token = "(?:[A-Za-z0-9_-]|\\{service\\}|\\{stream\\})+";
+const token = "(?:[A-Za-z0-9_:-]|\\{service\\}|\\{stream\\})+";
 const streamPattern = new RegExp(`^${token}$`);
 const subjectPattern = new RegExp(`^${token}(?:\\.${token})*(?:\\.\\{type\\})?$`);
 const maxPatternLength = 400;
 
 export const streamPatternMeaning =
-  "letters, digits, - and _ with {service} and {stream}, at most 400, such as {service}_{stream}";
+  "letters, digits, - _ : with {service} and {stream}, at most 400, such as {service}_{stream}";
 export const subjectPatternMeaning =
-  "tokens of letters, digits, -, _, {service} and {stream} joined by dots, at most 400, of which the last may be {type}, such as {service}.{stream}.{type}";
+  "tokens of letters, digits, - _ : {service} and {stream} joined by dots, at most 400, of which the last may be {type}, such as {service}.{stream}.{type}";
 
 export const isStreamPattern = (text: string) => text.length <= maxPatternLength && streamPattern.test(text);
 export const isSubjectPattern = (text: string) => text.length <= maxPatternLength && subjectPattern.test(text);

@@ -11,6 +11,16 @@ export type StreamOptions = {
   maxAttempts?: number;
   backoff?: { initial?: string; factor?: number; max?: string };
   validation?: "off" | "warn" | "enforce";
+  scope?: "internal" | "cross-service";
+  /** Of a cross-service stream: what it has in NATS. */
+  nats?: {
+    stream?: string;
+    subject?: string;
+    mode?: "binary" | "structured";
+    retention?: { maxAge?: string; maxBytes?: number; maxEvents?: number };
+    replicas?: number;
+    storage?: "file" | "memory";
+  };
 };
 
 /** A stream with its configuration, which is put at the start. */
