@@ -26,6 +26,7 @@ export function startRoutes(
   const { reads, appends, claims } = database;
   const { tail, upkeep, wake, schemas, appender, forgetting, subscriptions, hub, live, isFull } = parts;
   const { registry, upcasting } = schemas;
+  const { connection, defaults } = config.bridge;
   const { catalog, consumption, ledger, membership, deadLetters } = subscriptions;
   const reader = { pool: reads, knownHead: tail.head };
   const onControl = announceControl(parts);
@@ -93,7 +94,12 @@ export function startRoutes(
         }),
       metrics: async () => renderMetrics(collect === null ? [await metrics.measure()] : await collect()),
     },
-    asyncApi: { reads, registry, publicUrl: () => config.publicUrl ?? servedAt(), nats: null },
+    asyncApi: {
+      reads,
+      registry,
+      publicUrl: () => config.publicUrl ?? servedAt(),
+      nats: connection === null ? null : { servers: connection.servers, mode: defaults.mode },
+    },
     corsOrigins: config.corsOrigins,
     development: config.development,
     log,

@@ -229,7 +229,6 @@ test("types whose names a component cannot have are told apart", async () => {
 
 test("two hundred types make a valid document", async () => {
   const many = await startService();
-  const sql = openSql(many.databaseUrl, 1);
   for (let n = 0; n < 200; n++) {
     const answer = await proposeVersion(many.url, `Type${n}`, 1, {
       schema: { ...object({ a: text }), properties: { a: text, next: { $ref: "#" } } },
@@ -249,6 +248,45 @@ test("two hundred types make a valid document", async () => {
       .all()
       .filter((message) => message.id().startsWith("Type")),
   ).toHaveLength(201);
-  await sql.end();
   await many.stop();
+});
+
+test("a large registry makes a document of bounded size, which says what it leaves out", async () => {
+  const large = await startService();
+  const sql = openSql(large.databaseUrl, 1);
+  await registerVersions(large.url, "Zmall", [object({ a: text })]);
+  const schema = (bytes: number) => JSON.stringify({ ...object({ a: text }), description: "x".repeat(bytes) });
+  const add = async (types: string[], text: string) => {
+    const named = sql`select t from json_array_elements_text(${JSON.stringify(types)}::text::json) t`;
+    await sql`insert into schema_types (type, revision) select n.t, 1000 from (${named}) n`;
+    await sql`
+      insert into schema_versions (type, version, schema, content_hash, reads_previous, registered_at, registered_by)
+      select n.t, 1, ${text}::text::json, gen_random_uuid(), true, clock_timestamp(), 'api' from (${named}) n`;
+    await sql`update schema_registry set revision = revision + 1000`;
+  };
+  // One that is larger than all the room there is must not take it from the others.
+  await add(["A"], schema(3_000_000));
+  const restarted = await startService({ DATABASE_URL: large.databaseUrl });
+  let document = await readAsyncApi(restarted.url);
+  expect(messageOf(document, "A", 1).schema).toEqual({ description: expect.stringContaining("no room") });
+  expect(messageOf(document, "Zmall", 1).schema).toEqual(object({ a: text }));
+  await restarted.stop();
+  await add(
+    Array.from({ length: 1_000 }, (_, n) => `Type${String(n).padStart(3, "0")}`),
+    schema(90_000),
+  );
+  const again = await startService({ DATABASE_URL: large.databaseUrl });
+  document = await readAsyncApi(again.url);
+  const bytes = JSON.stringify(document).length;
+  expect(bytes).toBeGreaterThan(900_000);
+  expect(bytes).toBeLessThan(3_000_000);
+  expect(Object.keys(document.components.messages).filter((name) => /^(A|Type\d+|Zmall)\.v1$/.test(name))).toHaveLength(
+    500,
+  );
+  expect(document.info.description).toContain("no room for: 502.");
+  const schemas = Object.values(document.components.schemas).map((component) => JSON.stringify(component).length);
+  expect(schemas.filter((length) => length > 90_000)).toHaveLength(11);
+  await sql.end();
+  await again.stop();
+  await large.stop();
 });

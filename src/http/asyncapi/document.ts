@@ -2,7 +2,7 @@
 import type { SchemaComponents } from "../../stream/schema/components.ts";
 import { eventStreamChannels, eventStreamOperations, serviceMessages } from "./event-streams.ts";
 import { anyEvent, eventMessages } from "./messages.ts";
-import { natsParts, type PublishedStream } from "./nats-channels.ts";
+import { type NatsParts, type NatsSubject, natsParts } from "./nats-channels.ts";
 import type { Messages, Server } from "./parts.ts";
 import { schemaComponents } from "./schemas.ts";
 
@@ -10,7 +10,8 @@ export type AsyncApiSubject = {
   /** Where the service is reached, without a slash at its end. */
   publicUrl: string;
   registered: SchemaComponents;
-  nats: { servers: readonly string[]; streams: readonly PublishedStream[] } | null;
+  /** Null where there is no NATS. */
+  nats: NatsSubject | null;
 };
 
 const description = `An event-streaming service on PostgreSQL. This document says what the service sends: events, as CloudEvents 1.0, in event streams (Server-Sent Events) over HTTP and, where a stream is shared across services, through NATS JetStream. What can be asked of it is in the [OpenAPI document](/openapi.json).
@@ -25,10 +26,10 @@ const license = { name: "MIT" };
 export function asyncApiDocument({ publicUrl, registered, nats }: AsyncApiSubject): string {
   const { components, leftOut } = registered;
   const events: Messages = { ...anyEvent, ...eventMessages(components) };
-  const bridge = natsParts(nats, components, Object.keys(events));
+  const bridge: Partial<NatsParts> = nats === null ? {} : natsParts(nats, components, events);
   const document = {
     asyncapi: "3.0.0",
-    info: { title: "Sluice", version: "0.1.0", description: describe(leftOut), license },
+    info: { title: "Sluice", version: "0.1.0", description: describe(leftOut, nats?.hasMore ?? false), license },
     defaultContentType: "application/json",
     servers: { http: httpServer(publicUrl), ...bridge.servers },
     channels: { ...eventStreamChannels(Object.keys(events)), ...bridge.channels },
@@ -41,10 +42,12 @@ export function asyncApiDocument({ publicUrl, registered, nats }: AsyncApiSubjec
   return `${JSON.stringify(document, null, 2)}\n`;
 }
 
-function describe(leftOut: number): string {
-  if (leftOut === 0) return description;
-  const they = leftOut === 1 ? "One older version is" : `${leftOut} versions are`;
-  return `${description}\n\n${they} left out, because there are more than this document has room for; \`GET /api/schemas\` lists all.`;
+function describe(leftOut: number, hasMoreStreams: boolean): string {
+  const told = [description];
+  if (leftOut > 0)
+    told.push(`Versions of types that there was no room for: ${leftOut}. \`GET /api/schemas\` lists all types.`);
+  if (hasMoreStreams) told.push("There are more streams in NATS than have channels here; `GET /api/bridge` lists all.");
+  return told.join("\n\n");
 }
 
 function httpServer(publicUrl: string): Server {

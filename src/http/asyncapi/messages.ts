@@ -1,8 +1,9 @@
 // The messages of the AsyncAPI document: events of each registered type and version, and the service's own frames.
+import { headerValue } from "../../delivery/bridge/outbound/message.ts";
 import type { SchemaComponent } from "../../stream/schema/components.ts";
 import { frameData, type ServiceFrame } from "../openapi/service-frames.ts";
 import type { Messages, Reference } from "./parts.ts";
-import { inThisDocument, multiFormat } from "./schemas.ts";
+import { attributes, inThisDocument, multiFormat } from "./schemas.ts";
 
 const envelope = "application/cloudevents+json";
 
@@ -30,6 +31,49 @@ export function eventMessages(registered: readonly SchemaComponent[]): Messages 
     };
   }
   return messages;
+}
+
+/** Events as headers and data, that of any event first. */
+export function binaryMessages(registered: readonly SchemaComponent[]): Messages {
+  const messages: Messages = {
+    "event.binary": {
+      name: "event",
+      title: "Any event, as headers and data",
+      description:
+        "An event of a type or a version that is not registered: its data are of the media type that `ce-datacontenttype` says.",
+      headers: multiFormat(binaryHeaders({})),
+      payload: multiFormat({ description: "The data; empty where there are none" }),
+    },
+  };
+  for (const { name, type, version, description } of registered) {
+    const fixed = { type: headerValue(type), schemaversion: String(version) };
+    messages[`${name}.binary`] = {
+      name: type,
+      title: `${type}, version ${version}, as headers and data`,
+      ...(description === null ? {} : { description }),
+      contentType: "application/json",
+      headers: multiFormat(binaryHeaders(fixed)),
+      payload: { $ref: `#/components/schemas/${name}` },
+    };
+  }
+  return messages;
+}
+
+const always = [
+  "specversion",
+  "id",
+  "type",
+  "source",
+  "time",
+  ...["stream", "offset", "logid", "recordedtime", "schemaversion"],
+];
+
+/** The headers of an event, of which some have one value. */
+function binaryHeaders(fixed: Record<string, string>): unknown {
+  const properties: Record<string, unknown> = {};
+  for (const [name, schema] of Object.entries(attributes))
+    properties[`ce-${name}`] = fixed[name] === undefined ? schema : { const: fixed[name] };
+  return { type: "object", properties, required: always.map((name) => `ce-${name}`) };
 }
 
 /** The frames of the event streams of one kind, whose name begins the messages' names: no type of events has such a one. */

@@ -29,10 +29,10 @@ const upcasterror: Schema = {
   description: "Why it is given as it is stored, where another was asked for",
 };
 
-const Event: Schema = {
-  ...schemas.Event,
-  properties: { ...(schemas.Event as { properties: Record<string, Schema> }).properties, ...delivery, upcasterror },
-};
+const { properties } = schemas.Event as { properties: Record<string, Schema> };
+const logid: Schema = { type: "string", description: "In NATS: the history of the log, in which offsets count" };
+
+const Event: Schema = { ...schemas.Event, properties: { ...properties, ...delivery, upcasterror, logid } };
 
 const { StreamName, Problem, Violation } = schemas;
 
@@ -54,3 +54,7 @@ export function schemaComponents(registered: readonly SchemaComponent[]): Record
   for (const [name, schema] of Object.entries(own)) components[name] = multiFormat(schema);
   return components;
 }
+
+const { data, data_base64, position, ...travelling } = properties;
+/** The attributes of an event that is published in binary mode, and what they are. */
+export const attributes = inThisDocument({ ...travelling, logid }) as Record<string, unknown>;
