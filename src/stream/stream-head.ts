@@ -43,7 +43,8 @@ export type HeadRow = {
   backoff_initial_ms: number;
   backoff_factor: number;
   backoff_max_ms: number;
-  cross_service: SettingsRow | null;
+  /** A `SettingsRow`, as JSON text. */
+  cross_service: string | null;
 };
 
 export function fromHeadRow(row: HeadRow): StreamHead {
@@ -69,7 +70,7 @@ export function fromHeadRow(row: HeadRow): StreamHead {
         backoffFactor: row.backoff_factor,
         backoffMaxMs: row.backoff_max_ms,
       },
-      crossService: row.cross_service === null ? null : fromSettingsRow(row.cross_service),
+      crossService: row.cross_service === null ? null : fromSettingsRow(JSON.parse(row.cross_service) as SettingsRow),
     },
     firstOffset: Number(row.first_offset),
     lastOffset: Number(row.last_offset),
