@@ -1,7 +1,14 @@
 // The AsyncAPI document of a service with NATS: its servers, and a channel for each stream that is published there.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { messageOf } from "../../src/delivery/bridge/outbound/message.ts";
-import { type DocumentedChannel, parseAsyncApi, readAsyncApi, validatorOf } from "../support/asyncapi.ts";
+import { asyncApiDocument } from "../../src/http/asyncapi/document.ts";
+import {
+  type AsyncApi,
+  type DocumentedChannel,
+  parseAsyncApi,
+  readAsyncApi,
+  validatorOf,
+} from "../support/asyncapi.ts";
 import { send } from "../support/client.ts";
 import { put } from "../support/consume.ts";
 import { storedEvent } from "../support/events.ts";
@@ -124,4 +131,31 @@ test("a service without NATS has neither its servers nor its channels", async ()
   expect(Object.keys(servers)).toEqual(["http"]);
   expect(Object.keys(channels)).toHaveLength(5);
   await alone.stop();
+});
+
+test("many streams and many types are not multiplied", async () => {
+  const components = Array.from({ length: 100 }, (_, n) => ({
+    name: `T${n}.v1`,
+    type: `T${n}`,
+    version: 1,
+    description: null,
+    schema: true,
+  }));
+  const streams = Array.from({ length: 100 }, (_, n) => ({
+    name: `s${n}`,
+    jetstream: `shop_s${n}`,
+    subject: `shop.s${n}.{type}`,
+    mode: n === 0 ? ("structured" as const) : null,
+  }));
+  const text = asyncApiDocument({
+    publicUrl: url,
+    registered: { components, leftOut: 0 },
+    nats: { servers: ["nats://127.0.0.1:9"], streams, hasMore: true, mode: "binary" },
+  });
+  const document = JSON.parse(text) as AsyncApi;
+  await parseAsyncApi(document);
+  const { "nats.s0": structured, "nats.s1": binary } = document.channels as Record<string, DocumentedChannel>;
+  expect(Object.keys(structured?.messages ?? {})).toEqual(["event"]);
+  expect(Object.keys(binary?.messages ?? {})).toEqual(["event.binary"]);
+  expect(document.info.description).toContain("more streams in NATS");
 });

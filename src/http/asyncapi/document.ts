@@ -22,7 +22,7 @@ In an event stream the payload of a message is the frame's \`data:\`, on one lin
 
 const license = { name: "MIT" };
 
-/** The text of the document, on as many lines as it has members. */
+/** The text of the document, on one line: with a large registry, a pause is half as long as with indentation. */
 export function asyncApiDocument({ publicUrl, registered, nats }: AsyncApiSubject): string {
   const { components, leftOut } = registered;
   const events: Messages = { ...anyEvent, ...eventMessages(components) };
@@ -39,7 +39,7 @@ export function asyncApiDocument({ publicUrl, registered, nats }: AsyncApiSubjec
       schemas: schemaComponents(components),
     },
   };
-  return `${JSON.stringify(document, null, 2)}\n`;
+  return `${JSON.stringify(document)}\n`;
 }
 
 function describe(leftOut: number, hasMoreStreams: boolean): string {
