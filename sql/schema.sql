@@ -750,6 +750,91 @@ create view stream_heads as
           ORDER BY ev."offset" DESC
          LIMIT 1) e ON true;
 
+create view stream_publications as
+ SELECT h.name AS stream,
+    c.nats_stream AS jetstream,
+    c.nats_subject AS subject,
+        CASE
+            WHEN l.name IS NULL THEN 'waiting'::text
+            ELSE COALESCE(b.state, 'waiting'::text)
+        END AS state,
+        CASE
+            WHEN l.name IS NULL THEN NULL::text
+            ELSE b.error
+        END AS error,
+    b.since,
+    COALESCE(k."offset", '-1'::integer::bigint) AS "offset",
+    k.nats_sequence AS sequence,
+    k.nats_created AS created,
+    k.updated_at AS confirmed_at,
+    GREATEST(h.last_offset - GREATEST(COALESCE(k."offset", '-1'::integer::bigint), h.first_offset - 1) - w.ahead, 0::bigint) AS lag_events,
+        CASE
+            WHEN h.last_offset <= COALESCE(k."offset", '-1'::integer::bigint) THEN 0::numeric
+            ELSE COALESCE(GREATEST(EXTRACT(epoch FROM clock_timestamp() - n.recorded_at), 0::numeric), 0::numeric)
+        END::double precision AS lag_seconds,
+    w.total AS withheld
+   FROM cross_service_streams c
+     JOIN stream_heads h ON h.id = c.stream_id
+     LEFT JOIN bridge_states b ON b.stream_id = c.stream_id
+     LEFT JOIN bridge_cursors k ON k.stream_id = c.stream_id AND k.nats_stream = c.nats_stream
+     LEFT JOIN leases l ON l.name = 'bridge'::text AND l.until > clock_timestamp()
+     CROSS JOIN LATERAL ( SELECT count(*) AS total,
+            count(*) FILTER (WHERE x."offset" > COALESCE(k."offset", '-1'::integer::bigint)) AS ahead
+           FROM bridge_withheld x
+          WHERE x.stream_id = c.stream_id) w
+     LEFT JOIN LATERAL ( SELECT e.recorded_at
+           FROM events e
+          WHERE e.stream_id = c.stream_id AND e."position" > COALESCE(k."position", '-1'::integer::bigint) AND e."offset" >= GREATEST(COALESCE(k."offset", '-1'::integer::bigint) + 1, h.first_offset) AND NOT (EXISTS ( SELECT
+                   FROM bridge_withheld x
+                  WHERE x.stream_id = c.stream_id AND x."offset" = e."offset"))
+          ORDER BY e."position"
+         LIMIT 1) n ON true;
+
+CREATE OR REPLACE FUNCTION bridge_advance(p_owner uuid, p_epoch bigint, p_cursors json, p_anew boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform lease_check('bridge', p_owner, p_epoch);
+  -- Another JetStream stream may have room for what the last one did not take.
+  delete from bridge_withheld w using json_populate_recordset(null::bridge_cursors, p_cursors) n, bridge_cursors c
+    where p_anew and w.stream_id = n.stream_id and c.stream_id = n.stream_id
+      and (c.nats_stream <> n.nats_stream or c.nats_created <> n.nats_created);
+  insert into bridge_cursors as c (stream_id, nats_stream, nats_created, nats_sequence, "offset", position, log_id, updated_at)
+    select n.stream_id, n.nats_stream, n.nats_created, n.nats_sequence, n."offset", n.position, n.log_id, clock_timestamp()
+    from json_populate_recordset(null::bridge_cursors, p_cursors) n
+    order by n.stream_id
+    on conflict (stream_id) do update
+      set nats_stream = excluded.nats_stream, nats_created = excluded.nats_created, nats_sequence = excluded.nats_sequence,
+          "offset" = excluded."offset", position = excluded.position, log_id = excluded.log_id, updated_at = excluded.updated_at
+      where p_anew or c.nats_stream = excluded.nats_stream and c.nats_created = excluded.nats_created
+        and c."offset" <= excluded."offset" and c.nats_sequence <= excluded.nats_sequence;
+end $function$;
+
+CREATE OR REPLACE FUNCTION bridge_tell(p_owner uuid, p_epoch bigint, p_states json)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform lease_check('bridge', p_owner, p_epoch);
+  insert into bridge_states as b (stream_id, state, error, since)
+    select n.stream_id, n.state, n.error, n.since from json_populate_recordset(null::bridge_states, p_states) n
+      join cross_service_streams c on c.stream_id = n.stream_id
+    order by n.stream_id
+    on conflict (stream_id) do update set state = excluded.state, error = excluded.error, since = excluded.since;
+end $function$;
+
+CREATE OR REPLACE FUNCTION bridge_withhold(p_owner uuid, p_epoch bigint, p_stream_id bigint, p_offset bigint, p_event_id text, p_type text, p_reason text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform lease_check('bridge', p_owner, p_epoch);
+  insert into bridge_withheld (stream_id, "offset", event_id, type, reason, withheld_at)
+    values (p_stream_id, p_offset, p_event_id, p_type, p_reason, clock_timestamp())
+    on conflict (stream_id, "offset") do nothing;
+end $function$;
+
 CREATE OR REPLACE FUNCTION command_answer(p_key text, p_request_hash uuid, p_answer json)
  RETURNS boolean
  LANGUAGE plpgsql

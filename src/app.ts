@@ -91,7 +91,7 @@ async function startParts(
   const local = createLocalConsumption({ ...subscriptions, log, settlements: ledger });
   const handlers = await startHandlers(ground, logParts, subscriptions, commands, reactions);
   const delivery = startDelivery(ground, logParts, subscriptions, followers);
-  const bridge = startBridge(ground);
+  const bridge = startBridge(ground, logParts, commands);
 
   let draining = false;
   const parts = {

@@ -43,7 +43,7 @@ export type HeadRow = {
   backoff_initial_ms: number;
   backoff_factor: number;
   backoff_max_ms: number;
-  /** A `SettingsRow`, as JSON text. */
+  /** A row as JSON. */
   cross_service: string | null;
 };
 

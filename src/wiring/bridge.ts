@@ -1,14 +1,23 @@
 // Wires the bridge: the one connection to NATS of this process, and what is published and mirrored over it.
 
 import type { Config } from "../config.ts";
+import { type Breaker, createBreaker } from "../delivery/bridge/breaker.ts";
 import type { Nats } from "../delivery/bridge/jetstream.ts";
 import { startNats } from "../delivery/bridge/nats.ts";
+import { type Outbound, startOutbound } from "../delivery/bridge/outbound/outbound.ts";
 import type { Naming } from "../stream/cross-service/names.ts";
+import { readLogId } from "../stream/stream-head.ts";
 import type { Ground } from "./ground.ts";
+import type { LogParts } from "./log.ts";
+import type { CommandParts } from "./processes.ts";
 
 export type BridgeParts = {
-  /** Null without NATS_URL. */
-  nats: Nats | null;
+  bridge: {
+    nats: Nats;
+    /** Around what JetStream is asked. */
+    breaker: Breaker;
+    outbound: Outbound;
+  } | null;
 };
 
 /** How streams are named in NATS that say nothing of their own. */
@@ -18,9 +27,33 @@ export function namingOf({ serviceName, bridge: { streamPattern, subjectPattern 
 
 const answerTimeoutMs = 5_000;
 
-export function startBridge(ground: Ground): BridgeParts {
+/** Null without NATS_URL: what is appended waits in the log. */
+export function startBridge(
+  ground: Ground,
+  { tail, schemas }: LogParts,
+  { leases }: Pick<CommandParts, "leases">,
+): BridgeParts {
+  const { config, database, onStop, log } = ground;
   const nats = startConnection(ground);
-  return { nats };
+  if (nats === null) return { bridge: null };
+  const breaker = createBreaker(log);
+  const { topology, defaults } = config.bridge;
+  const outbound = startOutbound({
+    nats,
+    breaker,
+    leases,
+    reads: database.reads,
+    writes: database.claims,
+    tail,
+    schemas: schemas.registry,
+    readLogId: () => database.reads.run(readLogId),
+    service: config.serviceName,
+    topology,
+    defaults,
+    log,
+  });
+  onStop(outbound.stop);
+  return { bridge: { nats, breaker, outbound } };
 }
 
 /** Stopped after all that uses it, which is started later. */

@@ -24,7 +24,7 @@ export function startRoutes(
   { isDraining, metrics, collect }: Serving,
 ): ServerDependencies {
   const { reads, appends, claims } = database;
-  const { tail, upkeep, wake, schemas, appender, forgetting, subscriptions, hub, live, isFull } = parts;
+  const { tail, upkeep, wake, schemas, appender, forgetting, subscriptions, hub, live, isFull, bridge } = parts;
   const { registry, upcasting } = schemas;
   const { connection, defaults } = config.bridge;
   const { catalog, consumption, ledger, membership, deadLetters } = subscriptions;
@@ -50,7 +50,10 @@ export function startRoutes(
       naming: namingOf(config),
       body,
       log,
-      onConfigured: consumption.configureQueue,
+      async onConfigured(name, configuration) {
+        await consumption.configureQueue(name, configuration);
+        bridge?.outbound.wake();
+      },
       onNoPartition: upkeep.wakePartitions,
       onControl(position) {
         onControl(position);

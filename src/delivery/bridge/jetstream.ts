@@ -39,10 +39,12 @@ export const wrongLastSequence = 10071;
 export const streamNotFound = 10059;
 export const consumerNotFound = 10014;
 export const subjectsOverlap = 10065;
+/** A message is larger than its stream allows. */
+export const messageTooLarge = 10054;
 
 /** Publishes to one connection; confirmations come in any order, and not at all when the connection breaks. */
 export type Publisher = {
-  /** Hands a message to the connection under a number of the caller's. Throws when it is closed or the message is too large. */
+  /** Hands a message to the connection under a number of the caller's. Throws `NatsUnavailable` and `MessageTooLarge`. */
   publish: (number: number, subject: string, headers: Headers, data: Uint8Array) => void;
   close: () => void;
 };
@@ -65,6 +67,7 @@ export type StreamSettings = {
   replicas: number;
   storage: "file" | "memory";
   duplicateWindowMs: number;
+  description: string;
 };
 
 export type StoredMessage = { sequence: number; subject: string; headers: ReadonlyMap<string, string> };
@@ -121,6 +124,9 @@ export class JetStreamError extends Error {
     this.code = code;
   }
 }
+
+/** The server takes no message of this size. */
+export class MessageTooLarge extends Error {}
 
 /** There is no connection, or no answer came. */
 export class NatsUnavailable extends Error {}

@@ -23,6 +23,7 @@ import {
   consumerNotFound,
   type Headers,
   JetStreamError,
+  MessageTooLarge,
   type Nats,
   type NatsConsumer,
   type NatsOptions,
@@ -187,7 +188,14 @@ export function startNats(options: NatsOptions): Nats {
         publish(number, subject, lines, data) {
           const head = headers();
           for (const [name, value] of lines) head.set(name, value);
-          nc.publish(subject, data, { headers: head, reply: `${inbox}.${number}` });
+          try {
+            nc.publish(subject, data, { headers: head, reply: `${inbox}.${number}` });
+          } catch (error) {
+            const message = `${(error as Error).message}: ${data.length} bytes and their headers, of ${nc.info?.max_payload}`;
+            if (error instanceof NatsError && error.code === "MAX_PAYLOAD_EXCEEDED")
+              throw new MessageTooLarge(message, { cause: error });
+            throw new NatsUnavailable((error as Error).message, { cause: error });
+          }
         },
         close: () => subscription.unsubscribe(),
       };
@@ -274,6 +282,7 @@ function configOf(settings: StreamSettings): Partial<StreamConfig> {
     num_replicas: settings.replicas,
     storage: settings.storage as StreamConfig["storage"],
     duplicate_window: nanos(settings.duplicateWindowMs),
+    description: settings.description,
   };
 }
 
@@ -294,6 +303,7 @@ function streamOf(info: StreamInfo | null): NatsStream | null {
       replicas: config.num_replicas,
       storage: config.storage,
       duplicateWindowMs: config.duplicate_window / 1_000_000,
+      description: config.description ?? "",
     },
   };
 }

@@ -27,6 +27,7 @@ test.skipIf(server === null)("a server that was killed and started again is foun
     replicas: 1,
     storage: "file",
     duplicateWindowMs: 1_000,
+    description: "of a test",
   } as const;
   const made = await nats.createStream("kept", ["kept.*"], settings);
   await server.kill();

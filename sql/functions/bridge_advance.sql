@@ -1,0 +1,20 @@
+-- Notes up to where streams are published, while the lease is held in this epoch. Never backwards; but anew, after JetStream was
+-- asked, whatever was noted before. p_cursors: rows of bridge_cursors as JSON, without their times.
+create or replace function bridge_advance(p_owner uuid, p_epoch bigint, p_cursors json, p_anew boolean) returns void
+language plpgsql as $$
+begin
+  perform lease_check('bridge', p_owner, p_epoch);
+  -- Another JetStream stream may have room for what the last one did not take.
+  delete from bridge_withheld w using json_populate_recordset(null::bridge_cursors, p_cursors) n, bridge_cursors c
+    where p_anew and w.stream_id = n.stream_id and c.stream_id = n.stream_id
+      and (c.nats_stream <> n.nats_stream or c.nats_created <> n.nats_created);
+  insert into bridge_cursors as c (stream_id, nats_stream, nats_created, nats_sequence, "offset", position, log_id, updated_at)
+    select n.stream_id, n.nats_stream, n.nats_created, n.nats_sequence, n."offset", n.position, n.log_id, clock_timestamp()
+    from json_populate_recordset(null::bridge_cursors, p_cursors) n
+    order by n.stream_id
+    on conflict (stream_id) do update
+      set nats_stream = excluded.nats_stream, nats_created = excluded.nats_created, nats_sequence = excluded.nats_sequence,
+          "offset" = excluded."offset", position = excluded.position, log_id = excluded.log_id, updated_at = excluded.updated_at
+      where p_anew or c.nats_stream = excluded.nats_stream and c.nats_created = excluded.nats_created
+        and c."offset" <= excluded."offset" and c.nats_sequence <= excluded.nats_sequence;
+end $$;

@@ -1,0 +1,197 @@
+// Publishes one stream from a known place on, many messages under way at once: each says what JetStream's last sequence must be.
+
+import type { StoredEvent } from "../../../stream/event.ts";
+import {
+  type Confirmation,
+  MessageTooLarge,
+  messageTooLarge,
+  type Nats,
+  NatsUnavailable,
+  noStream,
+  wrongLastSequence,
+} from "../jetstream.ts";
+import type { Feed } from "./feed.ts";
+import { headerValue, type Message } from "./message.ts";
+
+/** Why it ended. */
+export type Ending =
+  | { kind: "misaligned"; reason: string /** Answered as a duplicate. */; duplicate: number | null }
+  | { kind: "refused"; reason: string }
+  | { kind: "silent" }
+  | { kind: "disconnected" };
+
+export type SessionOptions = {
+  nats: Pick<Nats, "openPublisher" | "onState" | "state">;
+  /** The JetStream stream, and its last sequence. */
+  jetstream: string;
+  sequence: number;
+  /** The last offset that is published. */
+  offset: number;
+  feed: Feed;
+  subjectOf: (event: StoredEvent) => string;
+  messageOf: (event: StoredEvent) => Message;
+  /** An event whose id JetStream knows although it does not have the event: its message gets another id. */
+  renamed: number | null;
+  withheld: ReadonlySet<number>;
+  /** In order; everything up to the event is published. */
+  onConfirmed: (event: StoredEvent, sequence: number) => void;
+  onPublished: () => void;
+  /** The server does not take the event; resolves when that is noted. */
+  withhold: (event: StoredEvent, reason: string) => Promise<void>;
+  /** Offsets up to this one do not exist any more; everything before them is confirmed. Resolves when that is noted. */
+  onGap: (upTo: number) => Promise<void>;
+  /** Time without an answer, in milliseconds. */
+  silenceMs: number;
+};
+
+type UnderWay = { event: StoredEvent; bytes: number };
+
+const maxUnderWay = 1_000;
+const maxBytesUnderWay = 8_000_000;
+
+/** Publishes until something ends it. Rejects with the signal's reason, and with what noting and reading meet. */
+export async function publishFrom(options: SessionOptions, signal: AbortSignal): Promise<Ending> {
+  const { nats, jetstream, feed } = options;
+  const stop = new AbortController();
+  const leave = () => stop.abort(signal.reason);
+  signal.addEventListener("abort", leave, { once: true });
+  if (signal.aborted) leave();
+  let ending: Ending | null = null;
+  let { sequence, offset } = options;
+  /** Those that are not confirmed, oldest first, from `first` on. */
+  let underWay: UnderWay[] = [];
+  let first = 0;
+  let bytesUnderWay = 0;
+  let numbered = 0;
+  let confirmed = 0;
+  let wake: (() => void) | null = null;
+  /** When the last answer came, or what is under way began. */
+  let heardMs = 0;
+  /** Too large for its stream, as the server says: noted before the session ends. */
+  let tooLarge: StoredEvent | null = null;
+
+  function end(reason: Ending): void {
+    if (ending !== null) return;
+    ending = reason;
+    stop.abort(new Error("the session has ended"));
+    wake?.();
+  }
+
+  function onAnswer(number: number, answer: Confirmation): void {
+    if (ending !== null) return;
+    const oldest = underWay[first];
+    const expected = options.sequence + confirmed + 1;
+    if (oldest === undefined || number !== confirmed) {
+      end({ kind: "misaligned", reason: "an answer came out of order", duplicate: null });
+    } else if ("code" in answer) {
+      if (answer.code === messageTooLarge) tooLarge = oldest.event;
+      const isMisaligned = [messageTooLarge, wrongLastSequence, noStream].includes(answer.code);
+      end(
+        isMisaligned
+          ? { kind: "misaligned", reason: answer.message, duplicate: null }
+          : { kind: "refused", reason: answer.message },
+      );
+    } else if (answer.sequence !== expected) {
+      const reason = `it has sequence ${answer.sequence}, not ${expected}`;
+      end({ kind: "misaligned", reason, duplicate: answer.duplicate ? oldest.event.offset : null });
+    } else {
+      confirmed++;
+      heardMs = performance.now();
+      bytesUnderWay -= oldest.bytes;
+      if (++first === maxUnderWay) {
+        underWay = underWay.slice(first);
+        first = 0;
+      }
+      options.onConfirmed(oldest.event, answer.sequence);
+      if (wake !== null && hasRoom()) wake();
+    }
+  }
+
+  // Half of the window at once: a wake-up for each answer would cost more than the message.
+  const hasRoom = () => numbered - confirmed <= maxUnderWay / 2 && bytesUnderWay <= maxBytesUnderWay / 2;
+
+  const isOn = () => ending === null && !stop.signal.aborted;
+
+  const answered = () =>
+    new Promise<void>((resolve) => {
+      wake = () => {
+        wake = null;
+        resolve();
+      };
+      if (!isOn()) wake();
+    });
+
+  /** Waits until everything is confirmed. */
+  async function drain(): Promise<void> {
+    while (numbered !== confirmed && isOn()) await answered();
+  }
+
+  const forget = nats.onState((state) => {
+    if (state !== "connected") end({ kind: "disconnected" });
+  });
+  const publisher = nats.openPublisher(onAnswer);
+  stop.signal.addEventListener("abort", () => wake?.(), { once: true });
+
+  async function publish(event: StoredEvent): Promise<void> {
+    if (event.offset > offset + 1 && !allWithheld(options.withheld, offset + 1, event.offset - 1)) {
+      await drain();
+      if (!isOn()) return;
+      await options.onGap(event.offset - 1);
+    }
+    offset = event.offset;
+    if (options.withheld.has(event.offset)) return;
+    if (numbered - confirmed >= maxUnderWay || bytesUnderWay >= maxBytesUnderWay) {
+      await answered();
+      if (!isOn()) return;
+    }
+    const { headers, data } = options.messageOf(event);
+    const id = options.renamed === event.offset ? `${event.id}@${event.offset}` : event.id;
+    headers.push(["Nats-Msg-Id", headerValue(id)]);
+    headers.push(["Nats-Expected-Stream", jetstream]);
+    headers.push(["Nats-Expected-Last-Sequence", String(sequence)]);
+    try {
+      publisher.publish(numbered, options.subjectOf(event), headers, data);
+    } catch (error) {
+      if (error instanceof NatsUnavailable) return end({ kind: "disconnected" });
+      if (!(error instanceof MessageTooLarge)) throw error;
+      return options.withhold(event, error.message);
+    }
+    if (numbered === confirmed) heardMs = performance.now();
+    sequence++;
+    numbered++;
+    bytesUnderWay += data.length;
+    underWay.push({ event, bytes: data.length });
+    options.onPublished();
+  }
+
+  try {
+    const watch = setInterval(() => {
+      if (numbered !== confirmed && performance.now() - heardMs > options.silenceMs) end({ kind: "silent" });
+    }, options.silenceMs / 5);
+    try {
+      while (isOn()) {
+        const events = await feed.read(stop.signal);
+        for (const event of events) {
+          if (!isOn()) break;
+          if (event.offset > offset) await publish(event);
+        }
+      }
+    } catch (error) {
+      if (ending === null) throw error;
+    } finally {
+      clearInterval(watch);
+    }
+    signal.throwIfAborted();
+    if (tooLarge !== null) await options.withhold(tooLarge, "it is larger than its JetStream stream allows");
+    return ending ?? { kind: "disconnected" };
+  } finally {
+    forget();
+    signal.removeEventListener("abort", leave);
+    publisher.close();
+  }
+}
+
+function allWithheld(withheld: ReadonlySet<number>, from: number, to: number): boolean {
+  for (let offset = from; offset <= to; offset++) if (!withheld.has(offset)) return false;
+  return true;
+}
