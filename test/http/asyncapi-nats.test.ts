@@ -109,6 +109,10 @@ test("what is published is what the document says, in both modes", async () => {
   // A schema that takes everything would pass all of that.
   const [first] = events as [(typeof events)[number]];
   const headers = Object.fromEntries(messageOf(first, "binary", "log", schemas).headers);
+  expect(headers).toMatchObject({
+    "ce-schemaversion": "1",
+    "ce-dataschema": `${url}/api/schemas/Order%2520placed/versions/1`,
+  });
   const place = "#/components/messages/Order_placed.v1.binary";
   expect(validate(`${place}/headers`, { ...headers, "ce-type": "Order placed" })).toHaveLength(1);
   expect(validate(`${place}/headers`, { ...headers, "ce-schemaversion": "2" })).toHaveLength(1);
