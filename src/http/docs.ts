@@ -1,4 +1,4 @@
-// /openapi.json and /docs: the document, and a page for it whose files all come from this service.
+// /openapi.json, /asyncapi.json and /docs: the documents, and a page whose files all come from this service.
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -35,7 +35,7 @@ const page = `<!doctype html>
 <link rel="stylesheet" href="/docs/page.css">
 </head>
 <body>
-<noscript>This page needs JavaScript; the document itself is at <a href="/openapi.json">/openapi.json</a>.</noscript>
+<noscript>This page needs JavaScript; the documents themselves are at <a href="/openapi.json">/openapi.json</a> and <a href="/asyncapi.json">/asyncapi.json</a>.</noscript>
 <div id="docs"></div>
 <script src="/docs/swagger-ui-bundle.js" defer></script>
 <script src="/docs/page.js" defer></script>
@@ -85,29 +85,32 @@ async function load(name: string, { mediaType, text, development }: Asset): Prom
   return createContent(bytes, mediaType, `public, max-age=${hourSeconds}`);
 }
 
-export type DocsHandlers = { document: Handler; page: Handler; asset: Handler };
+/** A document as it is at the moment: `text` makes it, where the last one that was made is of another revision. */
+export type DocumentSource = () => Promise<{ revision: string; text: () => Promise<string> }>;
 
-/** `document` returns the text of the OpenAPI document; it is called anew when `revision` is another one. */
-export function docsHandlers(
-  document: () => Promise<string>,
-  revision: () => number,
-  development: boolean,
-): DocsHandlers {
-  let described: { content: Promise<Content>; revision: number } | null = null;
+function documentHandler(source: DocumentSource): Handler {
+  let made: { content: Promise<Content>; revision: string } | null = null;
+  return async ({ request }) => {
+    const { revision, text } = await source();
+    if (made?.revision !== revision) {
+      const content = text().then((written) => createContent(written, "application/json", "no-cache"));
+      made = { content, revision };
+      content.catch(() => {
+        made = null;
+      });
+    }
+    return answerContent(await made.content, request);
+  };
+}
+
+export type DocsHandlers = { openApi: Handler; asyncApi: Handler; page: Handler; asset: Handler };
+
+export function docsHandlers(openApi: DocumentSource, asyncApi: DocumentSource, development: boolean): DocsHandlers {
   const html = createContent(page, "text/html; charset=utf-8", "no-cache");
   const loaded = new Map<string, Promise<Content>>();
   return {
-    async document({ request }) {
-      const now = revision();
-      if (described?.revision !== now) {
-        const content = document().then((text) => createContent(text, "application/json", "no-cache"));
-        described = { content, revision: now };
-        content.catch(() => {
-          described = null;
-        });
-      }
-      return answerContent(await described.content, request);
-    },
+    openApi: documentHandler(openApi),
+    asyncApi: documentHandler(asyncApi),
     page: ({ request }) => answerContent(html, request),
     async asset({ request, params }) {
       const name = params.asset ?? "";

@@ -6,6 +6,7 @@ import type { Log } from "../base/log.ts";
 import { readComponents } from "../stream/schema/components.ts";
 import { type AppendDependencies, appendHandler } from "./append.ts";
 import { type BridgeDependencies, bridgeHandlers } from "./bridge.ts";
+import { type AsyncApiDependencies, asyncApiSource } from "./asyncapi/source.ts";
 import { type ClaimsDependencies, claimsHandlers } from "./claims.ts";
 import { type CommandsDependencies, commandsHandlers } from "./commands.ts";
 import { type ConsumeDependencies, consumeHandler } from "./consume.ts";
@@ -13,14 +14,14 @@ import { type ConsumersDependencies, consumersHandlers } from "./consumers.ts";
 import { answerProblem, createEdge } from "./context.ts";
 import { createCors } from "./cors.ts";
 import { type DeadLettersDependencies, deadLettersHandlers } from "./dead-letters.ts";
-import { docsHandlers } from "./docs.ts";
+import { type DocumentSource, docsHandlers } from "./docs.ts";
 import { type EventsDependencies, eventHandler, eventsHandler } from "./events.ts";
 import { type LiveDependencies, liveHandlers } from "./live.ts";
 import { type LocksDependencies, locksHandlers } from "./locks.ts";
 import { openApiDocument } from "./openapi/document.ts";
 import type { Extensions } from "./openapi/extensions.ts";
 import { type Handlers, registerOperations } from "./openapi/operations.ts";
-import { withRegisteredEvents } from "./openapi/registered-events.ts";
+import { componentPointer, withRegisteredEvents } from "./openapi/registered-events.ts";
 import { type OperationsDependencies, operationsHandlers } from "./operations.ts";
 import { type OutboxDependencies, outboxHandlers } from "./outbox.ts";
 import { problemPageHandlers } from "./problem-pages.ts";
@@ -59,6 +60,7 @@ export type ServerDependencies = {
   operations: OperationsDependencies;
   /** What the modules bring along, for the OpenAPI document. */
   extensions: Extensions;
+  asyncApi: AsyncApiDependencies;
   /** Origins whose pages may use the service from a browser. */
   corsOrigins: readonly string[];
   /** Serves the pages to try things with. */
@@ -66,7 +68,7 @@ export type ServerDependencies = {
   log: Log;
 };
 
-function handlersOf(dependencies: ServerDependencies, document: () => Promise<string>): Handlers {
+function handlersOf(dependencies: ServerDependencies, openApi: DocumentSource): Handlers {
   const streams = streamsHandlers(dependencies.streams);
   const snapshots = snapshotsHandlers(dependencies.snapshots);
   const subscriptions = subscriptionsHandlers(dependencies.subscriptions);
@@ -89,7 +91,7 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
   const commands = commandsHandlers(dependencies.commands);
   const sagas = sagasHandlers(dependencies.sagas);
   const operations = operationsHandlers(dependencies.operations);
-  const docs = docsHandlers(document, dependencies.schemas.registry.revision, dependencies.development);
+  const docs = docsHandlers(openApi, asyncApiSource(dependencies.asyncApi), dependencies.development);
   const problems = problemPageHandlers();
   return {
     "POST /api/streams/:name/events": appendHandler(dependencies.append),
@@ -195,7 +197,8 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
     "GET /livez": operations.live,
     "GET /readyz": operations.ready,
     "GET /metrics": operations.metrics,
-    "GET /openapi.json": docs.document,
+    "GET /openapi.json": docs.openApi,
+    "GET /asyncapi.json": docs.asyncApi,
     "GET /docs": docs.page,
     "GET /docs/:asset": docs.asset,
     "GET /problems": problems.index,
@@ -208,12 +211,15 @@ export function createServer(dependencies: ServerDependencies) {
   const cors = createCors(dependencies.corsOrigins);
   const edge = createEdge(log, cors);
   const app = new Elysia({ name: "sluice" });
-  const document = async () =>
-    withRegisteredEvents(
-      openApiDocument(app.routes, dependencies.extensions),
-      await readComponents(dependencies.schemas.reads),
-    );
-  const allowed = registerOperations(app, handlersOf(dependencies, document), edge);
+  const { reads, registry } = dependencies.schemas;
+  const openApi: DocumentSource = async () => ({
+    revision: String(registry.revision()),
+    async text() {
+      const { components } = await readComponents(reads, componentPointer);
+      return withRegisteredEvents(openApiDocument(app.routes, dependencies.extensions), components);
+    },
+  });
+  const allowed = registerOperations(app, handlersOf(dependencies, openApi), edge);
   for (const [path, methods] of allowed) {
     // Whatever answers GET answers HEAD.
     const allow = [...new Set(methods.flatMap((method) => (method === "GET" ? ["GET", "HEAD"] : method)))].join(", ");

@@ -20,13 +20,14 @@ export type Serving = {
 };
 
 export function startRoutes(
-  { config, database, onStop, log }: Ground,
+  { config, database, onStop, servedAt, log }: Ground,
   parts: Parts,
   { isDraining, metrics, collect }: Serving,
 ): ServerDependencies {
   const { reads, appends, claims } = database;
   const { tail, upkeep, wake, schemas, appender, forgetting, subscriptions, hub, live, isFull, bridge } = parts;
   const { registry, upcasting } = schemas;
+  const { connection, defaults } = config.bridge;
   const { catalog, consumption, ledger, membership, deadLetters } = subscriptions;
   const reader = { pool: reads, knownHead: tail.head };
   const onControl = announceControl(parts);
@@ -102,6 +103,12 @@ export function startRoutes(
       metrics: async () => renderMetrics(collect === null ? [await metrics.measure()] : await collect()),
     },
     extensions: extensionsOf(parts.modules),
+    asyncApi: {
+      reads,
+      registry,
+      publicUrl: () => config.publicUrl ?? servedAt(),
+      nats: connection === null ? null : { servers: connection.servers, mode: defaults.mode },
+    },
     corsOrigins: config.corsOrigins,
     development: config.development,
     log,

@@ -27,7 +27,7 @@ test("the page names files of the service only, and nothing stands inline", asyn
   const files = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map((match) => match[1] as string);
   const assets = Object.keys(docsAssets).map((name) => `/docs/${name}`);
   expect(files.length).toBeGreaterThan(4);
-  for (const file of files) expect([...assets, "/openapi.json"]).toContain(file);
+  for (const file of files) expect([...assets, "/openapi.json", "/asyncapi.json"]).toContain(file);
 });
 
 test("the page's policy forbids other hosts, inline code and evaluation", async () => {

@@ -15,6 +15,8 @@ Events are CloudEvents 1.0 in JSON everywhere. Offsets, positions and versions a
 
 Every error is \`application/problem+json\` (RFC 9457), and its \`type\` is one of a closed catalogue (see the schema Problem). Every path that is not in this document answers 404 (\`not-found\`), every other method 405 (\`method-not-allowed\`, with \`Allow\`). A query parameter that an operation under /api does not know is 400. A URL has at most 8,192 characters. GET operations answer HEAD too.
 
+What travels in event streams, and through NATS, is described by [/asyncapi.json](/asyncapi.json) (AsyncAPI 3.0).
+
 A request may bear an \`X-Request-Id\`, which its answer repeats; a problem always has one.`;
 
 const tags: Record<Tag, string> = {

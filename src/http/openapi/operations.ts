@@ -19,7 +19,7 @@ import * as receipts from "./receipts.ts";
 import * as remoteStreams from "./remote-streams.ts";
 import * as sagas from "./sagas.ts";
 import * as registry from "./schema-registry.ts";
-import { docs, docsAsset, livez, metrics, openApi, problemIndex, problemPage, readyz } from "./service.ts";
+import { asyncApi, docs, docsAsset, livez, metrics, openApi, problemIndex, problemPage, readyz } from "./service.ts";
 import * as snapshots from "./snapshots.ts";
 import { deleteStream, getStream, headStream, listStreams, putStream } from "./streams.ts";
 import * as subscriptions from "./subscriptions.ts";
@@ -130,6 +130,7 @@ export const operations = {
   "GET /readyz": readyz,
   "GET /metrics": metrics,
   "GET /openapi.json": openApi,
+  "GET /asyncapi.json": asyncApi,
   "GET /docs": docs,
   "GET /docs/:asset": docsAsset,
   "GET /problems": problemIndex,

@@ -10,6 +10,7 @@ import {
   serviceFailures,
 } from "./operation.ts";
 import { use } from "./parameters.ts";
+import { followFrames, frameTable } from "./service-frames.ts";
 
 const forms = `\`Accept\` chooses the form:
 
@@ -22,19 +23,12 @@ const forms = `\`Accept\` chooses the form:
 
 A filtered page that has searched for two seconds ends early: it may hold few events or none and still have a \`next\`.`;
 
-const eventStream = (
+/** What there is to know of an event stream; `id` says what the ids of its frames are. */
+export const eventStream = (
   id: string,
 ) => `**Event stream.** Begins at \`from\`, by default \`latest\`; with \`to\` or \`limit\` it ends. An event is a frame with \`id:\` (${id}) and \`data:\` (the envelope on one line), without \`event:\` unless \`named=true\`. A reconnect with \`Last-Event-ID\` goes on right behind that event. The service's own frames are named:
 
-| event | id | data |
-|---|---|---|
-| \`sluice.ready\` | the cursor, \`-1\` before the first event | \`{"stream","from","head","logId"}\`: always first, with \`retry:\` |
-| \`sluice.caught-up\` | the cursor | \`{"at"}\`: history is over, what follows is live |
-| \`sluice.progress\` | | \`{"sent","total"}\`: with \`progress=true\` and \`to\` or \`limit\`, every thousand events and at the end |
-| \`sluice.gap\` | the last number that is missing | \`{"from","to"}\`: offsets that the cursor asked for and that have been removed |
-| \`sluice.reset\` | | \`{"requested","head","logId"}\`: the cursor belongs to another history of the log; choose anew |
-| \`sluice.problem\` | | a problem: the service cannot go on; \`retry:\` says when to come back |
-| \`sluice.end\` | \`end:\` and the cursor, but for a shutdown | \`{"reason"}\`: \`to\`, \`limit\`, \`reset\`, \`failed\` or \`shutting-down\`; the stream closes |
+${frameTable(followFrames)}
 
 A reconnect whose \`Last-Event-ID\` begins with \`end:\` is answered 204, after which EventSource stays away. A heartbeat is a comment with \`id:\` every 15 seconds. Overload, a restart and a database that is away are a 200 with \`sluice.problem\`, \`retry:\` and a close, because EventSource gives up on any other status.`;
 

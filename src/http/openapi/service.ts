@@ -1,7 +1,7 @@
 // The documents of what probes, scrapers and people ask the service itself.
 import { catalogue } from "../../base/errors.ts";
 import { docsAssets } from "../docs.ts";
-import { component, type Operation, problems, type ResponseObject } from "./operation.ts";
+import { component, type Operation, problems, type ResponseObject, serviceFailures } from "./operation.ts";
 
 const page = (mediaType: string, description: string): ResponseObject => ({
   description,
@@ -99,6 +99,23 @@ export const openApi: Operation = {
       content: { "application/json": { schema: { type: "object" } } },
     },
     "304": notModified,
+  },
+};
+
+export const asyncApi: Operation = {
+  operationId: "asyncApi",
+  summary: "What the service sends",
+  description:
+    "The AsyncAPI 3.0 document of the service: its event streams and, where there is NATS, the streams that are published there, with the messages that travel on them. Each version of an event type that is registered is a message with its schema.",
+  tags: ["Operations"],
+  responses: {
+    "200": {
+      description: "The document.",
+      headers: { ETag: component("headers", "EntityTag") },
+      content: { "application/json": { schema: { type: "object" } } },
+    },
+    "304": notModified,
+    ...problems(...serviceFailures),
   },
 };
 
