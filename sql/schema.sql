@@ -4033,7 +4033,7 @@ begin
     ) h;
     if held = cardinality(letters) then return; end if;
   end if;
-  raise exception using errcode = 'SL012', message = 'the mirror was moved by somebody else';
+  raise exception using errcode = 'SL013', message = 'the mirror was moved by somebody else';
 end $function$;
 
 CREATE OR REPLACE FUNCTION remote_move(p_moves json, p_status integer[])

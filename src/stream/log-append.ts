@@ -2,7 +2,7 @@
 import { arrayLiteral, textList } from "../storage/lists.ts";
 import type { Sql } from "../storage/pool.ts";
 import type { AppendRequest, CommandAnswer, Expected } from "./append-request.ts";
-import { printMoves } from "./remote/move.ts";
+import { type MirrorMove, printMoves } from "./remote/move.ts";
 import type { Checked } from "./schema/validation.ts";
 
 /** The function's answer; arrays as they stand on the wire. */
@@ -64,6 +64,7 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
   const k = { stream: [] as number[], id: [] as string[], source: [] as string[] };
   const a = { group: [] as number[], key: [] as string[], hash: [] as string[], answer: [] as string[] };
   const o = { row: [] as number[], request: [] as number[] };
+  const moves: (MirrorMove & { request: number })[] = [];
   const knownIndex = new Map<string, number>();
   let keyed = false;
   let checked = false;
@@ -88,6 +89,7 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
     if (version !== null) exact = true;
     if (version !== null && version.eventId !== null) built = true;
     r.group.push(group);
+    if (request.mirror !== undefined) moves.push({ ...request.mirror, request: r.stream.length });
     if (request.outbox !== undefined) {
       for (const row of request.outbox) {
         o.row.push(row);
@@ -135,7 +137,6 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
   const grouped = answers || groups.length < r.stream.length;
   const hasKnown = k.id.length > 0;
   const hasRows = o.row.length > 0;
-  const moves = batch.flatMap(({ mirror }, n) => (mirror === undefined ? [] : [{ ...mirror, request: n + 1 }]));
   const rows = await sql<LogAppendRow[]>`
     select status, actual, offsets, relative, positions, duplicates, base, recorded
     from log_append(
