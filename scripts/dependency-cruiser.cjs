@@ -58,6 +58,12 @@ module.exports = {
       { path: "^src/", pathNot: `^src/((main|app|config)\\.ts$|(wiring|${places.join("|")})/)` },
       {},
     ),
+    forbid(
+      "nats-in-one-place",
+      "one file knows the package nats; the others know JetStream by jetstream.ts",
+      { path: "^src/", pathNot: "^src/delivery/bridge/nats\\.ts$" },
+      { path: "(^|/)node_modules/nats/" },
+    ),
     forbid("no-cycle", "imports never form a circle", {}, { circular: true }),
     forbid(
       "no-orphan",

@@ -5,6 +5,7 @@ import { uuidv7 } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import { readComponents } from "../stream/schema/components.ts";
 import { type AppendDependencies, appendHandler } from "./append.ts";
+import { type BridgeDependencies, bridgeHandlers } from "./bridge.ts";
 import { type ClaimsDependencies, claimsHandlers } from "./claims.ts";
 import { type CommandsDependencies, commandsHandlers } from "./commands.ts";
 import { type ConsumeDependencies, consumeHandler } from "./consume.ts";
@@ -48,6 +49,7 @@ export type ServerDependencies = {
   commands: CommandsDependencies;
   outbox: OutboxDependencies;
   remoteStreams: RemoteStreamsDependencies;
+  bridge: BridgeDependencies;
   projections: ProjectionsDependencies;
   schemas: SchemasDependencies;
   sagas: SagasDependencies;
@@ -74,6 +76,7 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
   const locks = locksHandlers(dependencies.locks);
   const outbox = outboxHandlers(dependencies.outbox);
   const remoteStreams = remoteStreamsHandlers(dependencies.remoteStreams);
+  const bridge = bridgeHandlers(dependencies.bridge);
   const projections = projectionsHandlers(dependencies.projections);
   const consumers = consumersHandlers(dependencies.consumers);
   const deadLetters = deadLettersHandlers(dependencies.deadLetters, "subscription");
@@ -134,6 +137,8 @@ function handlersOf(dependencies: ServerDependencies, document: () => Promise<st
     "GET /api/locks/:key": locks.get,
     "PUT /api/locks/:key": locks.renew,
     "DELETE /api/locks/:key": locks.release,
+    "GET /api/bridge": bridge.get,
+    "GET /api/bridge/streams/:name/withheld": bridge.withheld,
     "GET /api/outbox": outbox.get,
     "GET /api/outbox/failures": outbox.failures,
     "POST /api/outbox/failures/retry": outbox.retry,

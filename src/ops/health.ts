@@ -9,6 +9,8 @@ export type HealthOptions = {
   /** Positions that can be appended before the partitions of the log end. */
   partitionRoom: () => number;
   tail: () => { head: number; lag: number };
+  /** Null without NATS_URL. */
+  bridge: () => { connected: boolean; error: string | null } | null;
 };
 
 const checkMs = 2_000;
@@ -19,6 +21,7 @@ export async function checkHealth({
   isDraining,
   partitionRoom,
   tail,
+  bridge,
 }: HealthOptions): Promise<Record<string, Check>> {
   const signal = AbortSignal.timeout(checkMs);
   const late = new Promise<never>((_, reject) =>
@@ -29,10 +32,18 @@ export async function checkHealth({
     (): Check => ({ ok: false, detail: "the database does not answer" }),
   );
   const room = partitionRoom();
+  const nats = bridge();
   return {
     serving: isDraining() ? { ok: false, detail: "the service is shutting down" } : { ok: true },
     database,
     partitions: room > 0 ? { ok: true } : { ok: false, detail: "the log has no partition for the next event" },
     tail: { ok: true, detail: `position ${tail().head}, lag ${tail().lag}` },
+    // The service serves without NATS: what is to be published waits in the log.
+    ...(nats !== null && {
+      bridge: {
+        ok: true,
+        detail: nats.connected ? "connected to NATS" : `not connected to NATS: ${nats.error ?? "not yet"}`,
+      },
+    }),
   };
 }

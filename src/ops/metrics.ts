@@ -1,6 +1,7 @@
 // The metrics of this process, or of all that serve one port, in the text format of Prometheus.
 import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Log } from "../base/log.ts";
+import { addBridgeMetrics, type BridgeSources } from "./bridge-metrics.ts";
 import { addOutboxMetrics, type OutboxSources } from "./outbox-metrics.ts";
 import { addProjectionMetrics, type ProjectionSources } from "./projection-metrics.ts";
 import { addRemoteMetrics, type RemoteSources } from "./remote-metrics.ts";
@@ -56,6 +57,8 @@ export type MetricsSources = {
   workflows: WorkflowSources;
   outbox: OutboxSources;
   remote: RemoteSources;
+  /** Null without NATS_URL. */
+  bridge: BridgeSources | null;
   sagas: SagaSources;
   projections: ProjectionSources;
   /** How the subscriptions stand, within a moment. */
@@ -246,6 +249,7 @@ export function createMetrics(sources: MetricsSources, log: Log): Metrics {
   addWorkflowMetrics(registry, sources.workflows);
   addOutboxMetrics(registry, sources.outbox);
   addRemoteMetrics(registry, sources.remote);
+  if (sources.bridge !== null) addBridgeMetrics(registry, sources.bridge);
   addSagaMetrics(registry, sources.sagas);
   gauge("sluice_event_loop_lag_seconds", "How late the last timer came.", sources.eventLoopLagSeconds, "max");
   gauge("sluice_process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage().rss);

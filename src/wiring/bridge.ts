@@ -5,6 +5,7 @@ import { type Breaker, createBreaker } from "../delivery/bridge/breaker.ts";
 import type { Nats } from "../delivery/bridge/jetstream.ts";
 import { startNats } from "../delivery/bridge/nats.ts";
 import { type Outbound, startOutbound } from "../delivery/bridge/outbound/outbound.ts";
+import type { ConnectionStanding } from "../http/bridge.ts";
 import type { Naming } from "../stream/cross-service/names.ts";
 import { readLogId } from "../stream/stream-head.ts";
 import type { Ground } from "./ground.ts";
@@ -23,6 +24,19 @@ export type BridgeParts = {
 /** How streams are named in NATS that say nothing of their own. */
 export function namingOf({ serviceName, bridge: { streamPattern, subjectPattern } }: Config): Naming {
   return { service: serviceName, streamPattern, subjectPattern };
+}
+
+/** How the bridge of this process stands. */
+export function standingOf({ nats, breaker, outbound }: NonNullable<BridgeParts["bridge"]>): ConnectionStanding {
+  const server = nats.server();
+  return {
+    state: nats.state(),
+    server: server && { name: server.name, version: server.version },
+    connects: nats.connects(),
+    lastError: nats.lastError(),
+    breaker: breaker.state(),
+    publishes: outbound.counters().publishes,
+  };
 }
 
 const answerTimeoutMs = 5_000;

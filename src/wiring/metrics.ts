@@ -1,4 +1,5 @@
 // Wires the metrics: which part each figure comes from.
+import { readStandings } from "../delivery/bridge/outbound/published-streams.ts";
 import { watchLoopLag } from "../ops/loop-lag.ts";
 import { createMetrics, type Metrics } from "../ops/metrics.ts";
 import { readStanding } from "../stream/outbox/standing.ts";
@@ -12,6 +13,7 @@ import type { Parts } from "./parts.ts";
 const subscriptionsMeasured = 200;
 const projectionsMeasured = 200;
 const remoteStreamsMeasured = 200;
+const streamsMeasured = 200;
 const measureTimeoutMs = 500;
 
 export function startMetrics({ database, onStop, log }: Ground, parts: Parts): Metrics {
@@ -60,6 +62,11 @@ export function startMetrics({ database, onStop, log }: Ground, parts: Parts): M
           }));
         },
       },
+      bridge: parts.bridge && {
+        connection: figuresOf(parts.bridge),
+        outbound: parts.bridge.outbound.counters,
+        standings: () => readStandings(reads, "", streamsMeasured),
+      },
       projections: {
         counters: projections.counters,
         figures: () => projections.figures(projectionsMeasured),
@@ -70,3 +77,11 @@ export function startMetrics({ database, onStop, log }: Ground, parts: Parts): M
     log,
   );
 }
+
+const figuresOf =
+  ({ nats, breaker }: NonNullable<Parts["bridge"]>) =>
+  () => ({
+    connected: nats.state() === "connected",
+    connects: nats.connects(),
+    breakerOpen: breaker.state() === "open",
+  });

@@ -5,7 +5,7 @@ import type { ServerDependencies } from "../http/server.ts";
 import { checkHealth } from "../ops/health.ts";
 import { type Metrics, renderMetrics } from "../ops/metrics.ts";
 import type { ProcessMetrics } from "../ops/workers/messages.ts";
-import { namingOf } from "./bridge.ts";
+import { namingOf, standingOf } from "./bridge.ts";
 import type { Ground } from "./ground.ts";
 import { announceControl } from "./log.ts";
 import type { Parts } from "./parts.ts";
@@ -82,6 +82,7 @@ export function startRoutes(
     processed: { processed: subscriptions.processed, catalog, reads, body },
     locks: { locks: parts.locks, body },
     commands: { ...parts.workflows, body, log },
+    bridge: { reads, connection: bridge && (() => standingOf(bridge)) },
     outbox: { reads, writes: claims, body, wake: parts.outbox.wake, log },
     remoteStreams: { reads, writes: claims, mirrors: parts.mirrors, service: config.serviceName, body, log },
     projections: { projections: parts.projections, body, log },
@@ -94,6 +95,8 @@ export function startRoutes(
           isDraining,
           partitionRoom: upkeep.partitionRoom,
           tail: () => ({ head: tail.head(), lag: tail.lag() }),
+          bridge: () =>
+            bridge === null ? null : { connected: bridge.nats.state() === "connected", error: bridge.nats.lastError() },
         }),
       metrics: async () => renderMetrics(collect === null ? [await metrics.measure()] : await collect()),
     },

@@ -20,7 +20,7 @@ export async function heldBy(client: NatsConnection, stream: string): Promise<He
   return held;
 }
 
-export async function stateOf(manager: JetStreamManager, stream: string) {
+async function stateOf(manager: JetStreamManager, stream: string) {
   return manager.streams.info(stream).then(
     (info) => info.state,
     () => null,

@@ -27,6 +27,7 @@ const tags: Record<Tag, string> = {
   Projections: "Read models that modules keep up to date: reading them, and deciding about them.",
   Schemas: "Versions of event types, their JSON Schemas, and how older events become newer ones.",
   Commands: "Run the commands of the service's modules, and follow the workflows that they begin.",
+  Bridge: "Streams that other services see, over NATS JetStream.",
   Outbox: "Events that services on the same database insert in their own transactions.",
   "Remote streams": "Streams of other services that are mirrored here through NATS JetStream.",
   Locks: "Named locks with a time to live and a fencing token.",

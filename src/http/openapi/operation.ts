@@ -35,6 +35,7 @@ export type Tag =
   | "Live connections"
   | "Locks"
   | "Commands"
+  | "Bridge"
   | "Outbox"
   | "Remote streams"
   | "Schemas"

@@ -2,6 +2,7 @@
 import type { Elysia } from "elysia";
 import type { Edge, Handler } from "../context.ts";
 import { appendEvents } from "./append.ts";
+import * as bridge from "./bridge.ts";
 import * as claims from "./claims.ts";
 import * as commands from "./commands.ts";
 import { consumeSubscription } from "./consume.ts";
@@ -73,6 +74,8 @@ export const operations = {
   "GET /api/locks/:key": locks.getLock,
   "PUT /api/locks/:key": locks.renewLock,
   "DELETE /api/locks/:key": locks.releaseLock,
+  "GET /api/bridge": bridge.getBridge,
+  "GET /api/bridge/streams/:name/withheld": bridge.listWithheld,
   "GET /api/outbox": outbox.getOutbox,
   "GET /api/outbox/failures": outbox.listOutboxFailures,
   "POST /api/outbox/failures/retry": outbox.retryOutboxFailures,

@@ -6,6 +6,7 @@ import { streamName } from "../../stream/event.ts";
 import { validations } from "../../stream/schema/validation.ts";
 import { deliveries, type StreamSettings, scopes } from "../../stream/stream-configuration.ts";
 import type { StreamDescription } from "../../stream/streams.ts";
+import { bridgeSchemas } from "./bridge.ts";
 import { commandSchemas } from "./commands.ts";
 import { consumerSchemas } from "./consumer-schemas.ts";
 import { cursor, decimal, eventSchemas } from "./event-schemas.ts";
@@ -266,6 +267,7 @@ export const schemas: Record<string, Schema> = {
   ...lockSchemas,
   ...outboxSchemas,
   ...remoteStreamSchemas,
+  ...bridgeSchemas,
   ...sagaSchemas,
   ...projectionSchemas,
   ...registrySchemas,

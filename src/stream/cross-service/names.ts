@@ -32,7 +32,7 @@ export const isSubjectPattern = (text: string) => text.length <= maxPatternLengt
  * A lone surrogate has no form in UTF-8.
  */
 export function sanitise(name: string): string {
-  return name.toWellFormed().replace(/[\s\p{C}.*>/\\]/gu, "_");
+  return name.replace(/[\s\p{Cc}\p{Cs}.*>/\\]/gu, "_");
 }
 
 /** The names of a stream, by the service's patterns or its own. */

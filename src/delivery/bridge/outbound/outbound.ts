@@ -37,7 +37,7 @@ export type OutboundOptions = {
   log: Log;
 };
 
-export const bridgeLease = "bridge";
+const bridgeLease = "bridge";
 /** Streams that other processes have configured are found within this time. */
 const lookMs = 1_000;
 /** A crash makes whoever comes next ask about what was confirmed within this time. */

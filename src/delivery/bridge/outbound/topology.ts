@@ -5,7 +5,7 @@ import { JetStreamError, type Nats, type NatsStream, type StreamSettings, subjec
 import type { StreamDefaults } from "../settings.ts";
 
 /** JetStream's stream is not as it must be; a plain sentence says why. */
-export class UnfitTopology extends Error {}
+class UnfitTopology extends Error {}
 
 export type Wanted = { name: string; subject: string; settings: StreamSettings };
 
@@ -78,7 +78,7 @@ function isAlike(one: StreamSettings, other: StreamSettings): boolean {
 }
 
 /** Whether every subject of a pattern is one of another, by the rules of NATS. */
-export function covers(wide: string, narrow: string): boolean {
+function covers(wide: string, narrow: string): boolean {
   const [wideTokens, narrowTokens] = [wide.split("."), narrow.split(".")];
   for (const [n, token] of wideTokens.entries()) {
     if (token === ">") return narrowTokens.length > n;

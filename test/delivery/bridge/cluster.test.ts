@@ -1,0 +1,41 @@
+// A cluster of three servers: it loses one, and no event.
+import { expect, test } from "bun:test";
+import { countOf, offsetsOf, range } from "../../support/bridge.ts";
+import { append, send } from "../../support/client.ts";
+import { type NatsServer, natsServerPath, startNatsCluster } from "../../support/nats-server.ts";
+import { startService } from "../../support/service.ts";
+import { until } from "../../support/until.ts";
+
+test.skipIf(natsServerPath === null)(
+  "a cluster that loses one of its servers, and another, holds every event once",
+  async () => {
+    const servers = await startNatsCluster();
+    const service = await startService({
+      NATS_URL: servers.map(({ url }) => url).join(","),
+      NATS_REPLICAS: "3",
+      LEASE_DURATION: "1s",
+    });
+    await send(`${service.url}/api/streams/copied`, { method: "PUT", body: '{"scope":"cross-service"}' });
+    let appended = 0;
+    const more = async () => {
+      await append(
+        service.url,
+        "copied",
+        range(200, appended).map((n) => ({ type: "A", data: { n } })),
+      );
+      appended += 200;
+    };
+    await more();
+    for (const [n, lost] of servers.slice(0, 2).entries()) {
+      await lost.kill();
+      for (let round = 0; round < 5; round++) await more();
+      const left = await (servers[(n + 1) % 3] as NatsServer).connect();
+      await until("all is there", async () => (await countOf(left, "sluice_copied").catch(() => 0)) === appended);
+      expect(await offsetsOf(left, "sluice_copied")).toEqual(range(appended));
+      await left.close();
+      await lost.start();
+    }
+    await service.stop();
+    for (const server of servers) await server.stop();
+  },
+);
