@@ -4,8 +4,10 @@ import type { BreakerState } from "../delivery/bridge/breaker.ts";
 import type { NatsState } from "../delivery/bridge/jetstream.ts";
 import { type OutboundStanding, readStandings, readWithheld } from "../delivery/bridge/outbound/published-streams.ts";
 import type { Pool } from "../storage/pool.ts";
+import { listRemoteStreams } from "../stream/remote/remote-streams.ts";
 import { type Handler, json } from "./context.ts";
 import { readNumber, readQuery, readStreamName } from "./parameters.ts";
+import { showRemoteStream } from "./remote-streams.ts";
 
 export type BridgeDependencies = {
   reads: Pool;
@@ -45,6 +47,8 @@ export function bridgeHandlers({ reads, connection }: BridgeDependencies): Bridg
       const following = new URLSearchParams(query);
       const shown = rows.slice(0, limit);
       following.set("after", shown.at(-1)?.stream ?? "");
+      const remote = await listRemoteStreams(reads, "", limit + 1);
+      const mirrored = remote.slice(0, limit);
       const standing = connection?.() ?? null;
       return json({
         configured: standing !== null,
@@ -58,6 +62,10 @@ export function bridgeHandlers({ reads, connection }: BridgeDependencies): Bridg
           publishes: standing?.publishes ?? false,
           streams: shown.filter(({ stream }) => principal.canRead(stream)).map(show),
           next: rows.length > limit ? `/api/bridge?${following}` : null,
+        },
+        inbound: {
+          streams: mirrored.filter(({ name }) => principal.canRead(name)).map(showRemoteStream),
+          next: remote.length > limit ? `/api/remote-streams?after=${mirrored.at(-1)?.name}&limit=${limit}` : null,
         },
       });
     },

@@ -93,13 +93,13 @@ export function remoteStreamsHandlers({
       const following = new URLSearchParams(query);
       following.set("after", shown.at(-1)?.name ?? "");
       return json({
-        remoteStreams: shown.filter(({ name }) => principal.canRead(name)).map(describe),
+        remoteStreams: shown.filter(({ name }) => principal.canRead(name)).map(showRemoteStream),
         next: found.length > limit ? `/api/remote-streams?${following}` : null,
       });
     },
     async get(exchange) {
       readQuery(exchange.request, []);
-      return json(describe(await visible(exchange)));
+      return json(showRemoteStream(await visible(exchange)));
     },
     async put({ request, params, principal, requestId }) {
       readQuery(request, []);
@@ -111,7 +111,7 @@ export function remoteStreamsHandlers({
         { requestId: requestId(), remoteStream: name, ...definition },
         isNew ? "remote stream created" : "remote stream configured",
       );
-      return json(describe(await describeRemoteStream(reads, name)), isNew ? 201 : 200);
+      return json(showRemoteStream(await describeRemoteStream(reads, name)), isNew ? 201 : 200);
     },
     async remove({ request, params, principal, requestId }) {
       readQuery(request, []);
@@ -157,7 +157,8 @@ export function remoteStreamsHandlers({
 
 const counted = (count: number) => ({ count: String(count), atLeast: count >= lettersCountedTo });
 
-function describe(remote: RemoteStanding) {
+/** A remote stream as the API shows it. */
+export function showRemoteStream(remote: RemoteStanding) {
   const { name, createdAt, cursor, standing, retrying, deadLetters } = remote;
   const behindMs = standing?.behindSinceMs == null ? null : Math.max(0, Date.now() - standing.behindSinceMs);
   return {

@@ -61,8 +61,17 @@ export const bridgeSchemas: Record<string, Schema> = {
         },
         required: ["publishes", "streams", "next"],
       },
+      inbound: {
+        type: "object",
+        description: "What is mirrored of other services, the first by name",
+        properties: {
+          streams: { type: "array", items: component("schemas", "RemoteStream") },
+          next: { type: ["string", "null"], description: "The next page, of remote streams" },
+        },
+        required: ["streams", "next"],
+      },
     },
-    required: [...Object.keys(connection), "outbound"],
+    required: [...Object.keys(connection), "outbound", "inbound"],
   },
   PublishedStream: { type: "object", properties: published, required: Object.keys(published) },
   WithheldEvent: {
@@ -120,6 +129,7 @@ export const getBridge: Operation = {
                 breaker: "closed",
                 lastError: null,
                 outbound: { publishes: true, streams: [users], next: null },
+                inbound: { streams: [], next: null },
               },
             },
           },
