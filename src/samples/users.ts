@@ -23,7 +23,7 @@ export const UserRemoved = defineEvent("UserRemoved", Type.Object({ userId }), {
 });
 
 // Clients may append to it too: what is not as these types say is refused, so that it cannot stop the projection.
-const users = defineStream("users", { validation: "enforce" });
+const users = defineStream("users", { validation: "enforce", scope: "cross-service" });
 
 const addUser = defineCommand("add-user", {
   description: "Adds a user",
