@@ -81,12 +81,17 @@ test("a pool ends after its last statement broke", async () => {
   expect(await outcome(sql.end())).toBe("answered");
 });
 
-async function openBehindProxy(): Promise<{ proxy: TcpProxy; open: (max: number) => postgres.Sql }> {
+async function createProxiedDatabase(): Promise<{ proxy: TcpProxy; url: string }> {
   const url = new URL(await createTestDatabase());
   const proxy = await startTcpProxy(Number(url.port));
   url.port = String(proxy.port);
+  return { proxy, url: url.href };
+}
+
+async function openBehindProxy(): Promise<{ proxy: TcpProxy; open: (max: number) => postgres.Sql }> {
+  const { proxy, url } = await createProxiedDatabase();
   const options = { fetch_types: false, connect_timeout: 0, backoff: () => 0.2 };
-  return { proxy, open: (max) => postgres(url.href, { ...options, max }) };
+  return { proxy, open: (max) => postgres(url, { ...options, max }) };
 }
 
 // Without our patch it connects after its end, and nobody ever closes that connection.
@@ -125,4 +130,61 @@ test("a pool that ends while it connects leaves no connection behind", async () 
   await until("the others are gone", () => proxy.connections() === 1);
   await witness.end();
   await proxy.stop();
+});
+
+/** Opens a connection, and stops its answers in the moment in which it asks with this text. */
+async function openUnanswered(text: string, options: Record<string, unknown>) {
+  const { proxy, url } = await createProxiedDatabase();
+  const asked = Promise.withResolvers<void>();
+  const debug = (_connection: number, query: string) => {
+    if (!query.includes(text)) return;
+    void proxy.set("stall");
+    asked.resolve();
+  };
+  return { proxy, asked: asked.promise, sql: postgres(url, { max: 1, connect_timeout: 0, debug, ...options }) };
+}
+
+// Without our patch the types' query is rejected with nobody there to handle it.
+test("a pool that ends while a new connection asks for types tells the statements that wait, and nobody else", async () => {
+  const unhandled: unknown[] = [];
+  const note = (error: unknown) => void unhandled.push(error);
+  process.on("unhandledRejection", note);
+  const { proxy, asked, sql } = await openUnanswered("pg_catalog.pg_type", {});
+  const waiting = [outcome(sql.begin((own) => own`select 1`)), outcome(sql`select 2`)];
+  await asked;
+  await sql.end({ timeout: 0 });
+  expect(await Promise.all(waiting)).toEqual(["CONNECTION_DESTROYED", "CONNECTION_DESTROYED"]);
+  // Told of at the end of the turn.
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off("unhandledRejection", note);
+  expect(unhandled).toEqual([]);
+  await proxy.stop();
+});
+
+// Without our patch its rollback waits for the answer to the statement before it, for as long as the connection seems to be there.
+test("a pool that ends tells a transaction whose statement gets no answer", async () => {
+  const { proxy, asked, sql } = await openUnanswered("::int", { fetch_types: false });
+  const transaction = outcome(sql.begin((own) => own`select ${1}::int`));
+  await asked;
+  await sql.end({ timeout: 0 });
+  expect(await transaction).toBe("CONNECTION_DESTROYED");
+  await proxy.stop();
+});
+
+test("a pool that ends lets a transaction under way commit, and tells so", async () => {
+  const sql = postgres(await createTestDatabase(), { max: 1, onnotice() {} });
+  const begun = Promise.withResolvers<void>();
+  const ending = Promise.withResolvers<void>();
+  const transaction = outcome(
+    sql.begin(async (own) => {
+      await own`select ${1}::int`;
+      begun.resolve();
+      await ending.promise;
+    }),
+  );
+  await begun.promise;
+  const ended = sql.end();
+  ending.resolve();
+  expect(await transaction).toBe("answered");
+  await ended;
 });
