@@ -50,7 +50,7 @@ export type ProjectionRig = {
 export type ProcessOptions = {
   leaseMs?: number;
   /** Stands between the projections, or their leases, and one of their pools. */
-  through?: (pool: Pool) => Pool;
+  through?: (pool: Pool, role: "claims" | "folds" | "handlers") => Pool;
   upcasting?: Pick<Upcasting, "attempt">;
   /** Of transactions of handlers that write SQL. */
   budgetMs?: number;
@@ -103,8 +103,8 @@ export async function createProjectionRig(): Promise<ProjectionRig> {
       onNoPartition: upkeep.wakePartitions,
       validation: noValidation,
     });
-    const leases = createLeases({ pool: through(claims), ttlMs: leaseMs, log });
-    const database = { ...own, folds: through(own.folds), handlers: through(own.handlers) };
+    const leases = createLeases({ pool: through(claims, "claims"), ttlMs: leaseMs, log });
+    const database = { ...own, folds: through(own.folds, "folds"), handlers: through(own.handlers, "handlers") };
     const projections = await startProjections({
       definitions,
       leases,

@@ -190,7 +190,7 @@ export async function startProjections(options: ProjectionsOptions): Promise<Pro
       const projectors = [...running.values()];
       running.clear();
       await Promise.all(projectors.map((projector) => projector.stop()));
-      for (const { giveUp } of runs) await giveUp();
+      await Promise.all(runs.map(({ giveUp }) => giveUp()));
       await Promise.all(runs.map(({ ended }) => ended()));
     },
   };

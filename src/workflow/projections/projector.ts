@@ -290,7 +290,8 @@ export function startProjector(
     tend: () => loop.wake(),
     async stop() {
       abort.abort(new Error(`the projection ${name} is not run here any more`));
-      await loop.stop();
+      // At once, not one after the other: each may have to wait for a connection that gives no answer.
+      await Promise.all([loop.stop(), live?.runner.stop(), building?.runner.stop()]);
       clearTimeout(retry);
       await settle(null, null);
       await snapshotting;

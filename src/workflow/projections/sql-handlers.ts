@@ -1,4 +1,6 @@
 // Runs handlers that write SQL: those of a batch one after the other, in one transaction with the checkpoint.
+import type { TransactionSql } from "postgres";
+import { endSoon } from "../../base/end-soon.ts";
 import { searchPath } from "../../storage/migrate.ts";
 import { classify } from "../../storage/pg-errors.ts";
 import type { Pool } from "../../storage/pool.ts";
@@ -29,6 +31,8 @@ export type SqlHandlersOptions = {
 
 /** Codes of a connection that cannot be made: in the middle of a transaction, it is another one than this. */
 const otherConnections = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "ENOENT"]);
+/** How long a transaction may take to be rolled back when the projection is to stop, in milliseconds: its connection may be dead. */
+const rollbackMs = 3_000;
 /** The server ended a statement at the time limit of its handler. */
 const statementTimeout = "57014";
 
@@ -42,40 +46,39 @@ export function createSqlHandlers(definition: SqlProjection, options: SqlHandler
   return async (incoming, step, signal) => {
     const tasks = tasksOf(incoming, handlingOf);
     let fault: { at: number; among: number } | null = null;
-    const work = options.pool.run((pooled) =>
-      pooled.begin(async (transaction) => {
-        await transaction`
-          select set_config('search_path', ${searchPath(options.schemaName)}, true),
-                 set_config('statement_timeout', ${String(timeoutMs)}, true),
-                 set_config('lock_timeout', ${String(Math.ceil(timeoutMs * 0.8))}, true),
-                 set_config('idle_in_transaction_session_timeout', ${String(timeoutMs + 1_000)}, true)`;
-        const guard = guardTransaction(transaction);
-        const endMs = performance.now() + options.budgetMs;
-        let done = incoming.length;
-        try {
-          for (const { at, among, run } of tasks) {
-            if (performance.now() > endMs) {
-              done = at;
-              break;
-            }
-            try {
-              await withTimeLimit(timeoutMs, () => run(guard.sql), signal);
-            } catch (error) {
-              fault = { at, among: among.length };
-              throw error;
-            }
+    const transact = async (transaction: TransactionSql) => {
+      await transaction`
+        select set_config('search_path', ${searchPath(options.schemaName)}, true),
+               set_config('statement_timeout', ${String(timeoutMs)}, true),
+               set_config('lock_timeout', ${String(Math.ceil(timeoutMs * 0.8))}, true),
+               set_config('idle_in_transaction_session_timeout', ${String(timeoutMs + 1_000)}, true)`;
+      const guard = guardTransaction(transaction);
+      const endMs = performance.now() + options.budgetMs;
+      let done = incoming.length;
+      try {
+        for (const { at, among, run } of tasks) {
+          if (performance.now() > endMs) {
+            done = at;
+            break;
           }
-        } finally {
-          guard.close();
+          try {
+            await withTimeLimit(timeoutMs, () => run(guard.sql), signal);
+          } catch (error) {
+            fault = { at, among: among.length };
+            throw error;
+          }
         }
-        await transaction`select set_config('search_path', ${searchPath(options.serviceSchema)}, true)`;
-        const reached =
-          done === incoming.length ? step : { ...step, to: (incoming[done - 1] as Incoming).position, events: done };
-        await transaction`select ${advance(transaction, reached)}`;
-        return reached;
-      }),
-    );
-    return work.catch((error: unknown) => {
+      } finally {
+        guard.close();
+      }
+      await transaction`select set_config('search_path', ${searchPath(options.serviceSchema)}, true)`;
+      const reached =
+        done === incoming.length ? step : { ...step, to: (incoming[done - 1] as Incoming).position, events: done };
+      await transaction`select ${advance(transaction, reached)}`;
+      return reached;
+    };
+    const work = options.pool.run((sql) => sql.begin(transact), signal);
+    return endSoon(work, rollbackMs, signal).catch((error: unknown) => {
       // Of an error that the handler swallowed, the driver tells behind it what it was.
       throw fault === null || signal.aborted || !isFault(error)
         ? error

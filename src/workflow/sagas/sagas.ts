@@ -160,9 +160,8 @@ export function startSagas(options: SagasOptions): Sagas {
     figures: () => readSagaFigures(reads, [...definitions.keys()]),
     counters: () => ({ ...tally.counters(), ...runner.counts() }),
     async stop(withinMs) {
-      await forgetting.stop();
-      await watch?.stop();
-      await runner.stop(withinMs);
+      // At once, not one after the other: each may have to wait for a connection that gives no answer.
+      await Promise.all([forgetting.stop(), watch?.stop(), runner.stop(withinMs)]);
       await recorder.stop();
     },
   };
