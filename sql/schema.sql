@@ -203,6 +203,7 @@ create table leases (
   until timestamp with time zone not null,
   constraint leases_pkey PRIMARY KEY (name)
 ) with (fillfactor=50);
+CREATE UNIQUE INDEX leases_epoch ON leases USING btree (name, epoch);
 
 create table live_connections (
   id         uuid not null,
@@ -704,11 +705,20 @@ CREATE OR REPLACE FUNCTION command_answer(p_key text, p_request_hash uuid, p_ans
 AS $function$
 begin
   -- As log_append does: an answer that comes between its look and its insert would fail it.
-  perform pg_advisory_xact_lock(hashtextextended(p_key, 0));
+  perform command_answers_lock(array[p_key]);
   insert into command_answers (key, request_hash, answer, offsets, recorded_at)
     values (p_key, p_request_hash, p_answer, '{}', clock_timestamp())
     on conflict (key) do nothing;
   return found;
+end $function$;
+
+CREATE OR REPLACE FUNCTION command_answers_lock(p_keys text[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform pg_advisory_xact_lock(hashtext('sluice command answers ' || current_schema()), l.id)
+    from (select distinct (hashtextextended(u.key, 0) & 1023)::int as id from unnest(p_keys) u(key) order by 1) l;
 end $function$;
 
 CREATE OR REPLACE FUNCTION consumer_enter(p_subscription bigint, p_name text, OUT outcome text, OUT cursor_id bigint, OUT session bigint)
@@ -2770,7 +2780,7 @@ CREATE OR REPLACE FUNCTION lease_check(p_name text, p_owner uuid, p_epoch bigint
  LANGUAGE plpgsql
 AS $function$
 begin
-  perform 1 from leases l where l.name = p_name and l.owner = p_owner and l.epoch = p_epoch for share;
+  perform 1 from leases l where l.name = p_name and l.owner = p_owner and l.epoch = p_epoch for key share;
   if not found then
     raise exception using errcode = 'SL010', message = format('the lease %s is held by somebody else', p_name);
   end if;
@@ -2781,15 +2791,29 @@ CREATE OR REPLACE FUNCTION lease_hold(p_owner uuid, p_names text[], p_ttl interv
  LANGUAGE plpgsql
 AS $function$
 begin
+  insert into leases (name, owner, epoch, until)
+    select n.name, '00000000-0000-0000-0000-000000000000', 0, '-infinity' from unnest(p_names) n(name)
+    where not exists (select 1 from leases l where l.name = n.name)
+    order by n.name
+    on conflict (name) do nothing;
+
   return query
-    insert into leases as l (name, owner, epoch, until)
-      select n.name, p_owner, 1, clock_timestamp() + p_ttl from unnest(p_names) n(name) order by n.name
-      on conflict (name) do update
-        set owner = p_owner,
-            epoch = l.epoch + case when l.owner = p_owner then 0 else 1 end,
-            until = clock_timestamp() + p_ttl
+    with mine as (
+      select l.name from leases l where l.name = any(p_names) and l.owner = p_owner for no key update skip locked
+    )
+    update leases l set until = clock_timestamp() + p_ttl from mine where l.name = mine.name
+      returning l.name, l.epoch;
+
+  return query
+    with free as (
+      select l.name from leases l
+      where l.name = any(p_names) and l.owner <> p_owner
         -- A time far ahead of the clock is one from before the clock was set back.
-        where l.owner = p_owner or l.until <= clock_timestamp() or l.until > clock_timestamp() + 10 * p_ttl
+        and (l.until <= clock_timestamp() or l.until > clock_timestamp() + 10 * p_ttl)
+      for update skip locked
+    )
+    update leases l set owner = p_owner, epoch = l.epoch + 1, until = clock_timestamp() + p_ttl
+      from free where l.name = free.name
       returning l.name, l.epoch;
 end $function$;
 
@@ -2867,8 +2891,11 @@ declare
   answer_keys text[] := string_to_array(a_key, E'\x1e');
   -- Groups that were answered before.
   answered int[];
-  s int; k int; fresh int; verdict int;
-  r int := 1; group_last int; is_refused boolean;
+  s int; k int; fresh int; verdict int; first_event int;
+  -- Up to which request they have been judged, and up to which they are refused, if the last judged ones are.
+  judged_to int := 0; refused_to int := 0; judged_event int; is_refused boolean;
+  -- Whether there is something to judge of every request, and not of those alone that expect a version or have a key.
+  is_any_judged boolean;
 begin
   -- Before anything is locked or judged, or a statement that is repeated would store them again.
   if o_row is not null then perform outbox_hold(o_row); end if;
@@ -2917,8 +2944,7 @@ begin
 
   if a_group is not null then
     -- Whoever answers the same command on another process comes before or after this batch, in an order that is the same for all.
-    perform pg_advisory_xact_lock(l.id)
-      from (select hashtextextended(u.key, 0) as id from unnest(answer_keys) u(key) order by 1) l;
+    perform command_answers_lock(answer_keys);
     select array_agg(u.n) into answered
       from unnest(a_group, answer_keys) u(n, key) where exists (select from command_answers c where c.key = u.key);
   end if;
@@ -2933,132 +2959,135 @@ begin
   relative := array_fill(null::int, array[event_count]);
   duplicates := array_fill(false, array[event_count]);
   if has_ephemeral then event_ephemeral := duplicates; end if;
+  is_any_judged := known_count > 0 or r_group is not null or s_validation is not null or r_validation is not null;
 
-  while r <= request_count loop
-    group_last := r;
-    if r_group is not null then
-      while r_group[group_last + 1] = r_group[r] loop
-        group_last := group_last + 1;
-      end loop;
-    end if;
-    is_refused := false;
-    k_group_hash := null;
-
-    -- Judge first, assign after: a refused request leaves no event and no visible stream.
-    for m in r .. group_last loop
-      s := r_stream[m];
-      r_first[m] := last_event + 1;
-      last_event := last_event + r_count[m];
-      actual[m] := s_last[s];
-
-      if keys[m] is not null then
-        select i.* into remembered from idempotency_keys i where i.key = keys[m];
-        -- What a deleted life of the stream answered is forgotten with it.
-        if found and remembered.offsets[1] >= s_born[s] then
-          is_refused := true;
-          if remembered.request_hash <> r_request_hash[m] then
-            status[m] := 4;
-          else
-            status[m] := 5;
-            offsets[r_first[m] : last_event] := remembered.offsets;
-            duplicates[r_first[m] : last_event] := remembered.duplicates;
-            positions[last_event] := remembered.last_position;
-          end if;
-          continue;
-        end if;
-      end if;
-
-      verdict := 0;
-      fresh := r_count[m];
-      if known_count > 0 then
-        for n in r_first[m] .. last_event loop
-          k := e_known[n];
-          continue when k is null;
-          if k_offset[k] is not null then
-            fresh := fresh - 1;
-            if k_hash[k] <> e_hash[n] then
-              verdict := 3;
-              duplicates[n] := true;
-            end if;
-          elsif k_group_hash[k] is null then
-            k_group_hash[k] := e_hash[n];
-          else
-            fresh := fresh - 1;
-            if k_group_hash[k] <> e_hash[n] then
-              verdict := 3;
-              duplicates[n] := true;
-            end if;
-          end if;
+  for m in 1 .. request_count loop
+    -- A request that asks for nothing but to be stored needs no judging. The others are judged at the first of their group, and
+    -- assigned after: a refused request leaves no event and no visible stream.
+    if m > judged_to and (is_any_judged or r_expected[m] is not null or keys[m] is not null) then
+      judged_to := m;
+      if r_group is not null then
+        while r_group[judged_to + 1] = r_group[m] loop
+          judged_to := judged_to + 1;
         end loop;
       end if;
-      -- What is stored already is not judged again.
-      if fresh > 0 and (s_validation is not null or r_validation is not null) then
-        if least(coalesce(r_validation[m], 0), 2) <> coalesce(s_validation[s], 0) then
-          is_refused := true;
-          status[m] := 7;
-          actual[m] := coalesce(s_validation[s], 0);
-          continue;
-        end if;
-        if verdict = 0 and r_validation[m] = 3 then verdict := 8; end if;
-      end if;
-      if verdict = 0 and fresh > 0 and r_expected[m] is not null and not (
-           s_last[s] = r_expected[m] or (r_expected[m] = -2 and s_last[s] >= s_born[s])) then
-        verdict := 2;
-      end if;
-      if verdict = 0 and fresh > 0
-         and (r_born[m] <> s_born[s] or coalesce(expected_ids[m] <> s_last_id[s], expected_ids[m] is not null)) then
-        verdict := 2;
-      end if;
-      if verdict = 0 and answered is not null and r_group[m] = any(answered) then verdict := 10; end if;
-      if verdict <> 0 then
-        is_refused := true;
-        status[m] := verdict;
-      elsif fresh = 0 then
-        status[m] := 1;
-      elsif has_ephemeral and s_ephemeral[s] then
-        status[m] := 6;
-      end if;
-    end loop;
+      is_refused := false;
+      if known_count > 0 then k_group_hash := null; end if;
+      judged_event := last_event;
 
-    if is_refused then
-      for m in r .. group_last loop
-        if status[m] in (0, 1, 6) then status[m] := 9; end if;
+      for j in m .. judged_to loop
+        s := r_stream[j];
+        r_first[j] := judged_event + 1;
+        judged_event := judged_event + r_count[j];
+        actual[j] := s_last[s];
+
+        if keys[j] is not null then
+          select i.* into remembered from idempotency_keys i where i.key = keys[j];
+          -- What a deleted life of the stream answered is forgotten with it.
+          if found and remembered.offsets[1] >= s_born[s] then
+            is_refused := true;
+            if remembered.request_hash <> r_request_hash[j] then
+              status[j] := 4;
+            else
+              status[j] := 5;
+              offsets[r_first[j] : judged_event] := remembered.offsets;
+              duplicates[r_first[j] : judged_event] := remembered.duplicates;
+              positions[judged_event] := remembered.last_position;
+            end if;
+            continue;
+          end if;
+        end if;
+
+        verdict := 0;
+        fresh := r_count[j];
+        if known_count > 0 then
+          for n in r_first[j] .. judged_event loop
+            k := e_known[n];
+            continue when k is null;
+            if k_offset[k] is not null then
+              fresh := fresh - 1;
+              if k_hash[k] <> e_hash[n] then
+                verdict := 3;
+                duplicates[n] := true;
+              end if;
+            elsif k_group_hash[k] is null then
+              k_group_hash[k] := e_hash[n];
+            else
+              fresh := fresh - 1;
+              if k_group_hash[k] <> e_hash[n] then
+                verdict := 3;
+                duplicates[n] := true;
+              end if;
+            end if;
+          end loop;
+        end if;
+        -- What is stored already is not judged again.
+        if fresh > 0 then
+          if s_validation is not null or r_validation is not null then
+            if least(coalesce(r_validation[j], 0), 2) <> coalesce(s_validation[s], 0) then
+              is_refused := true;
+              status[j] := 7;
+              actual[j] := coalesce(s_validation[s], 0);
+              continue;
+            end if;
+            if verdict = 0 and r_validation[j] = 3 then verdict := 8; end if;
+          end if;
+          if verdict = 0 and r_expected[j] is not null and (
+               not (s_last[s] = r_expected[j] or (r_expected[j] = -2 and s_last[s] >= s_born[s]))
+               or r_born[j] <> s_born[s] or coalesce(expected_ids[j] <> s_last_id[s], expected_ids[j] is not null)) then
+            verdict := 2;
+          end if;
+        end if;
+        if verdict = 0 and answered is not null and r_group[j] = any(answered) then verdict := 10; end if;
+        if verdict <> 0 then
+          is_refused := true;
+          status[j] := verdict;
+        elsif fresh = 0 then
+          status[j] := 1;
+        end if;
       end loop;
-      r := group_last + 1;
-      continue;
+
+      if is_refused then
+        refused_to := judged_to;
+        for j in m .. judged_to loop
+          if status[j] in (0, 1) then status[j] := 9; end if;
+        end loop;
+      end if;
     end if;
 
-    for m in r .. group_last loop
-      s := r_stream[m];
-      if status[m] = 6 then
-        event_ephemeral[r_first[m] : r_first[m] + r_count[m] - 1] := array_fill(true, array[r_count[m]]);
-      end if;
-      for n in r_first[m] .. r_first[m] + r_count[m] - 1 loop
-        k := e_known[n];
-        if k_offset[k] is not null then
-          offsets[n] := k_offset[k];
-          duplicates[n] := true;
-          positions[n] := case when k_fresh[k] then -1 - k_position[k] else k_position[k] end;
-        else
-          s_last[s] := s_last[s] + 1;
-          s_bytes[s] := s_bytes[s] + e_bytes[n];
-          offsets[n] := s_last[s];
-          cumulative[n] := s_bytes[s];
-          event_stream[n] := s_id[s];
-          relative[n] := fresh_count;
-          if ids is not null then s_last_id[s] := ids[n]; end if;
-          if k is not null then
-            k_offset[k] := s_last[s];
-            k_position[k] := fresh_count;
-            k_hash[k] := e_hash[n];
-            k_fresh[k] := true;
-          end if;
-          fresh_count := fresh_count + 1;
+    first_event := last_event + 1;
+    last_event := last_event + r_count[m];
+    continue when m <= refused_to;
+
+    s := r_stream[m];
+    if has_ephemeral and s_ephemeral[s] and status[m] = 0 then
+      status[m] := 6;
+      event_ephemeral[first_event : last_event] := array_fill(true, array[r_count[m]]);
+    end if;
+    for n in first_event .. last_event loop
+      if known_count > 0 then k := e_known[n]; end if;
+      if k is not null and k_offset[k] is not null then
+        offsets[n] := k_offset[k];
+        duplicates[n] := true;
+        positions[n] := case when k_fresh[k] then -1 - k_position[k] else k_position[k] end;
+      else
+        s_last[s] := s_last[s] + 1;
+        s_bytes[s] := s_bytes[s] + e_bytes[n];
+        offsets[n] := s_last[s];
+        cumulative[n] := s_bytes[s];
+        event_stream[n] := s_id[s];
+        relative[n] := fresh_count;
+        if k is not null then
+          k_offset[k] := s_last[s];
+          k_position[k] := fresh_count;
+          k_hash[k] := e_hash[n];
+          k_fresh[k] := true;
         end if;
-      end loop;
-      actual[m] := s_last[s];
+        if ids is not null then s_last_id[s] := ids[n]; end if;
+        fresh_count := fresh_count + 1;
+      end if;
     end loop;
-    r := group_last + 1;
+    actual[m] := s_last[s];
   end loop;
 
   if fresh_count > 0 then
@@ -3384,7 +3413,7 @@ begin
     where g.projection = p_projection and g.generation = p_generation and g.position = p_from
       and g.role in ('live', 'building') and not g.paused;
   if not found then
-    raise exception using errcode = 'SL011',
+    raise exception using errcode = 'SL012',
       message = format('generation %s of projection %s does not go on from %s', p_generation, p_projection, p_from);
   end if;
 end $function$;
@@ -3762,8 +3791,6 @@ end $function$;
 CREATE OR REPLACE FUNCTION saga_claim(p_owner uuid, p_names text[], p_versions integer[], p_limit integer)
  RETURNS SETOF sagas
  LANGUAGE plpgsql
- SET enable_bitmapscan TO 'off'
- SET enable_sort TO 'off'
 AS $function$
 declare
   -- A value, which an index can be asked for.
@@ -3772,6 +3799,8 @@ declare
   wanted int := p_limit;
   taken int;
 begin
+  -- In the order of the index, however many are due, and whatever the planner knew when there were few.
+  perform set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true);
   -- By chance, so that none has to wait behind the others for ever.
   for known in select n.name, n.version from unnest(p_names, p_versions) n(name, version) order by random() loop
     exit when wanted <= 0;

@@ -401,11 +401,18 @@ export const commandConflict = (command: string, stream: string, attempts: numbe
     `Others appended to stream ${stream} each of the ${attempts} times that ${command} was decided; nothing was stored`,
     { command, stream },
   );
-export const stateNotRebuilt = (decider: string, stream: string, offset: number, why: string) =>
+/** `errors`: what of the event's data its type's schema refuses. */
+export const stateNotRebuilt = (
+  decider: string,
+  stream: string,
+  offset: number,
+  why: string,
+  errors: readonly Violation[] = [],
+) =>
   new Problem(
     "state-not-rebuilt",
     `The state of ${decider} cannot be rebuilt from stream ${stream}, at offset ${offset}: ${why}`,
-    { decider, stream, offset: String(offset) },
+    { decider, stream, offset: String(offset), ...(errors.length > 0 && { errors: errors.slice(0, maxViolations) }) },
   );
 export const bodyTooLarge = (maxBytes: number) =>
   new Problem("body-too-large", `A body has at most ${maxBytes} bytes`, { maxBytes });

@@ -322,9 +322,9 @@ export const guide: Record<ProblemCode, Guidance> = {
   },
   "state-not-rebuilt": {
     meaning:
-      "The command is decided on a state that follows from the events of a stream, and one of them cannot be used: its upcaster or the handler fails on it, or it has been removed before a snapshot stood for it. Nothing was stored.",
+      "The command is decided on a state that follows from the events of a stream, and one of them cannot be used: the schema of its type does not allow its data, its upcaster or the handler fails on it, or it has been removed before a snapshot stood for it. Nothing was stored.",
     remedy:
-      "The members stream and offset tell which event it is, and the detail tells why. The module has to be mended; retention that is shorter than the way between two snapshots takes what is needed.",
+      "The members stream and offset tell which event it is, the detail tells why, and errors where its data are wrong. The module has to be mended; retention that is shorter than the way between two snapshots takes what is needed.",
   },
   "internal-error": {
     meaning: "The service failed in a way that it did not foresee. A request that changes something may have done so.",

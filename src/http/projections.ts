@@ -159,8 +159,12 @@ export function projectionsHandlers({ projections, body, log }: ProjectionsDepen
       const limit = readNumber(query, "limit", 100, 1_000);
       const [key, after] = [query.get("key"), query.get("after")];
       if (key !== null)
-        return answer(name, await models.row(name, key), (row, position) => ({ projection: name, position, row }));
-      return answer(name, await models.page(name, after, limit), (page, position) => {
+        return answer(name, await models.row(name, key, request.signal), (row, position) => ({
+          projection: name,
+          position,
+          row,
+        }));
+      return answer(name, await models.page(name, after, limit, request.signal), (page, position) => {
         if ("views" in page) return { projection: name, position, views: page.views };
         const following = new URLSearchParams(query);
         following.set("after", page.next ?? "");

@@ -33,7 +33,7 @@ printed(
         missing: [],
       });
   },
-  60_000,
+  120_000,
 );
 
 printed(
@@ -80,7 +80,7 @@ printed(
         missing: [],
       });
   },
-  60_000,
+  120_000,
 );
 
 test("what a page shows and nothing answers is found", () => {

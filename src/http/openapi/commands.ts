@@ -56,6 +56,7 @@ export const commandSchemas: Record<string, Schema> = {
 const refusals = [
   "malformed-body",
   "invalid-parameter",
+  "forbidden",
   "command-not-found",
   "request-timeout",
   "event-id-conflict",
@@ -103,7 +104,8 @@ const answers = (schema: Schema, examples: boolean): Operation["responses"] => (
 export const listCommands: Operation = {
   operationId: "listCommands",
   summary: "List commands",
-  description: "The commands of the service's modules, with the schemas of their bodies and results, by name.",
+  description:
+    "The commands of the service's modules that you may run, with the schemas of their bodies and results, by name.",
   tags: ["Commands"],
   responses: {
     "200": {

@@ -27,9 +27,8 @@ export function createFold(definition: FoldProjection, schemaName: string, pool:
   const table = tableOf(definition, schemaName);
 
   /** What an event changes; its rows get their slots. */
-  function changeOf(fold: Fold, event: StoredEvent, slots: Map<string, Slot>): Change {
+  function changeOf(fold: Fold, event: StoredEvent, data: unknown, slots: Map<string, Slot>): Change {
     const context = contextOf(event);
-    const data = handledData(event, fold.type !== null);
     const rows = check.keys(fold.key(data, context)).map((key) => {
       const name = JSON.stringify(key);
       if (!slots.has(name)) slots.set(name, { key, before: null, now: null });
@@ -77,8 +76,13 @@ export function createFold(definition: FoldProjection, schemaName: string, pool:
       await giveWay();
       const event = requireEvent(incoming, at);
       const fold = folds.get(event.type) ?? folds.get(null);
+      if (fold === undefined) {
+        changes.push(null);
+        continue;
+      }
+      const data = handledData(event, fold.type, at);
       try {
-        changes.push(fold === undefined ? null : changeOf(fold, event, slots));
+        changes.push(changeOf(fold, event, data, slots));
       } catch (error) {
         throw new HandlerFailed(at, error);
       }

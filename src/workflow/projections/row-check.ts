@@ -1,5 +1,6 @@
 // Checks what a fold gives: keys that a row can have, and rows that come back from the table as they were.
-import { checkerOf, inWords } from "../handlers/checker.ts";
+import { inWords } from "../../base/violations.ts";
+import { checkerOf } from "../handlers/checker.ts";
 import { type Column, fromTable } from "./columns.ts";
 import type { FoldProjection, Row, RowKey } from "./definition.ts";
 

@@ -136,19 +136,24 @@ export function startRunner(options: RunnerOptions): Runner {
     moved(done.to, done.events);
   }
 
+  function triesOf({ tries }: HandlerFailed): number {
+    return tries === "without-end" ? endless : tries === "once" ? 1 : retry.attempts;
+  }
+
   async function failed(current: Generation, position: number, error: HandlerFailed): Promise<void> {
     counters.failures++;
+    const limit = triesOf(error);
     const attempts = await noteFailure(pool, {
       projection,
       generation,
       from: current.position,
       failed: position,
       error: error.message,
-      attempts: error.passing ? endless : retry.attempts,
+      attempts: limit,
       lease,
     });
     if (attempts === null) return look();
-    const isHalted = !error.passing && attempts >= retry.attempts;
+    const isHalted = attempts >= limit;
     state = { ...current, attempts, failedPosition: position, halted: isHalted, lastError: error.message };
     log.warn(
       { err: error.cause ?? error, projection, generation, position, attempts },

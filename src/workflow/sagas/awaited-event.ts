@@ -8,8 +8,8 @@ import type { Upcasting } from "../../stream/schema/upcasting.ts";
 import type { Selection } from "../../stream/selection.ts";
 import { readStreamStarts } from "../../stream/stream-head.ts";
 import { knownVersions } from "../events/known-versions.ts";
-import { contextOf, dataOf } from "../events/recorded-event.ts";
-import { checkerOf, inWords } from "../handlers/checker.ts";
+import { contextOf } from "../events/recorded-event.ts";
+import { typedData } from "../events/typed-data.ts";
 import { deepFreeze } from "../handlers/deep-freeze.ts";
 import { messageOf } from "../handlers/message-of.ts";
 import { withAdditions } from "./additions.ts";
@@ -94,11 +94,8 @@ export async function findAwaited(
         );
       // A queue's events are its consumers'.
       if (event.ephemeral) continue;
-      const given = deepFreeze(dataOf(event));
-      const violations = checkerOf(step.event.latest)(given);
-      if (violations !== null)
-        return failed(`the event at position ${position} does not match ${type}: ${inWords(violations)}`);
       try {
+        const given = deepFreeze(typedData(event, step.event));
         const about = contextOf(event);
         if (!step.when(given, data, about)) continue;
         const taken = withAdditions(definition, data, step.take(given, data, about));

@@ -1,18 +1,9 @@
 // Defines sagas.
 import type { TObject, TSchema } from "@sinclair/typebox";
 import type { EventType } from "../events/event-type.ts";
+import { compensationRetry, retryPolicy, stepRetry } from "../handlers/retry-policy.ts";
 import { requireDuration, requireName } from "../module/definition.ts";
-import type { Retry } from "./progress.ts";
-import {
-  type CompensationOptions,
-  compensationRetry,
-  type MatchOptions,
-  type RetryOptions,
-  type SagaDefinition,
-  type SagaOptions,
-  type SagaStep,
-  stepRetry,
-} from "./saga.ts";
+import type { CompensationOptions, MatchOptions, SagaDefinition, SagaOptions, SagaStep } from "./saga.ts";
 
 const dayMs = 86_400_000;
 const maxTimerMs = 3_650 * dayMs;
@@ -55,7 +46,7 @@ export function defineSaga<Data extends TObject, Input extends TSchema = Data>(
           name: step,
           description: about ?? null,
           execute: execute as Extract<SagaStep, { kind: "execute" }>["execute"],
-          retry: retryOf(`saga ${name}, step ${step}: retry`, retry, stepRetry),
+          retry: retryPolicy(`saga ${name}, step ${step}: retry`, retry, stepRetry),
           ...compensationOf(name, step, undo, timeoutMs),
         });
       },
@@ -130,18 +121,7 @@ function compensationOf<Data>(saga: string, step: string, undo: CompensationOpti
     compensation:
       compensate === undefined
         ? null
-        : retryOf(`saga ${saga}, step ${step}: compensateRetry`, compensateRetry, compensationRetry),
+        : retryPolicy(`saga ${saga}, step ${step}: compensateRetry`, compensateRetry, compensationRetry),
     timeoutMs,
   };
-}
-
-function retryOf(what: string, given: RetryOptions = {}, fallback: Retry): Retry {
-  const { attempts = fallback.attempts, factor = fallback.factor, initial, max } = given;
-  if (!Number.isInteger(attempts) || attempts < 1 || attempts > 1_000)
-    throw new Error(`${what}: attempts must be a whole number from 1 to 1000, not ${attempts}`);
-  if (!(factor >= 1 && factor <= 100)) throw new Error(`${what}: factor must be a number from 1 to 100, not ${factor}`);
-  const initialMs = initial === undefined ? fallback.initialMs : requireDuration(`${what}: initial`, initial, 0, dayMs);
-  const maxMs =
-    max === undefined ? Math.max(fallback.maxMs, initialMs) : requireDuration(`${what}: max`, max, 0, dayMs);
-  return { attempts, initialMs, factor, maxMs };
 }

@@ -1,5 +1,6 @@
 // The state machine of a saga, pure: what has happened makes the next state and the events that tell of it.
-import { isEnded, type Progress, type Retry, type StepShape } from "./progress.ts";
+import { pauseAfter, type RetryPolicy } from "../handlers/retry-policy.ts";
+import { isEnded, type Progress, type StepShape } from "./progress.ts";
 
 export type Input =
   | { kind: "start" }
@@ -146,7 +147,7 @@ function completed(steps: readonly StepShape[], before: Progress, step: StepShap
 function failed(before: Progress, step: StepShape, message: string, isFinal: boolean, now: number) {
   const failures = before.failures + 1;
   const isOver = isFinal || failures >= step.retry.attempts || before.cancelRequested;
-  const until = isOver ? {} : { until: now + restMs(step.retry, failures) };
+  const until = isOver ? {} : { until: now + pauseAfter(step.retry, failures) };
   const transitions: Transition[] = [
     { type: "step-failed", step: step.name, attempt: failures, error: message, ...until },
   ];
@@ -169,9 +170,9 @@ function notCompensated(
   now: number,
 ) {
   const failures = before.failures + 1;
-  const retry = step.compensation as Retry;
+  const retry = step.compensation as RetryPolicy;
   const isOver = isFinal || failures >= retry.attempts;
-  const until = isOver ? {} : { until: now + restMs(retry, failures) };
+  const until = isOver ? {} : { until: now + pauseAfter(retry, failures) };
   const transitions: Transition[] = [
     { type: "compensation-failed", step: step.name, attempt: failures, error: message, ...until },
   ];
@@ -187,10 +188,6 @@ function notCompensated(
 }
 
 /** After so many failures, in milliseconds. */
-function restMs({ initialMs, factor, maxMs }: Retry, failures: number): number {
-  return Math.min(initialMs * factor ** (failures - 1), maxMs);
-}
-
 /** What follows by itself. A paused saga does nothing. */
 function settle(steps: readonly StepShape[], progress: Progress, transitions: Transition[], now: number): Step {
   let next = progress;
@@ -222,6 +219,8 @@ export function actionOf(steps: readonly StepShape[], progress: Progress, now: n
   const isResting = timerAt !== null && timerAt > now;
   if (state === "Compensating") {
     if (isResting) return { do: "rest", until: timerAt };
+    // It came to this while it was paused, and nobody has looked yet at what is to be undone.
+    if (!steps[progress.remaining - 1]?.compensation) return { do: "tick" };
     return { do: "compensate", step: progress.remaining - 1, attempt: failures + 1 };
   }
   const at = progress.completed.length;

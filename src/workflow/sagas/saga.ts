@@ -4,8 +4,9 @@ import type { RunCommand } from "../commands/run-command.ts";
 import type { DraftEvent } from "../events/draft-event.ts";
 import type { EventType } from "../events/event-type.ts";
 import type { EventContext } from "../events/recorded-event.ts";
+import type { RetryOptions } from "../handlers/retry-policy.ts";
 import type { StreamDefinition } from "../module/stream-definition.ts";
-import type { Retry, StepShape } from "./progress.ts";
+import type { StepShape } from "./progress.ts";
 
 export type SagaContext = {
   readonly sagaId: string;
@@ -34,17 +35,6 @@ export type SagaContext = {
 /** What a step adds to the data; a member that is undefined is taken away. */
 // biome-ignore lint/suspicious/noConfusingVoidType: a handler that returns nothing adds nothing
 export type Additions<Data> = { readonly [Name in keyof Data]?: Data[Name] | undefined } | undefined | void;
-
-export type RetryOptions = {
-  /** How often it is tried. Default: 3, of a compensation 10. */
-  attempts?: number;
-  /** How long it rests after the first failure. Default: `200ms`, of a compensation `500ms`. */
-  initial?: string;
-  /** How much longer after each further one. Default: 2. */
-  factor?: number;
-  /** How long it rests at most. Default: `30s`, of a compensation `1m`. */
-  max?: string;
-};
 
 export type CompensationOptions<Data> = {
   /** Undoes the step. It may be tried several times, and must then come to the same. */
@@ -169,7 +159,3 @@ export type SagaDefinition<Data extends TObject = TObject, Input extends TSchema
   /** Rests for a time, however often the service is started anew meanwhile. */
   sleep(name: string, options: SleepOptions<Static<Data>>): SagaDefinition<Data, Input>;
 };
-
-/** How what is not said is tried. */
-export const stepRetry: Retry = { attempts: 3, initialMs: 200, factor: 2, maxMs: 30_000 };
-export const compensationRetry: Retry = { attempts: 10, initialMs: 500, factor: 2, maxMs: 60_000 };

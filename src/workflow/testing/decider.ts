@@ -1,13 +1,13 @@
 // Specifications of deciders: given these events, when this command, then these events.
 import assert from "node:assert/strict";
 import type { Static, TSchema } from "@sinclair/typebox";
+import { inWords } from "../../base/violations.ts";
 import { streamName } from "../../stream/event.ts";
 import { Rejection } from "../commands/rejection.ts";
 import { decide } from "../deciders/decide.ts";
 import type { DeciderDefinition, Decision } from "../deciders/decider.ts";
 import { evolve, type Fold, foldOf } from "../deciders/fold.ts";
 import type { DraftEvent } from "../events/draft-event.ts";
-import { inWords } from "../handlers/checker.ts";
 import { deepFreeze } from "../handlers/deep-freeze.ts";
 import { notJson } from "../handlers/json-value.ts";
 import { contextOf, ofJson, same, shown, upcast } from "./plain.ts";

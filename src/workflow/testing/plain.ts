@@ -1,9 +1,10 @@
 // What all specifications have in common: values as they are after JSON, and events as handlers see them.
 import assert from "node:assert/strict";
 import type { TSchema } from "@sinclair/typebox";
+import { inWords } from "../../base/violations.ts";
 import type { DraftEvent } from "../events/draft-event.ts";
 import type { EventContext } from "../events/recorded-event.ts";
-import { checkerOf, inWords } from "../handlers/checker.ts";
+import { checkerOf } from "../handlers/checker.ts";
 import { notJson } from "../handlers/json-value.ts";
 
 export function shown({ type, version, data, attributes }: DraftEvent) {

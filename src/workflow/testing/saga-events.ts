@@ -1,7 +1,9 @@
 // The events that come to a saga in its specification, and which of them a wait takes.
+
+import { inWords } from "../../base/violations.ts";
 import type { DraftEvent } from "../events/draft-event.ts";
 import type { EventContext } from "../events/recorded-event.ts";
-import { checkerOf, inWords } from "../handlers/checker.ts";
+import { checkerOf } from "../handlers/checker.ts";
 import { deepFreeze } from "../handlers/deep-freeze.ts";
 import { messageOf } from "../handlers/message-of.ts";
 import { withAdditions } from "../sagas/additions.ts";
