@@ -24,7 +24,7 @@ printed(
   async () => {
     const { ran, failed } = await run("README.md");
     // It shows what a conflict looks like, and what commands refuse.
-    const refused = [`'If-Match: "1"'`, '"nobody"', '"i-2"', '"too late"'];
+    const refused = [`'If-Match: "1"'`, '"nobody"', '"eve@example.com"', '"too late"'];
     expect(failed).toEqual(refused.map((words) => expect.stringContaining(words)));
     const shown = ran.filter((block) => block.shown !== null);
     expect(shown.length).toBeGreaterThan(5);

@@ -36,6 +36,8 @@ export type ProjectorOptions = {
   connect: () => Sql;
   source: SourceOptions;
   counters: RunnerCounters;
+  /** A checkpoint of its tables has moved. */
+  onMoved: () => void;
   log: Log;
 };
 
@@ -108,6 +110,7 @@ export function startProjector(
       pool: folds,
       counters: options.counters,
       onChanged: () => loop.wake(),
+      onMoved: options.onMoved,
       log,
     });
     return { generation: generation.generation, runner };

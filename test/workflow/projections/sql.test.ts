@@ -195,7 +195,9 @@ test("tables that cannot be made are told, and do not keep the live ones from be
     return found?.state === "failed" ? found : null;
   });
   expect(failed).toMatchObject({ lastError: 'syntax error at or near "tabel"', failedPosition: null, rebuild: null });
-  expect(await process.projections.models.page("misspelt", null, 1)).toEqual({ unanswered: "not-ready" });
+  expect(await process.projections.models.page("misspelt", null, 1, new AbortController().signal)).toEqual({
+    unanswered: "not-ready",
+  });
   await process.stop();
   const mended = await rig.start([define(1, "create table notes (text text)")]);
   await mended.reached("misspelt", await mended.append("misspelt", note("a")));
