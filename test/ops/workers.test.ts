@@ -133,7 +133,7 @@ for (const [runtime, command] of [
       const isAlive = (pid: number) => Bun.spawnSync(["kill", "-0", String(pid)]).success;
       await until("the workers have ended", () => !workers.some(isAlive));
       await start({ ...env, PORT: new URL(service.url).port }, command);
-    }, 30_000);
+    }, 120_000);
 
     test("SIGTERM drains all workers, and the exit code is 0", async () => {
       const service = await start({ DATABASE_URL: await createTestDatabase(), WORKERS: "2" }, command);
@@ -142,7 +142,7 @@ for (const [runtime, command] of [
       service.kill("SIGTERM");
       expect(await service.exited).toBe(0);
       await stream.until("it was told", () => stream.frames.at(-1)?.event === "sluice.end");
-    }, 30_000);
+    }, 120_000);
   });
 }
 

@@ -1,8 +1,8 @@
 // Waiting for conditions, never for time.
 
-const patienceMs = 40_000;
+const patienceMs = 90_000;
 
-/** Resolves with the first value of the probe that is neither null, undefined nor false; fails when none comes in 40 s. */
+/** Resolves with the first value of the probe that is neither null, undefined nor false; fails when none comes in 90 s. */
 export async function until<T>(what: string, probe: () => T | Promise<T>): Promise<NonNullable<T>> {
   const deadline = Date.now() + patienceMs;
   for (;;) {

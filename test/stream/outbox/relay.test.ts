@@ -164,14 +164,15 @@ test("two rows of one event id are one event, and of another content a failure",
 test("the service's own rows bear its own types, which nobody who is granted the others can write", async () => {
   await insertRow(sql, { stream: "own", type: "sluice.saga-started", data: 1, own: true });
   await until("it is there", async () => (await readAll(service.url, "own"))[0]?.type === "sluice.saga-started");
-  await sql`create role shop`;
-  await sql`grant usage on schema event_streaming to shop`;
+  // Roles are of the whole server, which other tests use too.
+  await sql`create role inserter`;
+  await sql`grant usage on schema event_streaming to inserter`;
   await sql`grant insert (stream, type, data, data_binary, event_id, schema_version, correlation_id, partition_key, attributes)
-            on outbox to shop`;
+            on outbox to inserter`;
   const as = (task: (tx: postgres.TransactionSql) => Promise<unknown>) =>
     sql
       .begin(async (tx) => {
-        await tx`set local role shop`;
+        await tx`set local role inserter`;
         await task(tx);
       })
       .then(
@@ -184,6 +185,7 @@ test("the service's own rows bear its own types, which nobody who is granted the
   );
   expect(await as((tx) => tx`select * from outbox`)).toBe("42501");
   await until("it is there", async () => (await dataOf("own")).length === 2);
+  await sql.unsafe("drop owned by inserter; drop role inserter");
 });
 
 test("an ephemeral stream takes rows too", async () => {
