@@ -257,6 +257,7 @@ create table leases (
   until timestamp with time zone not null,
   constraint leases_pkey PRIMARY KEY (name)
 ) with (fillfactor=50);
+CREATE UNIQUE INDEX leases_epoch ON leases USING btree (name, epoch);
 
 create table live_connections (
   id         uuid not null,
@@ -564,9 +565,13 @@ create table sagas (
   created_at       timestamp with time zone not null default clock_timestamp(),
   updated_at       timestamp with time zone not null default clock_timestamp(),
   ended_at         timestamp with time zone,
+  waiting_by       text collate "C",
+  waiting_key      text collate "C",
   constraint sagas_pkey PRIMARY KEY (number),
   constraint sagas_id_key UNIQUE (id),
-  constraint sagas_state_check CHECK (state = ANY (ARRAY['NotStarted'::text, 'Running'::text, 'Completed'::text, 'Compensating'::text, 'Compensated'::text, 'Failed'::text]))
+  constraint sagas_state_check CHECK (state = ANY (ARRAY['NotStarted'::text, 'Running'::text, 'Completed'::text, 'Compensating'::text, 'Compensated'::text, 'Failed'::text])),
+  constraint sagas_waiting_by_check CHECK (waiting_by = ANY (ARRAY['stream'::text, 'subject'::text, 'partition-key'::text])),
+  constraint sagas_waiting_match CHECK ((waiting_by IS NULL) = (waiting_key IS NULL))
 ) with (fillfactor=70, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=20000);
 CREATE INDEX sagas_correlation ON sagas USING btree (correlation_id, number);
 CREATE INDEX sagas_due ON sagas USING btree (saga, due_at) WHERE due_at IS NOT NULL AND owner IS NULL;
@@ -575,6 +580,7 @@ CREATE INDEX sagas_owner ON sagas USING btree (owner) WHERE owner IS NOT NULL;
 CREATE INDEX sagas_saga ON sagas USING btree (saga, state, number);
 CREATE INDEX sagas_state ON sagas USING btree (state, number);
 CREATE INDEX sagas_waiting ON sagas USING btree (waiting_type, correlation_id) WHERE waiting_type IS NOT NULL;
+CREATE INDEX sagas_waiting_match ON sagas USING btree (waiting_type, waiting_by, waiting_key) WHERE waiting_by IS NOT NULL;
 
 create table schema_changes (
   id         bigint not null generated always as identity,
@@ -904,11 +910,20 @@ CREATE OR REPLACE FUNCTION command_answer(p_key text, p_request_hash uuid, p_ans
 AS $function$
 begin
   -- As log_append does: an answer that comes between its look and its insert would fail it.
-  perform pg_advisory_xact_lock(hashtextextended(p_key, 0));
+  perform command_answers_lock(array[p_key]);
   insert into command_answers (key, request_hash, answer, offsets, recorded_at)
     values (p_key, p_request_hash, p_answer, '{}', clock_timestamp())
     on conflict (key) do nothing;
   return found;
+end $function$;
+
+CREATE OR REPLACE FUNCTION command_answers_lock(p_keys text[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform pg_advisory_xact_lock(hashtext('sluice command answers ' || current_schema()), l.id)
+    from (select distinct (hashtextextended(u.key, 0) & 1023)::int as id from unnest(p_keys) u(key) order by 1) l;
 end $function$;
 
 CREATE OR REPLACE FUNCTION consumer_enter(p_subscription bigint, p_name text, OUT outcome text, OUT cursor_id bigint, OUT session bigint)
@@ -2970,7 +2985,7 @@ CREATE OR REPLACE FUNCTION lease_check(p_name text, p_owner uuid, p_epoch bigint
  LANGUAGE plpgsql
 AS $function$
 begin
-  perform 1 from leases l where l.name = p_name and l.owner = p_owner and l.epoch = p_epoch for share;
+  perform 1 from leases l where l.name = p_name and l.owner = p_owner and l.epoch = p_epoch for key share;
   if not found then
     raise exception using errcode = 'SL010', message = format('the lease %s is held by somebody else', p_name);
   end if;
@@ -2981,15 +2996,29 @@ CREATE OR REPLACE FUNCTION lease_hold(p_owner uuid, p_names text[], p_ttl interv
  LANGUAGE plpgsql
 AS $function$
 begin
+  insert into leases (name, owner, epoch, until)
+    select n.name, '00000000-0000-0000-0000-000000000000', 0, '-infinity' from unnest(p_names) n(name)
+    where not exists (select 1 from leases l where l.name = n.name)
+    order by n.name
+    on conflict (name) do nothing;
+
   return query
-    insert into leases as l (name, owner, epoch, until)
-      select n.name, p_owner, 1, clock_timestamp() + p_ttl from unnest(p_names) n(name) order by n.name
-      on conflict (name) do update
-        set owner = p_owner,
-            epoch = l.epoch + case when l.owner = p_owner then 0 else 1 end,
-            until = clock_timestamp() + p_ttl
+    with mine as (
+      select l.name from leases l where l.name = any(p_names) and l.owner = p_owner for no key update skip locked
+    )
+    update leases l set until = clock_timestamp() + p_ttl from mine where l.name = mine.name
+      returning l.name, l.epoch;
+
+  return query
+    with free as (
+      select l.name from leases l
+      where l.name = any(p_names) and l.owner <> p_owner
         -- A time far ahead of the clock is one from before the clock was set back.
-        where l.owner = p_owner or l.until <= clock_timestamp() or l.until > clock_timestamp() + 10 * p_ttl
+        and (l.until <= clock_timestamp() or l.until > clock_timestamp() + 10 * p_ttl)
+      for update skip locked
+    )
+    update leases l set owner = p_owner, epoch = l.epoch + 1, until = clock_timestamp() + p_ttl
+      from free where l.name = free.name
       returning l.name, l.epoch;
 end $function$;
 
@@ -3067,8 +3096,11 @@ declare
   answer_keys text[] := string_to_array(a_key, E'\x1e');
   -- Groups that were answered before.
   answered int[];
-  s int; k int; fresh int; verdict int;
-  r int := 1; group_last int; is_refused boolean;
+  s int; k int; fresh int; verdict int; first_event int;
+  -- Up to which request they have been judged, and up to which they are refused, if the last judged ones are.
+  judged_to int := 0; refused_to int := 0; judged_event int; is_refused boolean;
+  -- Whether there is something to judge of every request, and not of those alone that expect a version or have a key.
+  is_any_judged boolean;
 begin
   -- Before anything is locked or judged, or a statement that is repeated would store them again.
   if o_row is not null then perform outbox_hold(o_row); end if;
@@ -3118,8 +3150,7 @@ begin
 
   if a_group is not null then
     -- Whoever answers the same command on another process comes before or after this batch, in an order that is the same for all.
-    perform pg_advisory_xact_lock(l.id)
-      from (select hashtextextended(u.key, 0) as id from unnest(answer_keys) u(key) order by 1) l;
+    perform command_answers_lock(answer_keys);
     select array_agg(u.n) into answered
       from unnest(a_group, answer_keys) u(n, key) where exists (select from command_answers c where c.key = u.key);
   end if;
@@ -3134,132 +3165,135 @@ begin
   relative := array_fill(null::int, array[event_count]);
   duplicates := array_fill(false, array[event_count]);
   if has_ephemeral then event_ephemeral := duplicates; end if;
+  is_any_judged := known_count > 0 or r_group is not null or s_validation is not null or r_validation is not null;
 
-  while r <= request_count loop
-    group_last := r;
-    if r_group is not null then
-      while r_group[group_last + 1] = r_group[r] loop
-        group_last := group_last + 1;
-      end loop;
-    end if;
-    is_refused := false;
-    k_group_hash := null;
-
-    -- Judge first, assign after: a refused request leaves no event and no visible stream.
-    for m in r .. group_last loop
-      s := r_stream[m];
-      r_first[m] := last_event + 1;
-      last_event := last_event + r_count[m];
-      actual[m] := s_last[s];
-
-      if keys[m] is not null then
-        select i.* into remembered from idempotency_keys i where i.key = keys[m];
-        -- What a deleted life of the stream answered is forgotten with it.
-        if found and remembered.offsets[1] >= s_born[s] then
-          is_refused := true;
-          if remembered.request_hash <> r_request_hash[m] then
-            status[m] := 4;
-          else
-            status[m] := 5;
-            offsets[r_first[m] : last_event] := remembered.offsets;
-            duplicates[r_first[m] : last_event] := remembered.duplicates;
-            positions[last_event] := remembered.last_position;
-          end if;
-          continue;
-        end if;
-      end if;
-
-      verdict := 0;
-      fresh := r_count[m];
-      if known_count > 0 then
-        for n in r_first[m] .. last_event loop
-          k := e_known[n];
-          continue when k is null;
-          if k_offset[k] is not null then
-            fresh := fresh - 1;
-            if k_hash[k] <> e_hash[n] then
-              verdict := 3;
-              duplicates[n] := true;
-            end if;
-          elsif k_group_hash[k] is null then
-            k_group_hash[k] := e_hash[n];
-          else
-            fresh := fresh - 1;
-            if k_group_hash[k] <> e_hash[n] then
-              verdict := 3;
-              duplicates[n] := true;
-            end if;
-          end if;
+  for m in 1 .. request_count loop
+    -- A request that asks for nothing but to be stored needs no judging. The others are judged at the first of their group, and
+    -- assigned after: a refused request leaves no event and no visible stream.
+    if m > judged_to and (is_any_judged or r_expected[m] is not null or keys[m] is not null) then
+      judged_to := m;
+      if r_group is not null then
+        while r_group[judged_to + 1] = r_group[m] loop
+          judged_to := judged_to + 1;
         end loop;
       end if;
-      -- What is stored already is not judged again.
-      if fresh > 0 and (s_validation is not null or r_validation is not null) then
-        if least(coalesce(r_validation[m], 0), 2) <> coalesce(s_validation[s], 0) then
-          is_refused := true;
-          status[m] := 7;
-          actual[m] := coalesce(s_validation[s], 0);
-          continue;
-        end if;
-        if verdict = 0 and r_validation[m] = 3 then verdict := 8; end if;
-      end if;
-      if verdict = 0 and fresh > 0 and r_expected[m] is not null and not (
-           s_last[s] = r_expected[m] or (r_expected[m] = -2 and s_last[s] >= s_born[s])) then
-        verdict := 2;
-      end if;
-      if verdict = 0 and fresh > 0
-         and (r_born[m] <> s_born[s] or coalesce(expected_ids[m] <> s_last_id[s], expected_ids[m] is not null)) then
-        verdict := 2;
-      end if;
-      if verdict = 0 and answered is not null and r_group[m] = any(answered) then verdict := 10; end if;
-      if verdict <> 0 then
-        is_refused := true;
-        status[m] := verdict;
-      elsif fresh = 0 then
-        status[m] := 1;
-      elsif has_ephemeral and s_ephemeral[s] then
-        status[m] := 6;
-      end if;
-    end loop;
+      is_refused := false;
+      if known_count > 0 then k_group_hash := null; end if;
+      judged_event := last_event;
 
-    if is_refused then
-      for m in r .. group_last loop
-        if status[m] in (0, 1, 6) then status[m] := 9; end if;
+      for j in m .. judged_to loop
+        s := r_stream[j];
+        r_first[j] := judged_event + 1;
+        judged_event := judged_event + r_count[j];
+        actual[j] := s_last[s];
+
+        if keys[j] is not null then
+          select i.* into remembered from idempotency_keys i where i.key = keys[j];
+          -- What a deleted life of the stream answered is forgotten with it.
+          if found and remembered.offsets[1] >= s_born[s] then
+            is_refused := true;
+            if remembered.request_hash <> r_request_hash[j] then
+              status[j] := 4;
+            else
+              status[j] := 5;
+              offsets[r_first[j] : judged_event] := remembered.offsets;
+              duplicates[r_first[j] : judged_event] := remembered.duplicates;
+              positions[judged_event] := remembered.last_position;
+            end if;
+            continue;
+          end if;
+        end if;
+
+        verdict := 0;
+        fresh := r_count[j];
+        if known_count > 0 then
+          for n in r_first[j] .. judged_event loop
+            k := e_known[n];
+            continue when k is null;
+            if k_offset[k] is not null then
+              fresh := fresh - 1;
+              if k_hash[k] <> e_hash[n] then
+                verdict := 3;
+                duplicates[n] := true;
+              end if;
+            elsif k_group_hash[k] is null then
+              k_group_hash[k] := e_hash[n];
+            else
+              fresh := fresh - 1;
+              if k_group_hash[k] <> e_hash[n] then
+                verdict := 3;
+                duplicates[n] := true;
+              end if;
+            end if;
+          end loop;
+        end if;
+        -- What is stored already is not judged again.
+        if fresh > 0 then
+          if s_validation is not null or r_validation is not null then
+            if least(coalesce(r_validation[j], 0), 2) <> coalesce(s_validation[s], 0) then
+              is_refused := true;
+              status[j] := 7;
+              actual[j] := coalesce(s_validation[s], 0);
+              continue;
+            end if;
+            if verdict = 0 and r_validation[j] = 3 then verdict := 8; end if;
+          end if;
+          if verdict = 0 and r_expected[j] is not null and (
+               not (s_last[s] = r_expected[j] or (r_expected[j] = -2 and s_last[s] >= s_born[s]))
+               or r_born[j] <> s_born[s] or coalesce(expected_ids[j] <> s_last_id[s], expected_ids[j] is not null)) then
+            verdict := 2;
+          end if;
+        end if;
+        if verdict = 0 and answered is not null and r_group[j] = any(answered) then verdict := 10; end if;
+        if verdict <> 0 then
+          is_refused := true;
+          status[j] := verdict;
+        elsif fresh = 0 then
+          status[j] := 1;
+        end if;
       end loop;
-      r := group_last + 1;
-      continue;
+
+      if is_refused then
+        refused_to := judged_to;
+        for j in m .. judged_to loop
+          if status[j] in (0, 1) then status[j] := 9; end if;
+        end loop;
+      end if;
     end if;
 
-    for m in r .. group_last loop
-      s := r_stream[m];
-      if status[m] = 6 then
-        event_ephemeral[r_first[m] : r_first[m] + r_count[m] - 1] := array_fill(true, array[r_count[m]]);
-      end if;
-      for n in r_first[m] .. r_first[m] + r_count[m] - 1 loop
-        k := e_known[n];
-        if k_offset[k] is not null then
-          offsets[n] := k_offset[k];
-          duplicates[n] := true;
-          positions[n] := case when k_fresh[k] then -1 - k_position[k] else k_position[k] end;
-        else
-          s_last[s] := s_last[s] + 1;
-          s_bytes[s] := s_bytes[s] + e_bytes[n];
-          offsets[n] := s_last[s];
-          cumulative[n] := s_bytes[s];
-          event_stream[n] := s_id[s];
-          relative[n] := fresh_count;
-          if ids is not null then s_last_id[s] := ids[n]; end if;
-          if k is not null then
-            k_offset[k] := s_last[s];
-            k_position[k] := fresh_count;
-            k_hash[k] := e_hash[n];
-            k_fresh[k] := true;
-          end if;
-          fresh_count := fresh_count + 1;
+    first_event := last_event + 1;
+    last_event := last_event + r_count[m];
+    continue when m <= refused_to;
+
+    s := r_stream[m];
+    if has_ephemeral and s_ephemeral[s] and status[m] = 0 then
+      status[m] := 6;
+      event_ephemeral[first_event : last_event] := array_fill(true, array[r_count[m]]);
+    end if;
+    for n in first_event .. last_event loop
+      if known_count > 0 then k := e_known[n]; end if;
+      if k is not null and k_offset[k] is not null then
+        offsets[n] := k_offset[k];
+        duplicates[n] := true;
+        positions[n] := case when k_fresh[k] then -1 - k_position[k] else k_position[k] end;
+      else
+        s_last[s] := s_last[s] + 1;
+        s_bytes[s] := s_bytes[s] + e_bytes[n];
+        offsets[n] := s_last[s];
+        cumulative[n] := s_bytes[s];
+        event_stream[n] := s_id[s];
+        relative[n] := fresh_count;
+        if k is not null then
+          k_offset[k] := s_last[s];
+          k_position[k] := fresh_count;
+          k_hash[k] := e_hash[n];
+          k_fresh[k] := true;
         end if;
-      end loop;
-      actual[m] := s_last[s];
+        if ids is not null then s_last_id[s] := ids[n]; end if;
+        fresh_count := fresh_count + 1;
+      end if;
     end loop;
-    r := group_last + 1;
+    actual[m] := s_last[s];
   end loop;
 
   if fresh_count > 0 then
@@ -3597,7 +3631,7 @@ begin
     where g.projection = p_projection and g.generation = p_generation and g.position = p_from
       and g.role in ('live', 'building') and not g.paused;
   if not found then
-    raise exception using errcode = 'SL011',
+    raise exception using errcode = 'SL012',
       message = format('generation %s of projection %s does not go on from %s', p_generation, p_projection, p_from);
   end if;
 end $function$;
@@ -3999,7 +4033,7 @@ begin
     ) h;
     if held = cardinality(letters) then return; end if;
   end if;
-  raise exception using errcode = 'SL012', message = 'the mirror was moved by somebody else';
+  raise exception using errcode = 'SL013', message = 'the mirror was moved by somebody else';
 end $function$;
 
 CREATE OR REPLACE FUNCTION remote_move(p_moves json, p_status integer[])
@@ -4071,8 +4105,6 @@ end $function$;
 CREATE OR REPLACE FUNCTION saga_claim(p_owner uuid, p_names text[], p_versions integer[], p_limit integer)
  RETURNS SETOF sagas
  LANGUAGE plpgsql
- SET enable_bitmapscan TO 'off'
- SET enable_sort TO 'off'
 AS $function$
 declare
   -- A value, which an index can be asked for.
@@ -4081,6 +4113,8 @@ declare
   wanted int := p_limit;
   taken int;
 begin
+  -- In the order of the index, however many are due, and whatever the planner knew when there were few.
+  perform set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true);
   -- By chance, so that none has to wait behind the others for ever.
   for known in select n.name, n.version from unnest(p_names, p_versions) n(name, version) order by random() loop
     exit when wanted <= 0;
@@ -4192,6 +4226,7 @@ begin
     order by r.n);
   update sagas s
     set state = r.state, turn = r.turn + 1, lost = 0, version = r.version, waiting_type = r.waiting,
+        waiting_by = r.waiting_by, waiting_key = r.waiting_key,
         steps = string_to_array(r.steps, ','), progress = r.progress::json, data = coalesce(r.data::json, s.data),
         updated_at = clock_timestamp(),
         owner = case when r.rest_ms is null then s.owner end,
@@ -4202,12 +4237,14 @@ begin
           else least(s.due_at, clock_timestamp() + r.rest_ms * interval '1 millisecond') end,
         ended_at = case when r.ended then clock_timestamp() end
     from (
-      select r.*, r.state in ('Completed', 'Compensated', 'Failed') as ended
+      select r.*, r.state in ('Completed', 'Compensated', 'Failed') as ended,
+             split_part(r.awaited, E'\x1d', 1) as waiting, nullif(split_part(r.awaited, E'\x1d', 2), '') as waiting_by,
+             nullif(split_part(r.awaited, E'\x1d', 3), '') as waiting_key
       from unnest(
         p_ids, p_turns, p_versions, p_rest_ms, string_to_array(p_states, E'\x1e'), string_to_array(p_waiting, E'\x1e', E'\x1f'),
         string_to_array(p_steps, E'\x1e'), string_to_array(p_progress, E'\x1e'), string_to_array(p_data, E'\x1e', E'\x1f'),
         outcomes
-      ) r(id, turn, version, rest_ms, state, waiting, steps, progress, data, outcome)
+      ) r(id, turn, version, rest_ms, state, awaited, steps, progress, data, outcome)
     ) r
     where s.id = r.id and r.outcome = 0;
   perform saga_emit(
@@ -4254,6 +4291,9 @@ CREATE OR REPLACE FUNCTION saga_watch(p_lease text, p_owner uuid, p_epoch bigint
 AS $function$
 declare
   types text[];
+  -- Of them, those that some saga waits for by something else than its correlation.
+  matched_types text[];
+  ids uuid[];
 begin
   perform lease_check(p_lease, p_owner, p_epoch);
   with recursive waiting as (
@@ -4268,18 +4308,31 @@ begin
   if cardinality(types) > 0 then
     -- A piece at a time, however far it is behind.
     reached := least(p_up_to, p_after + 20000);
-    -- Locked in one order by all that lock several.
-    with found as materialized (
-      select s.number from sagas s
-      where s.id in (
+    ids := array(
+      select w.id
+      from (
+        select distinct e.type, e.correlation_id from events e
+        where e.position > p_after and e.position <= reached and e.type = any(types)
+          and e.correlation_id is not null and not e.ephemeral
+      ) e join sagas w on w.waiting_type = e.type and w.correlation_id = e.correlation_id and w.waiting_by is null);
+    matched_types := array(
+      select t.type from unnest(types) t(type)
+      where exists (select from sagas s where s.waiting_type = t.type and s.waiting_by is not null));
+    if cardinality(matched_types) > 0 then
+      ids := ids || array(
         select w.id
         from (
-          select distinct e.type, e.correlation_id from events e
-          where e.position > p_after and e.position <= reached and e.type = any(types)
-            and e.correlation_id is not null and not e.ephemeral
-        ) e join sagas w on w.waiting_type = e.type and w.correlation_id = e.correlation_id
-      ) and not s.paused
-      order by s.id for no key update
+          select distinct e.type, m.by, m.key collate "C" as key
+          from events e join streams st on st.id = e.stream_id
+            cross join lateral (values
+              ('stream', st.name), ('subject', e.attributes ->> 'subject'), ('partition-key', e.partition_key)) m(by, key)
+          where e.position > p_after and e.position <= reached and e.type = any(matched_types)
+            and not e.ephemeral and m.key is not null
+        ) e join sagas w on w.waiting_type = e.type and w.waiting_by = e.by and w.waiting_key = e.key);
+    end if;
+    -- Locked in one order by all that lock several.
+    with found as materialized (
+      select s.number from sagas s where s.id = any(ids) and not s.paused order by s.id for no key update
     )
     update sagas s set due_at = clock_timestamp() from found
       where s.number = found.number and s.waiting_type is not null and not s.paused;
@@ -4843,6 +4896,18 @@ begin
   is_least := false;
   select sub.* into s from subscriptions sub where sub.id = p_subscription;
   if not found then return; end if;
+  if exists (select from subscription_streams t where t.subscription_id = s.id and t.stream = '*') then
+    select count(*) filter (where e.matches), min(e.recorded_at) filter (where e.matches), count(*) into events, first_at, looked
+      from (
+        select ev.recorded_at, (s.types is null or ev.type = any(s.types))
+               and (s.path is null or coalesce(ev.data::jsonb @@ s.path::jsonpath, false)) as matches
+        from events ev join streams st on st.id = ev.stream_id
+        where ev.position > p_after and not ev.ephemeral and not st.internal and ev."offset" >= st.first_offset
+        order by ev.position limit p_limit
+      ) e;
+    is_least := looked = p_limit;
+    return;
+  end if;
   if s.correlation is not null then
     select count(*) filter (where e.matches), min(e.recorded_at) filter (where e.matches), count(*) into events, first_at, looked
       from (

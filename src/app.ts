@@ -133,6 +133,7 @@ async function startParts(
     ]);
     ledger.drain();
     locks.drain();
+    reactions.projections.drain();
     const late = setTimeout(() => void listening.stop(true), config.shutdownMs);
     await listening.stop(false);
     await ended;

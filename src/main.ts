@@ -12,7 +12,7 @@ import type { Connection } from "./storage/database.ts";
 import { migrate, status } from "./storage/migrate.ts";
 import { dumpSchema } from "./storage/schema-dump.ts";
 import { openDatabase, provideDatabase } from "./wiring/database.ts";
-import { commandsOf, loadModules } from "./workflow/module/load-modules.ts";
+import { extensionsOf, loadModules } from "./workflow/module/load-modules.ts";
 
 const usage = `usage: main.ts start | health | migrate [--status] | schema --check|--write | openapi --check|--write`;
 const healthWithinMs = 4_000;
@@ -165,9 +165,9 @@ async function goldenFile(write: boolean): Promise<void> {
   }
 }
 
-/** The API's document as a file, with the samples' commands: a change of the contract shows in the diff too. */
+/** The API's document as a file, with what the samples bring along: a change of the contract shows in the diff too. */
 async function goldenOpenApi(write: boolean): Promise<void> {
-  const document = describeOperations(commandsOf(await loadModules(readConfig({}).modules)));
+  const document = describeOperations(extensionsOf(await loadModules(readConfig({}).modules)));
   if (write) await writeFile(goldenDocument, document);
   else if ((await readFile(goldenDocument, "utf8").catch(() => "")) !== document) {
     console.error(

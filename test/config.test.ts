@@ -53,6 +53,31 @@ const bad: [name: string, ...values: string[]][] = [
   ["LEASE_DURATION", "299ms", "11m"],
   ["OUTBOX_INTERVAL", "9ms", "61s", "100"],
   ["GIN_INDEX", "maybe"],
+  [
+    "NATS_URL",
+    "localhost:4222",
+    "http://h:4222",
+    "nats://",
+    "nats://h:0",
+    "nats://h:70000",
+    "nats://u:p@h",
+    "nats://h,tcp://i",
+  ],
+  ["NATS_USER", "alone"],
+  ["NATS_PASSWORD", "alone"],
+  ["NATS_CREDS", "/nowhere/file.creds"],
+  ["NATS_TLS_CA", "/nowhere/ca.pem"],
+  ["NATS_TLS_CERT", "/nowhere/cert.pem"],
+  ["NATS_INBOX_PREFIX", "a b", "a.", "*", "a.>"],
+  ["NATS_STREAM", "{service}.{stream}", "{type}", "a b"],
+  ["NATS_SUBJECT", "{type}.{stream}", "a..b", "a.>"],
+  ["NATS_MODE", "batch"],
+  ["NATS_TOPOLOGY", "none"],
+  ["NATS_REPLICAS", "0", "6"],
+  ["NATS_STORAGE", "tape"],
+  ["NATS_MAX_AGE", "7", "500ms", "36501d"],
+  ["NATS_MAX_BYTES", "-1", "1kB"],
+  ["NATS_MAX_EVENTS", "many"],
   ["WORKERS", "0", "65", "many"],
   ["CORS_ORIGINS", "*", "app.example.com", "https://app.example.com/", "https://a.example https://b.example", "null"],
 ];
@@ -87,6 +112,8 @@ test("a value with a line break is refused in one line", () => {
 
 test("no password is repeated", () => {
   expect(errorOf({ DATABASE_URL: "postgres://u:secret@h:port/db" }).message).not.toContain("secret");
+  expect(errorOf({ NATS_URL: "nats://u:secret@h:4222" }).message).not.toContain("secret");
+  expect(errorOf({ NATS_PASSWORD: "secret" }).message).not.toContain("secret");
 });
 
 test("nothing set, and everything empty, are the defaults", () => {

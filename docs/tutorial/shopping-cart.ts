@@ -11,7 +11,7 @@ import {
   Type,
 } from "sluice";
 
-const cart = Type.String({ pattern: "^cart-[0-9]{1,18}$" });
+const cart = Type.String({ pattern: "^[0-9]{1,18}$" });
 const article = Type.String({ pattern: "^[A-Z0-9-]{1,40}$" });
 const most = 100;
 const quantity = Type.Integer({ minimum: 1, maximum: most });
@@ -32,44 +32,43 @@ function changed(before: Items, of: string, by: number): Items {
   return had + by === 0 ? others : { ...others, [of]: had + by };
 }
 
-function without(open: Readonly<Record<string, Items>>, closed: string) {
-  const { [closed]: _, ...others } = open;
-  return { open: others };
-}
-
-// All carts share a stream, which a subscription can name. The state holds those that are open.
-export const carts = defineDecider("carts", {
-  description: "Carts that are open",
-  stream: () => "carts",
-  state: Type.Object({ open: Type.Record(cart, items) }),
-  initialState: { open: {} },
+export const carts = defineDecider("cart", {
+  description: "A cart: nobody has put anything in yet, or it is open, or closed for good",
+  state: Type.Object({
+    is: Type.Union([Type.Literal("new"), Type.Literal("open"), Type.Literal("closed")]),
+    items,
+  }),
+  initialState: { is: "new", items: {} },
 })
-  .on(CartOpened, ({ open }, { cart: id }) => ({ open: { ...open, [id]: {} } }))
-  .on(ItemAdded, ({ open }, { cart: id, article: what, quantity: count }) => ({
-    open: { ...open, [id]: changed(open[id] ?? {}, what, count) },
+  .on(CartOpened, () => ({ is: "open", items: {} }))
+  .on(ItemAdded, (state, { article: what, quantity: count }) => ({
+    ...state,
+    items: changed(state.items, what, count),
   }))
-  .on(ItemRemoved, ({ open }, { cart: id, article: what, quantity: count }) => ({
-    open: { ...open, [id]: changed(open[id] ?? {}, what, -count) },
+  .on(ItemRemoved, (state, { article: what, quantity: count }) => ({
+    ...state,
+    items: changed(state.items, what, -count),
   }))
-  .on(CartCheckedOut, ({ open }, { cart: id }) => without(open, id))
-  .on(CartAbandoned, ({ open }, { cart: id }) => without(open, id))
+  .on(CartCheckedOut, () => ({ is: "closed", items: {} }))
+  .on(CartAbandoned, () => ({ is: "closed", items: {} }))
   .command("add-item", {
     description: "Puts some of an article into a cart; the first one opens the cart",
     body: Type.Object({ cart, article, quantity }),
-    id: () => "all",
-    decide({ open }, added) {
-      const inCart = open[added.cart]?.[added.article] ?? 0;
+    id: (added) => added.cart,
+    decide(state, added) {
+      if (state.is === "closed") reject("The cart is closed", { cart: added.cart });
+      const inCart = state.items[added.article] ?? 0;
       if (inCart + added.quantity > most) reject(`A cart holds at most ${most} of an article`, { inCart });
-      const opened = open[added.cart] === undefined ? [CartOpened.event({ cart: added.cart })] : [];
+      const opened = state.is === "new" ? [CartOpened.event({ cart: added.cart })] : [];
       return [...opened, ItemAdded.event(added)];
     },
   })
   .command("remove-item", {
     description: "Takes some of an article out of a cart",
     body: Type.Object({ cart, article, quantity }),
-    id: () => "all",
-    decide({ open }, removed) {
-      const inCart = open[removed.cart]?.[removed.article] ?? 0;
+    id: (removed) => removed.cart,
+    decide(state, removed) {
+      const inCart = state.items[removed.article] ?? 0;
       if (inCart < removed.quantity) reject("There is not so much of it in the cart", { inCart });
       return ItemRemoved.event(removed);
     },
@@ -78,9 +77,9 @@ export const carts = defineDecider("carts", {
     description: "Buys what is in a cart",
     body: Type.Object({ cart }),
     result: Type.Object({ items }),
-    id: () => "all",
-    decide({ open }, { cart: id }) {
-      const bought = open[id] ?? reject("There is no open cart of this id", { cart: id });
+    id: (body) => body.cart,
+    decide({ is, items: bought }, { cart: id }) {
+      if (is !== "open") reject("There is no open cart of this id", { cart: id });
       if (Object.keys(bought).length === 0) reject("The cart is empty", { cart: id });
       return { events: [CartCheckedOut.event({ cart: id, items: bought })], result: { items: bought } };
     },
@@ -88,17 +87,15 @@ export const carts = defineDecider("carts", {
   .command("remind-of-cart", {
     description: "Reminds of a cart; one that is not open any more needs no reminder",
     body: Type.Object({ cart }),
-    id: () => "all",
-    decide: ({ open }, { cart: id }) => (open[id] === undefined ? [] : CartReminded.event({ cart: id })),
+    id: (body) => body.cart,
+    decide: ({ is }, { cart: id }) => (is === "open" ? CartReminded.event({ cart: id }) : []),
   })
   .command("abandon-cart", {
     description: "Gives up a cart; one that is not open any more stays as it is",
     body: Type.Object({ cart }),
-    id: () => "all",
-    decide({ open }, { cart: id }) {
-      const left = open[id];
-      return left === undefined ? [] : CartAbandoned.event({ cart: id, items: left });
-    },
+    id: (body) => body.cart,
+    decide: ({ is, items: left }, { cart: id }) =>
+      is === "open" ? CartAbandoned.event({ cart: id, items: left }) : [],
   });
 
 const row = Type.Object({ article, quantity: Type.Integer() });
@@ -110,7 +107,6 @@ const counted = (before: Row, by: number): Row | null =>
 
 export const articlesInCarts = defineProjection("articles-in-carts", {
   description: "How much of each article lies in open carts",
-  streams: ["carts"],
   row,
   key: "article",
   initial: { quantity: 0 },
@@ -155,7 +151,7 @@ export function timesOf(openedAt: string): { remindAt: string; abandonAt: string
 }
 
 export const openedCarts = defineSubscription("opened-carts", {
-  stream: "carts",
+  stream: "*",
   mode: "exclusive",
   from: "beginning",
 }).on(CartOpened, async ({ cart: id }, { recordedTime }, { start }) => {

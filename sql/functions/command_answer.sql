@@ -3,7 +3,7 @@ create or replace function command_answer(p_key text, p_request_hash uuid, p_ans
 language plpgsql as $$
 begin
   -- As log_append does: an answer that comes between its look and its insert would fail it.
-  perform pg_advisory_xact_lock(hashtextextended(p_key, 0));
+  perform command_answers_lock(array[p_key]);
   insert into command_answers (key, request_hash, answer, offsets, recorded_at)
     values (p_key, p_request_hash, p_answer, '{}', clock_timestamp())
     on conflict (key) do nothing;

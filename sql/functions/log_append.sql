@@ -69,8 +69,11 @@ declare
   answer_keys text[] := string_to_array(a_key, E'\x1e');
   -- Groups that were answered before.
   answered int[];
-  s int; k int; fresh int; verdict int;
-  r int := 1; group_last int; is_refused boolean;
+  s int; k int; fresh int; verdict int; first_event int;
+  -- Up to which request they have been judged, and up to which they are refused, if the last judged ones are.
+  judged_to int := 0; refused_to int := 0; judged_event int; is_refused boolean;
+  -- Whether there is something to judge of every request, and not of those alone that expect a version or have a key.
+  is_any_judged boolean;
 begin
   -- Before anything is locked or judged, or a statement that is repeated would store them again.
   if o_row is not null then perform outbox_hold(o_row); end if;
@@ -120,8 +123,7 @@ begin
 
   if a_group is not null then
     -- Whoever answers the same command on another process comes before or after this batch, in an order that is the same for all.
-    perform pg_advisory_xact_lock(l.id)
-      from (select hashtextextended(u.key, 0) as id from unnest(answer_keys) u(key) order by 1) l;
+    perform command_answers_lock(answer_keys);
     select array_agg(u.n) into answered
       from unnest(a_group, answer_keys) u(n, key) where exists (select from command_answers c where c.key = u.key);
   end if;
@@ -136,132 +138,135 @@ begin
   relative := array_fill(null::int, array[event_count]);
   duplicates := array_fill(false, array[event_count]);
   if has_ephemeral then event_ephemeral := duplicates; end if;
+  is_any_judged := known_count > 0 or r_group is not null or s_validation is not null or r_validation is not null;
 
-  while r <= request_count loop
-    group_last := r;
-    if r_group is not null then
-      while r_group[group_last + 1] = r_group[r] loop
-        group_last := group_last + 1;
-      end loop;
-    end if;
-    is_refused := false;
-    k_group_hash := null;
-
-    -- Judge first, assign after: a refused request leaves no event and no visible stream.
-    for m in r .. group_last loop
-      s := r_stream[m];
-      r_first[m] := last_event + 1;
-      last_event := last_event + r_count[m];
-      actual[m] := s_last[s];
-
-      if keys[m] is not null then
-        select i.* into remembered from idempotency_keys i where i.key = keys[m];
-        -- What a deleted life of the stream answered is forgotten with it.
-        if found and remembered.offsets[1] >= s_born[s] then
-          is_refused := true;
-          if remembered.request_hash <> r_request_hash[m] then
-            status[m] := 4;
-          else
-            status[m] := 5;
-            offsets[r_first[m] : last_event] := remembered.offsets;
-            duplicates[r_first[m] : last_event] := remembered.duplicates;
-            positions[last_event] := remembered.last_position;
-          end if;
-          continue;
-        end if;
-      end if;
-
-      verdict := 0;
-      fresh := r_count[m];
-      if known_count > 0 then
-        for n in r_first[m] .. last_event loop
-          k := e_known[n];
-          continue when k is null;
-          if k_offset[k] is not null then
-            fresh := fresh - 1;
-            if k_hash[k] <> e_hash[n] then
-              verdict := 3;
-              duplicates[n] := true;
-            end if;
-          elsif k_group_hash[k] is null then
-            k_group_hash[k] := e_hash[n];
-          else
-            fresh := fresh - 1;
-            if k_group_hash[k] <> e_hash[n] then
-              verdict := 3;
-              duplicates[n] := true;
-            end if;
-          end if;
+  for m in 1 .. request_count loop
+    -- A request that asks for nothing but to be stored needs no judging. The others are judged at the first of their group, and
+    -- assigned after: a refused request leaves no event and no visible stream.
+    if m > judged_to and (is_any_judged or r_expected[m] is not null or keys[m] is not null) then
+      judged_to := m;
+      if r_group is not null then
+        while r_group[judged_to + 1] = r_group[m] loop
+          judged_to := judged_to + 1;
         end loop;
       end if;
-      -- What is stored already is not judged again.
-      if fresh > 0 and (s_validation is not null or r_validation is not null) then
-        if least(coalesce(r_validation[m], 0), 2) <> coalesce(s_validation[s], 0) then
-          is_refused := true;
-          status[m] := 7;
-          actual[m] := coalesce(s_validation[s], 0);
-          continue;
-        end if;
-        if verdict = 0 and r_validation[m] = 3 then verdict := 8; end if;
-      end if;
-      if verdict = 0 and fresh > 0 and r_expected[m] is not null and not (
-           s_last[s] = r_expected[m] or (r_expected[m] = -2 and s_last[s] >= s_born[s])) then
-        verdict := 2;
-      end if;
-      if verdict = 0 and fresh > 0
-         and (r_born[m] <> s_born[s] or coalesce(expected_ids[m] <> s_last_id[s], expected_ids[m] is not null)) then
-        verdict := 2;
-      end if;
-      if verdict = 0 and answered is not null and r_group[m] = any(answered) then verdict := 10; end if;
-      if verdict <> 0 then
-        is_refused := true;
-        status[m] := verdict;
-      elsif fresh = 0 then
-        status[m] := 1;
-      elsif has_ephemeral and s_ephemeral[s] then
-        status[m] := 6;
-      end if;
-    end loop;
+      is_refused := false;
+      if known_count > 0 then k_group_hash := null; end if;
+      judged_event := last_event;
 
-    if is_refused then
-      for m in r .. group_last loop
-        if status[m] in (0, 1, 6) then status[m] := 9; end if;
+      for j in m .. judged_to loop
+        s := r_stream[j];
+        r_first[j] := judged_event + 1;
+        judged_event := judged_event + r_count[j];
+        actual[j] := s_last[s];
+
+        if keys[j] is not null then
+          select i.* into remembered from idempotency_keys i where i.key = keys[j];
+          -- What a deleted life of the stream answered is forgotten with it.
+          if found and remembered.offsets[1] >= s_born[s] then
+            is_refused := true;
+            if remembered.request_hash <> r_request_hash[j] then
+              status[j] := 4;
+            else
+              status[j] := 5;
+              offsets[r_first[j] : judged_event] := remembered.offsets;
+              duplicates[r_first[j] : judged_event] := remembered.duplicates;
+              positions[judged_event] := remembered.last_position;
+            end if;
+            continue;
+          end if;
+        end if;
+
+        verdict := 0;
+        fresh := r_count[j];
+        if known_count > 0 then
+          for n in r_first[j] .. judged_event loop
+            k := e_known[n];
+            continue when k is null;
+            if k_offset[k] is not null then
+              fresh := fresh - 1;
+              if k_hash[k] <> e_hash[n] then
+                verdict := 3;
+                duplicates[n] := true;
+              end if;
+            elsif k_group_hash[k] is null then
+              k_group_hash[k] := e_hash[n];
+            else
+              fresh := fresh - 1;
+              if k_group_hash[k] <> e_hash[n] then
+                verdict := 3;
+                duplicates[n] := true;
+              end if;
+            end if;
+          end loop;
+        end if;
+        -- What is stored already is not judged again.
+        if fresh > 0 then
+          if s_validation is not null or r_validation is not null then
+            if least(coalesce(r_validation[j], 0), 2) <> coalesce(s_validation[s], 0) then
+              is_refused := true;
+              status[j] := 7;
+              actual[j] := coalesce(s_validation[s], 0);
+              continue;
+            end if;
+            if verdict = 0 and r_validation[j] = 3 then verdict := 8; end if;
+          end if;
+          if verdict = 0 and r_expected[j] is not null and (
+               not (s_last[s] = r_expected[j] or (r_expected[j] = -2 and s_last[s] >= s_born[s]))
+               or r_born[j] <> s_born[s] or coalesce(expected_ids[j] <> s_last_id[s], expected_ids[j] is not null)) then
+            verdict := 2;
+          end if;
+        end if;
+        if verdict = 0 and answered is not null and r_group[j] = any(answered) then verdict := 10; end if;
+        if verdict <> 0 then
+          is_refused := true;
+          status[j] := verdict;
+        elsif fresh = 0 then
+          status[j] := 1;
+        end if;
       end loop;
-      r := group_last + 1;
-      continue;
+
+      if is_refused then
+        refused_to := judged_to;
+        for j in m .. judged_to loop
+          if status[j] in (0, 1) then status[j] := 9; end if;
+        end loop;
+      end if;
     end if;
 
-    for m in r .. group_last loop
-      s := r_stream[m];
-      if status[m] = 6 then
-        event_ephemeral[r_first[m] : r_first[m] + r_count[m] - 1] := array_fill(true, array[r_count[m]]);
-      end if;
-      for n in r_first[m] .. r_first[m] + r_count[m] - 1 loop
-        k := e_known[n];
-        if k_offset[k] is not null then
-          offsets[n] := k_offset[k];
-          duplicates[n] := true;
-          positions[n] := case when k_fresh[k] then -1 - k_position[k] else k_position[k] end;
-        else
-          s_last[s] := s_last[s] + 1;
-          s_bytes[s] := s_bytes[s] + e_bytes[n];
-          offsets[n] := s_last[s];
-          cumulative[n] := s_bytes[s];
-          event_stream[n] := s_id[s];
-          relative[n] := fresh_count;
-          if ids is not null then s_last_id[s] := ids[n]; end if;
-          if k is not null then
-            k_offset[k] := s_last[s];
-            k_position[k] := fresh_count;
-            k_hash[k] := e_hash[n];
-            k_fresh[k] := true;
-          end if;
-          fresh_count := fresh_count + 1;
+    first_event := last_event + 1;
+    last_event := last_event + r_count[m];
+    continue when m <= refused_to;
+
+    s := r_stream[m];
+    if has_ephemeral and s_ephemeral[s] and status[m] = 0 then
+      status[m] := 6;
+      event_ephemeral[first_event : last_event] := array_fill(true, array[r_count[m]]);
+    end if;
+    for n in first_event .. last_event loop
+      if known_count > 0 then k := e_known[n]; end if;
+      if k is not null and k_offset[k] is not null then
+        offsets[n] := k_offset[k];
+        duplicates[n] := true;
+        positions[n] := case when k_fresh[k] then -1 - k_position[k] else k_position[k] end;
+      else
+        s_last[s] := s_last[s] + 1;
+        s_bytes[s] := s_bytes[s] + e_bytes[n];
+        offsets[n] := s_last[s];
+        cumulative[n] := s_bytes[s];
+        event_stream[n] := s_id[s];
+        relative[n] := fresh_count;
+        if k is not null then
+          k_offset[k] := s_last[s];
+          k_position[k] := fresh_count;
+          k_hash[k] := e_hash[n];
+          k_fresh[k] := true;
         end if;
-      end loop;
-      actual[m] := s_last[s];
+        if ids is not null then s_last_id[s] := ids[n]; end if;
+        fresh_count := fresh_count + 1;
+      end if;
     end loop;
-    r := group_last + 1;
+    actual[m] := s_last[s];
   end loop;
 
   if fresh_count > 0 then

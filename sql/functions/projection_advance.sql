@@ -14,7 +14,7 @@ begin
     where g.projection = p_projection and g.generation = p_generation and g.position = p_from
       and g.role in ('live', 'building') and not g.paused;
   if not found then
-    raise exception using errcode = 'SL011',
+    raise exception using errcode = 'SL012',
       message = format('generation %s of projection %s does not go on from %s', p_generation, p_projection, p_from);
   end if;
 end $$;

@@ -23,5 +23,5 @@ begin
     ) h;
     if held = cardinality(letters) then return; end if;
   end if;
-  raise exception using errcode = 'SL012', message = 'the mirror was moved by somebody else';
+  raise exception using errcode = 'SL013', message = 'the mirror was moved by somebody else';
 end $$;

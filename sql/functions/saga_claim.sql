@@ -1,11 +1,7 @@
 -- Takes sagas that are due for an owner, those that have waited longest first. p_names: the sagas that it knows, p_versions: up to which version.
 create or replace function saga_claim(p_owner uuid, p_names text[], p_versions int[], p_limit int)
   returns setof sagas
-language plpgsql
--- In the order of the index, however many are due, and whatever the planner knew when there were few.
-set enable_bitmapscan = off
-set enable_sort = off
-as $$
+language plpgsql as $$
 declare
   -- A value, which an index can be asked for.
   now_at constant timestamptz := clock_timestamp();
@@ -13,6 +9,8 @@ declare
   wanted int := p_limit;
   taken int;
 begin
+  -- In the order of the index, however many are due, and whatever the planner knew when there were few.
+  perform set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true);
   -- By chance, so that none has to wait behind the others for ever.
   for known in select n.name, n.version from unnest(p_names, p_versions) n(name, version) order by random() loop
     exit when wanted <= 0;

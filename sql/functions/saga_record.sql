@@ -2,7 +2,8 @@
 -- 4 + flags when somebody paused (1) or cancelled (2) it, or took that back, and the owner did not know: then nothing is recorded.
 -- p_owner: null for sagas that nobody owns. p_flags: what the owner knows. p_data: absent where the data stay as they are.
 -- p_rest_ms: it is given up, and due after so many milliseconds, -1 for when somebody asks; null where the owner goes on.
--- For the events see saga_emit.
+-- p_waiting: the type of the event that is waited for; where it is not matched by the correlation, behind it by what it is matched and for which
+-- value, between \x1d. For the events see saga_emit.
 create or replace function saga_record(
   p_owner uuid, p_ids uuid[], p_epochs bigint[], p_turns bigint[], p_flags int[], p_versions int[], p_rest_ms double precision[],
   p_states text, p_waiting text, p_steps text, p_progress text, p_data text,
@@ -27,6 +28,7 @@ begin
     order by r.n);
   update sagas s
     set state = r.state, turn = r.turn + 1, lost = 0, version = r.version, waiting_type = r.waiting,
+        waiting_by = r.waiting_by, waiting_key = r.waiting_key,
         steps = string_to_array(r.steps, ','), progress = r.progress::json, data = coalesce(r.data::json, s.data),
         updated_at = clock_timestamp(),
         owner = case when r.rest_ms is null then s.owner end,
@@ -37,12 +39,14 @@ begin
           else least(s.due_at, clock_timestamp() + r.rest_ms * interval '1 millisecond') end,
         ended_at = case when r.ended then clock_timestamp() end
     from (
-      select r.*, r.state in ('Completed', 'Compensated', 'Failed') as ended
+      select r.*, r.state in ('Completed', 'Compensated', 'Failed') as ended,
+             split_part(r.awaited, E'\x1d', 1) as waiting, nullif(split_part(r.awaited, E'\x1d', 2), '') as waiting_by,
+             nullif(split_part(r.awaited, E'\x1d', 3), '') as waiting_key
       from unnest(
         p_ids, p_turns, p_versions, p_rest_ms, string_to_array(p_states, E'\x1e'), string_to_array(p_waiting, E'\x1e', E'\x1f'),
         string_to_array(p_steps, E'\x1e'), string_to_array(p_progress, E'\x1e'), string_to_array(p_data, E'\x1e', E'\x1f'),
         outcomes
-      ) r(id, turn, version, rest_ms, state, waiting, steps, progress, data, outcome)
+      ) r(id, turn, version, rest_ms, state, awaited, steps, progress, data, outcome)
     ) r
     where s.id = r.id and r.outcome = 0;
   perform saga_emit(

@@ -1,5 +1,6 @@
 -- Counts the events of a subscription that lie behind a position, and finds when the first of them was recorded. Where the
--- subscription filters, p_limit events are looked at, of each stream that it names: is_least says that there may be more.
+-- subscription filters, or takes all streams, p_limit events are looked at, of each stream that it names: is_least says that there
+-- may be more.
 create or replace function subscription_backlog(
   p_subscription bigint, p_after bigint, p_limit int, out events bigint, out is_least boolean, out first_at timestamptz
 )
@@ -22,6 +23,18 @@ begin
   is_least := false;
   select sub.* into s from subscriptions sub where sub.id = p_subscription;
   if not found then return; end if;
+  if exists (select from subscription_streams t where t.subscription_id = s.id and t.stream = '*') then
+    select count(*) filter (where e.matches), min(e.recorded_at) filter (where e.matches), count(*) into events, first_at, looked
+      from (
+        select ev.recorded_at, (s.types is null or ev.type = any(s.types))
+               and (s.path is null or coalesce(ev.data::jsonb @@ s.path::jsonpath, false)) as matches
+        from events ev join streams st on st.id = ev.stream_id
+        where ev.position > p_after and not ev.ephemeral and not st.internal and ev."offset" >= st.first_offset
+        order by ev.position limit p_limit
+      ) e;
+    is_least := looked = p_limit;
+    return;
+  end if;
   if s.correlation is not null then
     select count(*) filter (where e.matches), min(e.recorded_at) filter (where e.matches), count(*) into events, first_at, looked
       from (

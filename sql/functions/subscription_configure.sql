@@ -2,7 +2,8 @@
 -- outcome: created, changed, in-use (the mode cannot change while it has consumers), slots-fixed, or stream-weaker (a stream
 -- promises less by now than it would). The rows of ephemeral
 -- streams are locked, or they could be trimmed beyond where a new subscription begins. One that asks for other events than
--- before, or ends with others, is not completed any more.
+-- before, or ends with others, is not completed any more. p_streams: null for a correlation; '*' alone, which is no name of a
+-- stream, for all persistent ones.
 create or replace function subscription_configure(p_configuration json, p_streams text[], out outcome text)
 language plpgsql as $$
 declare

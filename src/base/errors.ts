@@ -75,6 +75,7 @@ export const catalogue = {
   overloaded: { status: 503, title: "The service is overloaded", retryable: true },
   "storage-unavailable": { status: 503, title: "The database is not available", retryable: true },
   "schemas-unavailable": { status: 503, title: "Schemas cannot be evaluated now", retryable: true },
+  "projection-behind": { status: 503, title: "The projection is not that far", retryable: true },
   "projection-not-ready": { status: 503, title: "The projection cannot answer yet", retryable: true },
   "outcome-unknown": { status: 503, title: "The outcome of the request is not known", retryable: true },
   "shutting-down": { status: 503, title: "The service is shutting down", retryable: true },
@@ -348,6 +349,13 @@ export const projectionNotReady = (projection: string) =>
   new Problem("projection-not-ready", `The projection ${projection} is being built; it cannot answer yet`, {
     projection,
   });
+export const projectionBehind = (projection: string, atLeast: string, position: string, state: string) =>
+  new Problem("projection-behind", `The projection ${projection} is at position ${position}, not at ${atLeast} yet`, {
+    projection,
+    atLeast,
+    position,
+    state,
+  });
 export const eventNotFound = (stream: string, offset: string) =>
   new Problem("event-not-found", `Stream ${stream} has no event at offset ${offset}`, { stream, offset });
 export const eventRemoved = (stream: string, offset: string, firstOffset: string) =>
@@ -404,11 +412,18 @@ export const commandConflict = (command: string, stream: string, attempts: numbe
     `Others appended to stream ${stream} each of the ${attempts} times that ${command} was decided; nothing was stored`,
     { command, stream },
   );
-export const stateNotRebuilt = (decider: string, stream: string, offset: number, why: string) =>
+/** `errors`: what of the event's data its type's schema refuses. */
+export const stateNotRebuilt = (
+  decider: string,
+  stream: string,
+  offset: number,
+  why: string,
+  errors: readonly Violation[] = [],
+) =>
   new Problem(
     "state-not-rebuilt",
     `The state of ${decider} cannot be rebuilt from stream ${stream}, at offset ${offset}: ${why}`,
-    { decider, stream, offset: String(offset) },
+    { decider, stream, offset: String(offset), ...(errors.length > 0 && { errors: errors.slice(0, maxViolations) }) },
   );
 export const bodyTooLarge = (maxBytes: number) =>
   new Problem("body-too-large", `A body has at most ${maxBytes} bytes`, { maxBytes });

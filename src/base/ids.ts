@@ -1,6 +1,9 @@
 // Makes and hashes identifiers.
 import { createHash, randomBytes } from "node:crypto";
 
+/** How far ids may be ahead of a clock that was set back, in milliseconds. */
+const maxAheadMs = 60_000;
+
 let lastMs = 0;
 let sequence = 0;
 let pool = randomBytes(8192);
@@ -8,10 +11,11 @@ let used = 0;
 
 /**
  * A UUID version 7 (RFC 9562 section 5.7). Ids of one process ascend: the 12 bits behind the milliseconds count on
- * within one (section 6.2, method 1), so index entries of a batch stand side by side.
+ * within one (section 6.2, method 1), so index entries of a batch stand side by side. They follow a clock that was set back by
+ * more than a minute: an event whose id was made here is looked for at the time that the id tells.
  */
 export function uuidv7(nowMs: number = Date.now()): string {
-  if (nowMs > lastMs) {
+  if (nowMs > lastMs || nowMs < lastMs - maxAheadMs) {
     lastMs = nowMs;
     sequence = 0;
   } else if (++sequence > 0xfff) {

@@ -1,14 +1,16 @@
 // /api/commands: what commands there are, and running them.
-import { invalidParameter } from "../base/errors.ts";
+import { forbidden } from "../base/errors.ts";
 import { contentHash } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
+import type { Principal } from "../base/principal.ts";
 import { scopeKey } from "../stream/append-request.ts";
 import type { CommandOutcome } from "../workflow/commands/command-answers.ts";
 import type { CommandListing, CommandRunner } from "../workflow/commands/command-runner.ts";
 import { type BodyReader, decodeUtf8 } from "./body.ts";
 import { type Handler, json } from "./context.ts";
+import { readCorrelationId } from "./correlation-id.ts";
 import { parseJson } from "./json-body.ts";
-import { readIdempotencyKey, readQuery, readText } from "./parameters.ts";
+import { readIdempotencyKey, readQuery } from "./parameters.ts";
 
 export type CommandsDependencies = {
   commands: readonly CommandListing[];
@@ -21,7 +23,6 @@ export type CommandsHandlers = { list: Handler; run: Handler };
 
 /** Keys of commands are apart from those of appends, whose place is a stream's name. */
 const keyScope = "$command";
-const maxIdLength = 256;
 /** W3C Trace Context, section 3.2. */
 const traceparentPattern = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
@@ -31,13 +32,14 @@ export function commandsHandlers({ commands, runner, body, log }: CommandsDepend
     .map(({ name, description, body: schema, result }) => ({ name, description, body: schema, result }))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
   return {
-    list({ request }) {
+    list({ request, principal }) {
       readQuery(request, []);
-      return json({ commands: listed });
+      return json({ commands: listed.filter(({ name }) => mayRun(principal, name)) });
     },
     async run({ request, params, principal, requestId }) {
       const name = params.command ?? "";
-      const workflowId = readWorkflowId(request);
+      if (!mayRun(principal, name)) throw forbidden(`Running the command ${name.slice(0, 100)} is not allowed`);
+      const workflowId = readCorrelationId(request, "workflowid", "Workflow-Id");
       const key = readIdempotencyKey(request.headers);
       const bytes = await body.bytes(request);
       const idempotency =
@@ -65,30 +67,13 @@ export function commandsHandlers({ commands, runner, body, log }: CommandsDepend
   };
 }
 
-function answer({ workflowId, isNew, result, events }: CommandOutcome): Response {
+/** Who may run a command need not be allowed to append to the streams that it emits to. */
+const mayRun = (principal: Principal, name: string) => principal.canAppend(`sluice.commands.${name}`);
+
+function answer({ workflowId, isNew, result, events, lastPosition: last }: CommandOutcome): Response {
   const shown = events.map(({ stream, offset, id }) => ({ stream, offset: String(offset), id }));
-  return json({ workflowId, isNew, result, events: shown }, events.length > 0 ? 201 : 200, {
+  const lastPosition = last === null ? null : String(last);
+  return json({ workflowId, isNew, result, lastPosition, events: shown }, events.length > 0 ? 201 : 200, {
     location: `/api/workflows/${encodeURIComponent(workflowId)}/events`,
   });
-}
-
-/** The workflow that is continued, by the query or a header; null begins one. Throws `invalid-parameter`. */
-function readWorkflowId(request: Request): string | null {
-  const query = request.url.includes("?") ? readText(readQuery(request, ["workflowid"]), "workflowid") : null;
-  const header = request.headers.get("workflow-id");
-  if (query !== null && header !== null && query !== header)
-    throw invalidParameter("Workflow-Id", "Workflow-Id and workflowid name different workflows");
-  const id = query ?? header;
-  if (id !== null && !isWorkflowId(id))
-    throw invalidParameter(
-      query === null ? "Workflow-Id" : "workflowid",
-      `the id of a workflow is a text of 1 to ${maxIdLength} characters without control characters`,
-    );
-  return id;
-}
-
-/** What can be the `correlationid` of an event. */
-export function isWorkflowId(id: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
-  return id !== "" && id.length <= maxIdLength && !/[\u0000-\u001f\u007f-\u009f]/.test(id) && id.isWellFormed();
 }

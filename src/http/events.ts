@@ -14,8 +14,8 @@ import type { Registry } from "../stream/schema/registry.ts";
 import type { Upcasting } from "../stream/schema/upcasting.ts";
 import type { Selection } from "../stream/selection.ts";
 import { negotiate } from "./accept.ts";
-import { isWorkflowId } from "./commands.ts";
 import type { Exchange, Handler } from "./context.ts";
+import { isCorrelationId } from "./correlation-id.ts";
 import { comeBack, eventStream, eventStreamHeaders } from "./event-stream.ts";
 import {
   readAfter,
@@ -63,7 +63,7 @@ type Scope = { stream: string | null; workflow: string | null };
 function readScope(of: keyof Scope | "log", { params }: Exchange): Scope {
   if (of === "stream") return { stream: readStreamName(params.name ?? ""), workflow: null };
   const workflow = of === "workflow" ? (params.workflow ?? "") : null;
-  if (workflow !== null && !isWorkflowId(workflow))
+  if (workflow !== null && !isCorrelationId(workflow))
     throw invalidParameter(
       "workflow",
       "the id of a workflow has 1 to 256 characters, none of them a control character",

@@ -1,6 +1,6 @@
 // /api/outbox: how many rows wait, and those that could not become events: listed, tried again, discarded.
 import { Type } from "@sinclair/typebox";
-import { invalidRequest } from "../base/errors.ts";
+import { forbidden, invalidRequest } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Pool } from "../storage/pool.ts";
 import {
@@ -42,6 +42,8 @@ export const FailureChoice = Type.Object(
 );
 
 const readBody = createJsonReader(FailureChoice);
+/** What is said of rows of all streams together; of the rows themselves, each is a matter of its stream. */
+const scope = "sluice.outbox";
 
 export function outboxHandlers({ reads, writes, body, wake, log }: OutboxDependencies): OutboxHandlers {
   async function readChoice(request: Request): Promise<Choice> {
@@ -53,8 +55,9 @@ export function outboxHandlers({ reads, writes, body, wake, log }: OutboxDepende
   }
 
   return {
-    async get({ request }) {
+    async get({ request, principal }) {
       readQuery(request, []);
+      if (!principal.canRead(scope)) throw forbidden("Reading how the outbox stands is not allowed");
       const { waiting, waitingSince, failed } = await readStanding(reads);
       const count = (value: number) => ({ count: String(value), atLeast: value >= countedTo });
       return json({ waiting: { ...count(waiting), since: waitingSince }, failed: count(failed) });

@@ -83,6 +83,11 @@ export const guide: Record<ProblemCode, Guidance> = {
       "The projection has no tables yet, or those that it has were made by another definition than the one that was to answer.",
     remedy: "Try again; /api/projections/{name}/status shows how far it is.",
   },
+  "projection-behind": {
+    meaning: "The projection had not come to the position of atLeast when the time of wait was over.",
+    remedy:
+      "Try again, or read without atLeast what there is. The member state says whether it goes on: one that is paused, failed or unattended does not by itself.",
+  },
   "subscription-not-found": {
     meaning: "There is no subscription of this name (any more).",
     remedy: "Create it with PUT /api/subscriptions/{name}; GET /api/subscriptions lists those that there are.",
@@ -327,9 +332,9 @@ export const guide: Record<ProblemCode, Guidance> = {
   },
   "state-not-rebuilt": {
     meaning:
-      "The command is decided on a state that follows from the events of a stream, and one of them cannot be used: its upcaster or the handler fails on it, or it has been removed before a snapshot stood for it. Nothing was stored.",
+      "The command is decided on a state that follows from the events of a stream, and one of them cannot be used: the schema of its type does not allow its data, its upcaster or the handler fails on it, or it has been removed before a snapshot stood for it. Nothing was stored.",
     remedy:
-      "The members stream and offset tell which event it is, and the detail tells why. The module has to be mended; retention that is shorter than the way between two snapshots takes what is needed.",
+      "The members stream and offset tell which event it is, the detail tells why, and errors where its data are wrong. The module has to be mended; retention that is shorter than the way between two snapshots takes what is needed.",
   },
   "internal-error": {
     meaning: "The service failed in a way that it did not foresee. A request that changes something may have done so.",

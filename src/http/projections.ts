@@ -1,10 +1,12 @@
 // /api/projections and /api/projections/{name}: read models, how they stand, and what people decide about them.
 import { Type } from "@sinclair/typebox";
+import { parseDuration } from "../base/duration.ts";
 import {
   forbidden,
   invalidParameter,
   noProjectionSnapshot,
   projectionAttended,
+  projectionBehind,
   projectionNotFailed,
   projectionNotFound,
   projectionNotReady,
@@ -22,7 +24,7 @@ import { createJsonReader } from "./json-body.ts";
 import { readNumber, readQuery } from "./parameters.ts";
 
 export type ProjectionsDependencies = {
-  projections: Pick<Projections, "models" | "describe" | "list" | "manage">;
+  projections: Pick<Projections, "models" | "describe" | "list" | "manage" | "reach">;
   body: BodyReader;
   log: Log;
 };
@@ -65,6 +67,10 @@ export const RebuildInput = Type.Object(
   { additionalProperties: false },
 );
 
+/** Parameters of every read model. */
+const waiting = ["atLeast", "wait"];
+const maxWaitMs = 60_000;
+
 const readSkip = createJsonReader(SkipInput);
 const readRebuild = createJsonReader(RebuildInput);
 const readNothing = createJsonReader(Type.Object({}, { additionalProperties: false }));
@@ -99,6 +105,25 @@ export function projectionsHandlers({ projections, body, log }: ProjectionsDepen
     };
   }
 
+  /** Waits until it is as far as the query says. Throws `projection-behind`, `cursor-beyond-head`, `invalid-parameter`. */
+  async function reach({ name, state, position }: ProjectionStatus, query: URLSearchParams, signal: AbortSignal) {
+    const text = query.get("atLeast");
+    if (text === null) {
+      if (query.has("wait")) throw invalidParameter("wait", "wait belongs to atLeast");
+      return;
+    }
+    if (!/^\d{1,16}$/.test(text)) throw invalidParameter("atLeast", "atLeast is a position, such as 1042");
+    const waitMs = parseDuration(query.get("wait") ?? "5s");
+    if (waitMs === null || waitMs > maxWaitMs)
+      throw invalidParameter("wait", "wait is a duration of at most 60s, such as 5s");
+    if (Number(position) >= Number(text)) return;
+    // It does not move by itself.
+    const stands = state === "paused" || state === "failed";
+    if (await projections.reach(name, Number(text), stands ? 0 : waitMs, signal)) return;
+    const now = (await projections.describe(name)) ?? { position, state };
+    throw projectionBehind(name, text, now.position, now.state);
+  }
+
   return {
     async list({ request, principal }) {
       const query = readQuery(request, ["after", "limit"]);
@@ -116,18 +141,30 @@ export function projectionsHandlers({ projections, body, log }: ProjectionsDepen
       });
     },
     async get({ request, params, principal }) {
-      const { name } = await visible(principal, params.name);
+      const found = await visible(principal, params.name);
+      const { name } = found;
       const own = models.parameters(name);
       if (own !== null) {
-        const answered = await models.answer(name, readQuery(request, own), request.signal);
-        return answer(name, answered, (found) => found);
+        // Where the module has a parameter of that name, it means what the module says.
+        const ours = own.includes("atLeast") || own.includes("wait") ? [] : waiting;
+        const query = readQuery(request, [...own, ...ours]);
+        if (ours.length > 0) await reach(found, query, request.signal);
+        for (const parameter of ours) query.delete(parameter);
+        const answered = await models.answer(name, query, request.signal);
+        return answer(name, answered, (body) => body);
       }
-      const query = readQuery(request, ["key", "after", "limit"]);
+      const query = readQuery(request, ["key", "after", "limit", ...waiting]);
+      await reach(found, query, request.signal);
+      for (const parameter of waiting) query.delete(parameter);
       const limit = readNumber(query, "limit", 100, 1_000);
       const [key, after] = [query.get("key"), query.get("after")];
       if (key !== null)
-        return answer(name, await models.row(name, key), (row, position) => ({ projection: name, position, row }));
-      return answer(name, await models.page(name, after, limit), (page, position) => {
+        return answer(name, await models.row(name, key, request.signal), (row, position) => ({
+          projection: name,
+          position,
+          row,
+        }));
+      return answer(name, await models.page(name, after, limit, request.signal), (page, position) => {
         if ("views" in page) return { projection: name, position, views: page.views };
         const following = new URLSearchParams(query);
         following.set("after", page.next ?? "");

@@ -1,14 +1,16 @@
 // /api/sagas: starting sagas, how they stand, and what people may do with them.
 import { forbidden, invalidParameter, sagaNotFound } from "../base/errors.ts";
+import { contentHash } from "../base/ids.ts";
 import type { Principal } from "../base/principal.ts";
 import type { Flag } from "../workflow/sagas/calls.ts";
 import { sagaStates } from "../workflow/sagas/progress.ts";
 import type { FoundSaga } from "../workflow/sagas/register.ts";
 import { streamOf } from "../workflow/sagas/saga-events.ts";
 import type { Sagas } from "../workflow/sagas/sagas.ts";
-import type { BodyReader } from "./body.ts";
+import { type BodyReader, decodeUtf8 } from "./body.ts";
 import { type Exchange, type Handler, json } from "./context.ts";
-import { readJson } from "./json-body.ts";
+import { readCorrelationId } from "./correlation-id.ts";
+import { parseJson } from "./json-body.ts";
 import { readIdempotencyKey, readNumber, readQuery, readText } from "./parameters.ts";
 
 export type SagasDependencies = {
@@ -17,10 +19,6 @@ export type SagasDependencies = {
 };
 
 export type SagasHandlers = Record<"start" | "list" | "status" | "pause" | "resume" | "cancel" | "retry", Handler>;
-
-const maxCorrelationLength = 256;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
-const controlCharacter = /[\u0000-\u001f\u007f-\u009f]/;
 
 export function sagasHandlers({ sagas, body }: SagasDependencies): SagasHandlers {
   /** The saga of the path. Throws `saga-not-found`, also for one that the principal may not see. */
@@ -45,13 +43,18 @@ export function sagasHandlers({ sagas, body }: SagasDependencies): SagasHandlers
 
   return {
     async start({ request, params, principal }) {
-      const query = readQuery(request, ["correlationid"]);
       const saga = params.saga ?? "";
       requireRight(principal.canAppend(streamOf(saga)), `Starting the saga ${saga}`);
-      const correlationId = readCorrelation(query, request.headers);
-      const idempotencyKey = readIdempotencyKey(request.headers);
-      const input = await readJson(body, request);
-      const started = await sagas.start({ saga, input, correlationId, idempotencyKey, principal: principal.name });
+      const correlationId = readCorrelationId(request, "correlationid", "Correlation-Id");
+      const key = readIdempotencyKey(request.headers);
+      const bytes = await body.bytes(request);
+      const started = await sagas.start({
+        saga,
+        input: parseJson(decodeUtf8(bytes)),
+        correlationId,
+        idempotency: key === null ? null : { key, requestHash: contentHash([saga, correlationId ?? "", bytes]) },
+        principal: principal.name,
+      });
       return json(started, 202, { location: `/api/sagas/${started.sagaId}/status` });
     },
     async list({ request, principal }) {
@@ -87,21 +90,6 @@ const answer = ({ status, data }: FoundSaga, code: number) => json({ ...status, 
 
 function requireRight(isAllowed: boolean, what: string): void {
   if (!isAllowed) throw forbidden(`${what} is not allowed`);
-}
-
-/** The correlation id of the header or the query. Throws `invalid-parameter`. */
-function readCorrelation(query: URLSearchParams, headers: Headers): string | null {
-  const inQuery = readText(query, "correlationid");
-  const inHeader = headers.get("correlation-id");
-  if (inQuery !== null && inHeader !== null && inQuery !== inHeader)
-    throw invalidParameter("correlationid", "correlationid and Correlation-Id name different ones");
-  const given = inQuery ?? inHeader;
-  if (given !== null && (given === "" || given.length > maxCorrelationLength || controlCharacter.test(given)))
-    throw invalidParameter(
-      inQuery === null ? "Correlation-Id" : "correlationid",
-      `a correlation id has 1 to ${maxCorrelationLength} characters, none of them a control character`,
-    );
-  return given;
 }
 
 function readState(query: URLSearchParams) {

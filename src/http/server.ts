@@ -18,6 +18,7 @@ import { type EventsDependencies, eventHandler, eventsHandler } from "./events.t
 import { type LiveDependencies, liveHandlers } from "./live.ts";
 import { type LocksDependencies, locksHandlers } from "./locks.ts";
 import { openApiDocument } from "./openapi/document.ts";
+import type { Extensions } from "./openapi/extensions.ts";
 import { type Handlers, registerOperations } from "./openapi/operations.ts";
 import { withRegisteredEvents } from "./openapi/registered-events.ts";
 import { type OperationsDependencies, operationsHandlers } from "./operations.ts";
@@ -56,6 +57,8 @@ export type ServerDependencies = {
   consumers: ConsumersDependencies;
   deadLetters: DeadLettersDependencies;
   operations: OperationsDependencies;
+  /** What the modules bring along, for the OpenAPI document. */
+  extensions: Extensions;
   /** Origins whose pages may use the service from a browser. */
   corsOrigins: readonly string[];
   /** Serves the pages to try things with. */
@@ -207,7 +210,7 @@ export function createServer(dependencies: ServerDependencies) {
   const app = new Elysia({ name: "sluice" });
   const document = async () =>
     withRegisteredEvents(
-      openApiDocument(app.routes, dependencies.commands.commands),
+      openApiDocument(app.routes, dependencies.extensions),
       await readComponents(dependencies.schemas.reads),
     );
   const allowed = registerOperations(app, handlersOf(dependencies, document), edge);

@@ -9,7 +9,7 @@ import {
   Type,
 } from "../workflow/index.ts";
 
-const invitationId = Type.String({ minLength: 1, maxLength: 100 });
+const invitationId = Type.String({ pattern: "^[A-Za-z0-9._:-]{1,100}$" });
 const seconds = Type.Integer({ minimum: 1, maximum: 31_536_000 });
 const week = 7 * 86_400;
 const email = Type.String({ format: "email", maxLength: 200 });
@@ -29,30 +29,27 @@ export const InvitationExpired = defineEvent("InvitationExpired", Type.Object({ 
 
 const answerBody = Type.Object({ invitationId });
 
-// All invitations share one stream and one decider, so that nobody is invited twice at the same time. Its state holds those that
-// are open.
-export const invitations = defineDecider("invitations", {
-  description: "Invitations that are open",
-  stream: () => "invitations",
-  state: Type.Object({ open: Type.Record(Type.String(), email) }),
-  initialState: { open: {} },
+// Each invitation has a stream of its own. Its id can be used again once it is over: what is open is told by where it was sent.
+export const invitation = defineDecider("invitation", {
+  description: "An invitation, open or not",
+  state: Type.Object({ open: Type.Union([Type.Object({ email, sentAt: Type.Integer() }), Type.Null()]) }),
+  initialState: { open: null },
 })
-  .on(InvitationSent, ({ open }, { invitationId: id, email: address }) => ({ open: { ...open, [id]: address } }))
-  .on(InvitationAccepted, ({ open }, { invitationId: id }) => ({ open: without(open, id) }))
-  .on(InvitationDeclined, ({ open }, { invitationId: id }) => ({ open: without(open, id) }))
-  .on(InvitationExpired, ({ open }, { invitationId: id }) => ({ open: without(open, id) }))
+  .on(InvitationSent, (_, { email: address }, { offset }) => ({ open: { email: address, sentAt: offset } }))
+  .on(InvitationAccepted, () => ({ open: null }))
+  .on(InvitationDeclined, () => ({ open: null }))
+  .on(InvitationExpired, () => ({ open: null }))
   .command("invite", {
-    description: "Invites somebody who has no open invitation",
+    description: "Invites somebody, by an id of which no invitation is open",
     body: Type.Object({
       invitationId,
       email,
       invitedBy: Type.String({ minLength: 1, maxLength: 200 }),
       validForSeconds: Type.Optional(seconds),
     }),
-    id: () => "all",
+    id: ({ invitationId: id }) => id,
     decide({ open }, { validForSeconds = week, ...body }) {
-      if (Object.hasOwn(open, body.invitationId) || Object.values(open).includes(body.email))
-        reject("There is an open invitation already", { email: body.email });
+      if (open !== null) reject("There is an open invitation already", { email: open.email });
       return InvitationSent.event(
         { ...body, validForSeconds },
         { subject: body.invitationId, partitionKey: body.invitationId },
@@ -62,33 +59,29 @@ export const invitations = defineDecider("invitations", {
   .command("accept-invitation", {
     description: "Accepts an invitation that is open",
     body: answerBody,
-    id: () => "all",
-    decide: (state, { invitationId: id }) => InvitationAccepted.event(...answered(state, id)),
+    id: ({ invitationId: id }) => id,
+    decide: ({ open }, { invitationId: id }) => InvitationAccepted.event(...ofOpen(open, id)),
   })
   .command("decline-invitation", {
     description: "Declines an invitation that is open",
     body: answerBody,
-    id: () => "all",
-    decide: (state, { invitationId: id }) => InvitationDeclined.event(...answered(state, id)),
+    id: ({ invitationId: id }) => id,
+    decide: ({ open }, { invitationId: id }) => InvitationDeclined.event(...ofOpen(open, id)),
   })
   .command("expire-invitation", {
-    description: "Ends an invitation that nobody answered; one that is over stays as it is",
-    body: answerBody,
-    id: () => "all",
-    decide: (state, { invitationId: id }) =>
-      Object.hasOwn(state.open, id) ? InvitationExpired.event(...answered(state, id)) : [],
+    description:
+      "Ends an invitation that nobody answered; one that is over, and a later one of the same id, stays as it is",
+    body: Type.Object({
+      invitationId,
+      sentAt: Type.Integer({ minimum: 0, description: "The offset at which it was sent" }),
+    }),
+    id: ({ invitationId: id }) => id,
+    decide: ({ open }, { invitationId: id, sentAt }) =>
+      open?.sentAt === sentAt ? InvitationExpired.event(...ofOpen(open, id)) : [],
   });
 
-function without(open: Record<string, string>, id: string): Record<string, string> {
-  const { [id]: _, ...rest } = open;
-  return rest;
-}
-
-function answered({ open }: { open: Record<string, string> }, id: string) {
-  // By its own name only: an id may be "constructor".
-  const address =
-    (Object.hasOwn(open, id) ? open[id] : undefined) ??
-    reject("There is no open invitation of this id", { invitationId: id });
+function ofOpen(open: { email: string } | null, id: string) {
+  const { email: address } = open ?? reject("There is no open invitation of this id", { invitationId: id });
   return [
     { invitationId: id, email: address },
     { subject: id, partitionKey: id },
@@ -98,29 +91,29 @@ function answered({ open }: { open: Record<string, string> }, id: string) {
 // Runs out by itself: it sleeps, however often the service is started anew meanwhile.
 export const invitationExpiry = defineSaga("invitation-expiry", {
   description: "Ends an invitation that nobody answers in time",
-  data: Type.Object({ invitationId, expiresAt: Type.String({ format: "date-time" }) }),
+  data: Type.Object({ invitationId, sentAt: Type.Integer(), expiresAt: Type.String({ format: "date-time" }) }),
 })
   .sleep("until-it-expires", { until: ({ expiresAt }) => expiresAt })
   .step("expire", {
-    execute: async ({ invitationId: id }, { run }) => {
-      await run(invitations, "expire-invitation", { invitationId: id });
+    execute: async ({ invitationId: id, sentAt }, { run }) => {
+      await run(invitation, "expire-invitation", { invitationId: id, sentAt });
     },
   });
 
 /** Each invitation is processed once, by whichever process has it. */
 export const invitationProcessor = defineSubscription("invitation-processor", {
-  stream: "invitations",
+  stream: "*",
   mode: "exclusive",
   from: "beginning",
-}).on(InvitationSent, async ({ invitationId: id, validForSeconds }, { recordedTime }, { start }) => {
+}).on(InvitationSent, async ({ invitationId: id, validForSeconds }, { offset, recordedTime }, { start }) => {
   const expiresAt = new Date(Date.parse(recordedTime) + validForSeconds * 1_000).toISOString();
-  await start(invitationExpiry, { invitationId: id, expiresAt });
+  await start(invitationExpiry, { invitationId: id, sentAt: offset, expiresAt });
 });
 
 export default defineModule({
   name: "invitations",
   events: [InvitationSent, InvitationAccepted, InvitationDeclined, InvitationExpired],
-  deciders: [invitations],
+  deciders: [invitation],
   subscriptions: [invitationProcessor],
   sagas: [invitationExpiry],
 });

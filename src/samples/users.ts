@@ -4,6 +4,7 @@ import {
   defineEvent,
   defineModule,
   defineProjection,
+  defineStream,
   defineSubscription,
   Type,
 } from "../workflow/index.ts";
@@ -21,13 +22,16 @@ export const UserRemoved = defineEvent("UserRemoved", Type.Object({ userId }), {
   description: "A user has gone, and nothing of theirs is used any more",
 });
 
+// Clients may append to it too: what is not as these types say is refused, so that it cannot stop the projection.
+const users = defineStream("users", { validation: "enforce" });
+
 const addUser = defineCommand("add-user", {
   description: "Adds a user",
   body: Type.Object({ name: Type.String({ minLength: 1, maxLength: 200 }), email: address }),
   result: Type.Object({ userId }),
   handle({ name, email }, { workflow }) {
     const id = crypto.randomUUID();
-    workflow.emit("users", UserRegistered.event({ userId: id, name, email }, { subject: id, partitionKey: id }));
+    workflow.emit(users, UserRegistered.event({ userId: id, name, email }, { subject: id, partitionKey: id }));
     return { userId: id };
   },
 });
@@ -36,14 +40,14 @@ const removeUser = defineCommand("remove-user", {
   description: "Removes a user; removing one who has gone changes nothing",
   body: Type.Object({ userId }),
   handle({ userId: id }, { workflow }) {
-    workflow.emit("users", UserRemoved.event({ userId: id }, { subject: id, partitionKey: id }));
+    workflow.emit(users, UserRemoved.event({ userId: id }, { subject: id, partitionKey: id }));
   },
 });
 
 /** A row for each user who ever was: removing one twice, or one who never was, counts for nothing. */
 export const userStatistics = defineProjection("user-statistics", {
   description: "How many users there are, and how many came on which day",
-  streams: ["users"],
+  streams: [users],
   row: Type.Object({ userId, registeredOn: Type.String(), isActive: Type.Boolean() }),
   key: "userId",
 })
@@ -72,7 +76,7 @@ export const userStatistics = defineProjection("user-statistics", {
 /** What the handlers of this process have seen; each process of a broadcast with a consumer of its own would see all. */
 export const seen = { registered: 0, removed: 0 };
 
-export const userAnalytics = defineSubscription("user-analytics", { stream: "users", mode: "broadcast" })
+export const userAnalytics = defineSubscription("user-analytics", { stream: users, mode: "broadcast" })
   .on(UserRegistered, () => {
     seen.registered++;
   })
@@ -83,6 +87,7 @@ export const userAnalytics = defineSubscription("user-analytics", { stream: "use
 export default defineModule({
   name: "users",
   events: [UserRegistered, UserRemoved],
+  streams: [users],
   commands: [addUser, removeUser],
   projections: [userStatistics],
   subscriptions: [userAnalytics],

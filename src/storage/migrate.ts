@@ -44,7 +44,7 @@ const ddlLockTimeout = "60s";
 
 /**
  * Returns the `search_path` for a connection that works in the schema: set it in the pool's `connection` options. The SQL
- * files name no schema, and functions carry no SET clause of their own (it costs at every call): they rely on this path.
+ * files name no schema, and functions carry no SET clause with it (it costs at every call): they rely on this path.
  * Built-in names come first, implicitly; temporary tables last, so that none can stand in for one of ours.
  */
 export function searchPath(schema: string): string {

@@ -13,8 +13,11 @@ export type FailureKind = "refused" | "no-partition" | "retry" | "unavailable" |
 /** SQLSTATE of `outbox_hold`: rows of the outbox are gone, or held by somebody else. */
 export const rowsNotHeld = "SL011";
 
+/** SQLSTATE of `projection_advance`: the generation is paused, is no more, or stands elsewhere. */
+export const generationElsewhere = "SL012";
+
 /** SQLSTATE of `remote_hold`: somebody else has moved the mirror. */
-export const mirrorMoved = "SL012";
+export const mirrorMoved = "SL013";
 
 export type PgFailure = { kind: FailureKind; code: string; message: string };
 
@@ -45,7 +48,10 @@ export function classify(error: unknown): PgFailure {
 
 function kindOf(code: string, message: string): FailureKind {
   if (code === "23514" && message.includes("no partition of relation")) return "no-partition";
-  if (/^(22|23|54)...$/.test(code) || code === rowsNotHeld || code === mirrorMoved) return "refused";
+  // Who answered the command meanwhile is found by the next look.
+  if (code === "23505" && message.includes("command_answers_pkey")) return "retry";
+  if (/^(22|23|54)...$/.test(code)) return "refused";
+  if (code === rowsNotHeld || code === generationElsewhere || code === mirrorMoved) return "refused";
   if (code === "40001" || code === "40P01" || code === "55P03") return "retry";
   // Start-up and shut-down, too many connections, no resources, read-only standby, cancelled statement.
   if (/^(53...|57P03|57014|25006|28...|3D000)$/.test(code)) return "unavailable";

@@ -7,8 +7,8 @@ import { classify } from "../storage/pg-errors.ts";
 import type { Pool } from "../storage/pool.ts";
 import { notChecked, problemOf, refusal, storedEvent } from "./append-outcome.ts";
 import { type AppendRequest, type CommandAnswer, clientKey } from "./append-request.ts";
-import type { StoredEvent } from "./event.ts";
-import { appendGroups, type CheckedRequest, type LogAppendRow as Row } from "./log-append.ts";
+import type { NewEvent, StoredEvent } from "./event.ts";
+import { appendGroups, type LogAppendRow as Row } from "./log-append.ts";
 import type { Checked, Validation } from "./schema/validation.ts";
 
 export type Appended = {
@@ -65,7 +65,9 @@ export type AppendCounters = {
 
 type Pending = {
   /** Stored together or not at all. */
-  requests: (CheckedRequest & { checked: Checked })[];
+  requests: readonly AppendRequest[];
+  /** How each was checked; null as long as no stream of theirs wants it. */
+  checked: readonly Checked[] | null;
   answer: CommandAnswer | null;
   bytes: number;
   count: number;
@@ -142,26 +144,30 @@ export function createAppender(options: AppenderOptions): Appender {
     const base = row.base === null ? 0 : Number(row.base);
     const recordedTime = row.recorded ?? "";
     const stored: StoredEvent[] = [];
-    const settled: (() => void)[] = [];
+    const outcomes: (Appended[] | (() => void))[] = [];
     let n = 0;
     let r = 0;
     for (const pending of batch) {
+      const { requests } = pending;
       const appended: Appended[] = [];
       let refuse: (() => void) | null = null;
-      for (const request of pending.requests) {
-        const code = status[r] as number;
+      for (let i = 0; i < requests.length; i++) {
+        const request = requests[i] as AppendRequest;
+        const { events } = request;
         const first = n;
-        n += request.events.length;
+        n += events.length;
+        const code = status[r] as number;
         const last = actual[r++] as number;
         if (code === 0 || code === 1 || code === 5 || code === 6) {
-          const events: Appended["events"] = [];
+          const told: Appended["events"] = [];
           let lastPosition = -1;
-          for (const [i, event] of request.events.entries()) {
-            const offset = offsets[first + i] as number;
-            const at = relative[first + i] ?? null;
-            const before = positions[first + i] ?? null;
-            const duplicate = duplicates[first + i] as boolean;
-            events.push({ id: event.id, offset, duplicate });
+          for (let e = first; e < n; e++) {
+            const event = events[e - first] as NewEvent;
+            const offset = offsets[e] as number;
+            const at = relative[e] ?? null;
+            const before = positions[e] ?? null;
+            const duplicate = duplicates[e] as boolean;
+            told.push({ id: event.id, offset, duplicate });
             if (duplicate) counters.duplicates++;
             let position = -1;
             if (at !== null) {
@@ -170,50 +176,64 @@ export function createAppender(options: AppenderOptions): Appender {
             } else if (before !== null) position = before < 0 ? base - 1 - before : before;
             if (position > lastPosition) lastPosition = position;
           }
-          appended.push({ stream: request.stream, events, lastPosition, duplicate: code === 1 });
-        } else if (code === staleCheck) {
+          appended.push({ stream: request.stream, events: told, lastPosition, duplicate: code === 1 });
+          continue;
+        }
+        const mismatch = pending.checked?.[i]?.mismatch ?? null;
+        if (code === staleCheck) {
           validation.correct(request.stream, last);
           // Whatever else is wrong is found again after the check.
           refuse = () => check(pending);
         } else if (code === answeredBefore) refuse ??= () => pending.resolve(null);
-        else if (code === mismatched && request.checked.mismatch !== null) {
-          const { mismatch } = request.checked;
-          refuse ??= () => pending.reject(mismatch);
-        } else if (code !== heldUp) {
-          const guilty = request.events.filter((_, i) => duplicates[first + i]).map((event) => event.id);
+        else if (code === mismatched && mismatch !== null) refuse ??= () => pending.reject(mismatch);
+        else if (code !== heldUp) {
+          const guilty = events.filter((_, e) => duplicates[first + e]).map((event) => event.id);
           refuse ??= () => pending.reject(refusal(request, code, last, guilty));
         }
       }
-      settled.push(refuse ?? (() => pending.resolve(appended)));
+      outcomes.push(refuse ?? appended);
     }
     counters.events += stored.length;
     // The tail first: who reads the answer and then the live end must find the event there.
     if (stored.length > 0) options.onAppended(stored);
-    for (const answer of settled) answer();
+    for (let i = 0; i < batch.length; i++) {
+      const outcome = outcomes[i] as Appended[] | (() => void);
+      if (typeof outcome === "function") outcome();
+      else (batch[i] as Pending).resolve(outcome);
+    }
   }
 
   /** Checks requests against the schemas of their events, and lets them go on to the log, which has the last word. */
   function check(pending: Pending): void {
-    const modes = pending.requests.map(({ stream }) => validation.modeOf(stream));
-    if (modes.every((mode) => mode === 0)) {
-      for (const request of pending.requests) request.checked = unchecked;
+    const { requests } = pending;
+    if (requests.every(isUnchecked)) {
+      pending.checked = null;
       batcher.push(pending);
       return;
     }
-    const checks = pending.requests.map(async (request, i) => {
-      const mode = modes[i] as number;
-      request.checked =
-        mode === 0 ? unchecked : await validation.check(request.stream, mode, request.events, request.isList === true);
+    const checks = requests.map(({ stream, events, isList }) => {
+      const mode = validation.modeOf(stream);
+      return mode === 0 ? unchecked : validation.check(stream, mode, events, isList === true);
     });
     const checked = Promise.all(checks).then(
-      () => batcher.push(pending),
+      (results) => {
+        pending.checked = results;
+        batcher.push(pending);
+      },
       (error: unknown) => pending.reject(error instanceof Problem ? error : notChecked(error)),
     );
     checking.add(checked);
     void checked.then(() => checking.delete(checked));
   }
 
-  function submit(requests: readonly AppendRequest[], answer: CommandAnswer | null): Promise<Appended[] | null> {
+  const isUnchecked = ({ stream }: AppendRequest) => validation.modeOf(stream) === 0;
+
+  /** `told`: what the caller is told of what was stored. */
+  function submit<Told>(
+    requests: readonly AppendRequest[],
+    answer: CommandAnswer | null,
+    told: (appended: Appended[] | null) => Told,
+  ): Promise<Told> {
     if (stopped) return Promise.reject(shuttingDown());
     if (waitingBytes > options.maxWaitingBytes) {
       counters.failed++;
@@ -241,14 +261,15 @@ export function createAppender(options: AppenderOptions): Appender {
         if (key !== undefined) running.delete(key);
       };
       check({
-        requests: requests.map((request) => ({ ...request, checked: unchecked })),
+        requests,
+        checked: null,
         answer,
         bytes,
         count,
         resolve(appended) {
           if (settled) return;
           done();
-          resolve(appended);
+          resolve(told(appended));
         },
         reject(problem) {
           if (settled) return;
@@ -262,8 +283,8 @@ export function createAppender(options: AppenderOptions): Appender {
   }
 
   return {
-    append: async (request) => ((await submit([request], null)) as Appended[])[0] as Appended,
-    appendTogether: submit,
+    append: (request) => submit([request], null, (appended) => appended?.[0] as Appended),
+    appendTogether: (requests, answer) => submit(requests, answer, (appended) => appended),
     counters: () => counters,
     async stop() {
       stopped = true;

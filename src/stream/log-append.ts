@@ -17,23 +17,26 @@ export type LogAppendRow = {
   recorded: string | null;
 };
 
-/** A request, and how it was checked against the schemas of its events, if it was. */
-export type CheckedRequest = AppendRequest & { checked?: Checked };
-
 /** Requests that are stored together or not at all, and what is answered with them. */
-export type RequestGroup = { requests: readonly CheckedRequest[]; answer: CommandAnswer | null };
+export type RequestGroup = {
+  requests: readonly AppendRequest[];
+  /** How each of them was checked against the schemas of its events; null when none was. */
+  checked: readonly Checked[] | null;
+  answer: CommandAnswer | null;
+};
 
-export function callLogAppend(sql: Sql, batch: readonly CheckedRequest[]): Promise<LogAppendRow> {
+export function callLogAppend(sql: Sql, batch: readonly AppendRequest[]): Promise<LogAppendRow> {
   return appendGroups(
     sql,
-    batch.map((request) => ({ requests: [request], answer: null })),
+    batch.map((request) => ({ requests: [request], checked: null, answer: null })),
   );
 }
 
 export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): Promise<LogAppendRow> {
-  const batch = groups.flatMap(({ requests }) => requests);
-  const streams = [...new Set(batch.map((request) => request.stream))].sort();
-  const streamIndex = new Map(streams.map((name, i) => [name, i + 1]));
+  const streamIndex = new Map<string, number>();
+  for (const { requests } of groups) for (const { stream } of requests) streamIndex.set(stream, 0);
+  const streams = [...streamIndex.keys()].sort();
+  for (let i = 0; i < streams.length; i++) streamIndex.set(streams[i] as string, i + 1);
   const r = {
     stream: [] as number[],
     expected: [] as (number | null)[],
@@ -43,6 +46,7 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
     validation: [] as number[],
     born: [] as (number | null)[],
     lastId: [] as (string | null)[],
+    group: [] as number[],
   };
   const e = {
     known: [] as (number | null)[],
@@ -58,7 +62,9 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
     binary: [] as (string | null)[],
   };
   const k = { stream: [] as number[], id: [] as string[], source: [] as string[] };
+  const a = { group: [] as number[], key: [] as string[], hash: [] as string[], answer: [] as string[] };
   const o = { row: [] as number[], request: [] as number[] };
+  const moves: Parameters<typeof printMoves>[0][number][] = [];
   const knownIndex = new Map<string, number>();
   let keyed = false;
   let checked = false;
@@ -66,25 +72,30 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
   let built = false;
   let binary = false;
 
-  for (const [n, request] of batch.entries()) {
+  function add(request: AppendRequest, checks: Checked | null, group: number): void {
+    const { expected, idempotency } = request;
     const stream = streamIndex.get(request.stream) as number;
     r.stream.push(stream);
-    r.expected.push(expectedNumber(request.expected));
+    r.expected.push(expectedNumber(expected));
     r.count.push(request.events.length);
-    r.key.push(request.idempotency?.key ?? null);
-    r.hash.push(request.idempotency?.requestHash ?? null);
-    if (request.idempotency !== null) keyed = true;
-    r.validation.push(validationCode(request.checked));
-    if (request.checked !== undefined && request.checked.mode !== 0) checked = true;
-    const version = typeof request.expected === "object" ? request.expected : null;
-    r.born.push(version?.bornOffset ?? null);
-    r.lastId.push(version?.eventId ?? null);
+    r.key.push(idempotency === null ? null : idempotency.key);
+    r.hash.push(idempotency === null ? null : idempotency.requestHash);
+    if (idempotency !== null) keyed = true;
+    r.validation.push(checks === null ? 0 : validationCode(checks));
+    if (checks !== null && checks.mode !== 0) checked = true;
+    const version = typeof expected === "object" ? expected : null;
+    r.born.push(version === null ? null : version.bornOffset);
+    r.lastId.push(version === null ? null : version.eventId);
     if (version !== null) exact = true;
     if (version !== null && version.eventId !== null) built = true;
-    for (const row of request.outbox ?? []) {
-      o.row.push(row);
-      o.request.push(n + 1);
+    r.group.push(group);
+    if (request.outbox !== undefined) {
+      for (const row of request.outbox) {
+        o.row.push(row);
+        o.request.push(r.stream.length);
+      }
     }
+    if (request.mirror !== undefined) moves.push({ ...request.mirror, request: r.stream.length });
     for (const event of request.events) {
       let known: number | null = null;
       if (event.known) {
@@ -112,10 +123,10 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
       if (event.binary !== null) binary = true;
     }
   }
-  const a = { group: [] as number[], key: [] as string[], hash: [] as string[], answer: [] as string[] };
-  const numbers: number[] = [];
-  for (const [n, { requests, answer }] of groups.entries()) {
-    for (let i = 0; i < requests.length; i++) numbers.push(n);
+
+  for (let n = 0; n < groups.length; n++) {
+    const { requests, checked: checks, answer } = groups[n] as RequestGroup;
+    for (let i = 0; i < requests.length; i++) add(requests[i] as AppendRequest, checks?.[i] ?? null, n);
     if (answer === null) continue;
     a.group.push(n);
     a.key.push(answer.key);
@@ -123,10 +134,9 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
     a.answer.push(answer.answer);
   }
   const answers = a.group.length > 0;
-  const grouped = answers || groups.length < batch.length;
+  const grouped = answers || groups.length < r.stream.length;
   const hasKnown = k.id.length > 0;
   const hasRows = o.row.length > 0;
-  const moves = batch.flatMap(({ mirror }, n) => (mirror === undefined ? [] : [{ ...mirror, request: n + 1 }]));
   const rows = await sql<LogAppendRow[]>`
     select status, actual, offsets, relative, positions, duplicates, base, recorded
     from log_append(
@@ -140,7 +150,7 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
       ${hasKnown ? arrayLiteral(k.stream) : null}::int[], ${hasKnown ? textList(k.id) : null}::text,
       ${hasKnown ? textList(k.source) : null}::text, ${checked ? arrayLiteral(r.validation) : null}::int[],
       ${exact ? arrayLiteral(r.born) : null}::bigint[], ${built ? textList(r.lastId) : null}::text,
-      ${grouped ? arrayLiteral(numbers) : null}::int[], ${answers ? arrayLiteral(a.group) : null}::int[],
+      ${grouped ? arrayLiteral(r.group) : null}::int[], ${answers ? arrayLiteral(a.group) : null}::int[],
       ${answers ? textList(a.key) : null}::text, ${answers ? arrayLiteral(a.hash) : null}::uuid[],
       ${answers ? textList(a.answer) : null}::text,
       ${hasRows ? arrayLiteral(o.row) : null}::bigint[], ${hasRows ? arrayLiteral(o.request) : null}::int[],
@@ -148,8 +158,7 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
   return rows[0] as LogAppendRow;
 }
 
-function validationCode(checked: Checked | undefined): number {
-  const { mode, mismatch } = checked ?? { mode: 0, mismatch: null };
+function validationCode({ mode, mismatch }: Checked): number {
   return mode === 2 && mismatch !== null ? 3 : mode;
 }
 

@@ -146,9 +146,9 @@ export async function readPage(pool: Pool, request: PageRequest): Promise<Page> 
 }
 
 function firstWindowOf({ selection, streamIds, limit }: PageRequest): number {
-  const { types, correlation, key, where } = selection;
+  const { types, correlation, key, subject, where } = selection;
   if (where !== null) return firstPayloadWindow;
-  const isFiltered = types !== null || key !== null;
+  const isFiltered = types !== null || key !== null || subject !== undefined;
   if (correlation !== null && streamIds === null) return isFiltered ? firstCorrelatedWindow : limit;
   return isFiltered && correlation === null ? firstWindow : Number.POSITIVE_INFINITY;
 }
@@ -241,6 +241,7 @@ export function filterOf(sql: Sql, selection: Selection) {
     ${selection.types === null ? sql`` : sql`and e.type = any(string_to_array(${textList(selection.types)}, ${separator}))`}
     ${selection.correlation === null ? sql`` : sql`and e.correlation_id = ${selection.correlation}`}
     ${selection.key === null ? sql`` : sql`and e.partition_key = ${selection.key}`}
+    ${selection.subject === undefined ? sql`` : sql`and e.attributes ->> 'subject' = ${selection.subject}`}
     ${selection.where === null ? sql`` : sql`and ${predicate(sql, selection.where)}`}`;
 }
 

@@ -45,7 +45,7 @@ export function startMetrics({ database, onStop, log }: Ground, parts: Parts): M
         upcasts: schemas.upcasting.counters,
         sandboxes: schemas.sandboxes,
       },
-      workflows: { commands: workflows.runner.counters },
+      workflows: { commands: workflows.runner.counters, deciders: workflows.deciderCounters },
       sagas: { counters: sagas.counters, figures: sagas.figures },
       outbox: { counters: parts.outbox.counters, standing: () => readStanding(reads) },
       remote: {

@@ -5,6 +5,7 @@ import type { ServerDependencies } from "../http/server.ts";
 import { checkHealth } from "../ops/health.ts";
 import { type Metrics, renderMetrics } from "../ops/metrics.ts";
 import type { ProcessMetrics } from "../ops/workers/messages.ts";
+import { extensionsOf } from "../workflow/module/load-modules.ts";
 import { namingOf, standingOf } from "./bridge.ts";
 import type { Ground } from "./ground.ts";
 import { announceControl } from "./log.ts";
@@ -100,6 +101,7 @@ export function startRoutes(
         }),
       metrics: async () => renderMetrics(collect === null ? [await metrics.measure()] : await collect()),
     },
+    extensions: extensionsOf(parts.modules),
     corsOrigins: config.corsOrigins,
     development: config.development,
     log,

@@ -1,183 +1,42 @@
-// Specifications of deciders, for the tests of modules, whatever runs them: given these events, when this command, then these events.
-import assert from "node:assert/strict";
-import type { Static, TSchema } from "@sinclair/typebox";
-import { streamName } from "../stream/event.ts";
-import { Rejection } from "./commands/rejection.ts";
-import { decide } from "./deciders/decide.ts";
-import type { DeciderDefinition, Decision } from "./deciders/decider.ts";
-import { evolve, type Fold, foldOf } from "./deciders/fold.ts";
+// Specifications, for the tests of modules, whatever runs them: of deciders, of projections that fold, and of sagas.
+import type { Static, TObject, TSchema } from "@sinclair/typebox";
+import type { DeciderDefinition } from "./deciders/decider.ts";
 import type { DraftEvent } from "./events/draft-event.ts";
-import type { EventContext } from "./events/recorded-event.ts";
-import { checkerOf, inWords } from "./handlers/checker.ts";
-import { deepFreeze } from "./handlers/deep-freeze.ts";
-import { notJson } from "./handlers/json-value.ts";
+import type { FoldProjectionOf } from "./projections/define-projection.ts";
+import type { SagaDefinition } from "./sagas/saga.ts";
+import { type Given, givenDecider } from "./testing/decider.ts";
+import { type GivenRows, givenProjection } from "./testing/projection.ts";
+import { type GivenSaga, givenSaga, type SagaSpecificationOptions } from "./testing/saga.ts";
 
-export type Given<State extends TSchema, Bodies extends object> = {
-  /** Runs a command on the state after the events. */
-  when: <Name extends keyof Bodies & string>(command: Name, body: Bodies[Name]) => Outcome<Static<State>>;
-  /** The state after the events is this. */
-  thenState: (state: Static<State>) => void;
-};
-
-export type Outcome<State> = Accepted<State> & {
-  /** The command comes to these events: their types, data, versions and attributes. */
-  then: (events: readonly DraftEvent[]) => Accepted<State>;
-  /** The command is rejected for this reason. */
-  thenRejects: (reason: string | RegExp, details?: Readonly<Record<string, unknown>>) => void;
-};
-
-export type Accepted<State> = {
-  /** The state after the events that the command comes to is this. */
-  thenState: (state: State) => Accepted<State>;
-  /** The command's result is this. */
-  thenResult: (result: unknown) => Accepted<State>;
-};
-
-/**
- * A decider whose stream has these events, oldest first; ones of an older version of their type are upcast. Whatever the decider
- * does that would fail in the service fails here too, with a plain sentence: a state that does not survive JSON, is not of its
- * schema or is changed in place, an event that is not of its schema, a body that the command does not take.
- */
+/** A decider whose stream has these events, oldest first. */
 export function given<State extends TSchema, Bodies extends object>(
   decider: DeciderDefinition<State, Bodies>,
-  events: readonly DraftEvent[] = [],
-): Given<State, Bodies> {
-  const fold = foldOf(decider as unknown as DeciderDefinition);
-  const before = foldAll(fold, fold.initialState, events, 0);
-
-  return {
-    when(name, body) {
-      const command = decider.commands.find((one) => one.name === name);
-      if (command === undefined) throw new Error(`${decider.name} has no command ${name}`);
-      const asked = ofJson(body, `the body of ${name}`, command.body);
-      const stream = decider.stream(command.id(asked));
-      if (!streamName.test(stream)) throw new Error(`${JSON.stringify(stream)} is no name of a stream`);
-      let decided: Decision<unknown> | Rejection;
-      try {
-        decided = decide(command, before, deepFreeze(asked));
-      } catch (error) {
-        if (!(error instanceof Rejection)) throw error;
-        decided = error;
-      }
-      return outcomeOf(fold, before, decided, events.length);
-    },
-    thenState: (state) => same(before, state, "the state"),
-  };
-}
-
-function outcomeOf<State>(
-  fold: Fold,
-  before: unknown,
-  decided: Decision<unknown> | Rejection,
-  count: number,
-): Outcome<State> {
-  const after = decided instanceof Rejection ? before : foldAll(fold, before, decided.events, count);
-  const decision = () => {
-    if (decided instanceof Rejection) assert.fail(`the command was rejected: ${decided.message}`);
-    return decided;
-  };
-  const accepted: Accepted<State> = {
-    thenState(state) {
-      decision();
-      same(after, state, "the state");
-      return accepted;
-    },
-    thenResult(result) {
-      same(decision().result, result, "the result");
-      return accepted;
-    },
-  };
-  return {
-    ...accepted,
-    // biome-ignore lint/suspicious/noThenProperty: given, when, then
-    then(expected) {
-      if (!Array.isArray(expected))
-        throw new Error("a specification is nothing to wait for: it ends with then([…]), thenRejects or thenState");
-      same(decision().events.map(shown), expected.map(shown), "the events");
-      return accepted;
-    },
-    thenRejects(reason, details) {
-      if (!(decided instanceof Rejection)) assert.fail("the command was not rejected");
-      if (typeof reason === "string") assert.equal(decided.message, reason);
-      else assert.match(decided.message, reason);
-      if (details !== undefined) same(decided.details, details, "the details");
-    },
-  };
-}
-
-function shown({ type, version, data, attributes }: DraftEvent) {
-  return { type, version, data, attributes };
-}
-
-/** Equal as JSON: members that are undefined are not there. */
-function same(actual: unknown, expected: unknown, what: string): void {
-  const plain = (value: unknown) => (value === undefined ? undefined : JSON.parse(JSON.stringify(value)));
-  assert.deepEqual(
-    plain(actual),
-    plain(expected),
-    `${what} should be ${JSON.stringify(expected)}, not ${JSON.stringify(actual)}`,
-  );
-}
-
-function foldAll(fold: Fold, from: unknown, events: readonly DraftEvent[], count: number): unknown {
-  let state = ofState(fold, from, "the initial state");
-  for (const [n, event] of events.entries()) {
-    const given = ofJson(event.data, `the data of ${event.type}`, event.schema);
-    const handler = fold.evolves.get(event.type);
-    if (handler === undefined) continue;
-    const data = upcast(handler.type, event.version, given);
-    try {
-      state = evolve(fold, state, data, contextOf(event, count + n));
-    } catch (error) {
-      throw new Error(`${fold.name}, ${event.type}: ${error instanceof Error ? error.message : error}`, {
-        cause: error,
-      });
-    }
-    state = ofState(fold, state, `the state after ${event.type}`);
+  events?: readonly DraftEvent[],
+): Given<State, Bodies>;
+/** A projection that has got these events, oldest first. */
+export function given<Row, Key, Before>(
+  projection: FoldProjectionOf<Row, Key, Before>,
+  events?: readonly DraftEvent[],
+): GivenRows<Row, Key>;
+/** A saga that is started with this. */
+export function given<Data extends TObject, Input extends TSchema>(
+  saga: SagaDefinition<Data, Input>,
+  input: Static<Input>,
+  options?: SagaSpecificationOptions,
+): GivenSaga<Static<Data>>;
+export function given(
+  of: DeciderDefinition | FoldProjectionOf<unknown, unknown, unknown> | SagaDefinition,
+  before: unknown = [],
+  options?: SagaSpecificationOptions,
+): unknown {
+  switch (of.kind) {
+    case "decider":
+      return givenDecider(of, before as readonly DraftEvent[]);
+    case "projection":
+      return givenProjection(of, before as readonly DraftEvent[]);
+    case "saga":
+      return givenSaga(of, before, options);
+    default:
+      return of satisfies never;
   }
-  return state;
-}
-
-function upcast(
-  type: { versions: readonly { upcast: ((data: unknown) => unknown) | null }[] },
-  from: number,
-  data: unknown,
-) {
-  let upcast = data;
-  for (const hop of type.versions.slice(from)) if (hop.upcast !== null) upcast = hop.upcast(upcast);
-  return JSON.parse(JSON.stringify(upcast)) as unknown;
-}
-
-/** What the service would make of the state in a snapshot. */
-function ofState(fold: Fold, state: unknown, what: string): unknown {
-  const odd = notJson(state);
-  const violations = odd === null ? fold.checkState(state) : [odd];
-  if (violations !== null) throw new Error(`${what} is not what its schema says: ${inWords(violations)}`);
-  return deepFreeze(JSON.parse(JSON.stringify(state)));
-}
-
-function ofJson(value: unknown, what: string, schema: TSchema): unknown {
-  const odd = notJson(value);
-  const violations = odd === null ? checkerOf(schema)(value) : [odd];
-  if (violations !== null) throw new Error(`${what} is not what its schema says: ${inWords(violations)}`);
-  return JSON.parse(JSON.stringify(value));
-}
-
-function contextOf({ type, attributes }: DraftEvent, offset: number): EventContext {
-  const { id = `event-${offset}`, partitionKey = null, extensions, subject, time } = attributes;
-  return {
-    id,
-    type,
-    stream: "specified",
-    offset,
-    position: offset,
-    recordedTime: time ?? "2000-01-01T00:00:00.000Z",
-    correlationId: null,
-    partitionKey,
-    attributes: {
-      ...extensions,
-      ...(subject === undefined ? {} : { subject }),
-      ...(time === undefined ? {} : { time }),
-    },
-  };
 }

@@ -1,5 +1,4 @@
 // What modules bring along, put to work: the commands of this process.
-import { contentHash } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import type { Pool } from "../storage/pool.ts";
 import type { Appender } from "../stream/append.ts";
@@ -9,8 +8,9 @@ import { type CommandRunner, createCommandRunner, type Runnable } from "./comman
 import { deciderCommands } from "./commands/decider-command.ts";
 import { handlerCommand } from "./commands/handler-command.ts";
 import type { CallCommand } from "./commands/run-command.ts";
-import { createDeciders } from "./deciders/deciders.ts";
+import { createDeciders, type DeciderCounters } from "./deciders/deciders.ts";
 import { createEmission } from "./events/emission.ts";
+import { asRequest, handlers } from "./handlers/from-within.ts";
 import type { Module } from "./module/module.ts";
 
 export type Workflows = {
@@ -21,6 +21,7 @@ export type Workflows = {
   call: CallCommand;
   /** Takes turns with the other processes on these streams for a moment. */
   yieldTo: (streams: readonly string[]) => void;
+  deciderCounters: () => DeciderCounters;
   stop: () => Promise<void>;
 };
 
@@ -39,9 +40,6 @@ export type WorkflowsOptions = {
   log: Log;
 };
 
-/** Who runs commands from within: no client has such a name. */
-const handlers = "$handlers";
-
 export function startWorkflows(options: WorkflowsOptions): Workflows {
   const { modules, service, appender, upcasting, reads, writes, announce, log } = options;
   const emission = createEmission(service, options.maxEventBytes);
@@ -54,21 +52,18 @@ export function startWorkflows(options: WorkflowsOptions): Workflows {
   return {
     commands,
     runner,
-    call(name, body, { idempotencyKey, correlationId, signal }) {
-      // As it would come over HTTP: what the caller does with its object afterwards, or the command with this one, is nothing to the other.
-      const text = JSON.stringify(body) ?? "null";
+    call(name, given, { idempotencyKey, correlationId, signal }) {
+      const { body, requestHash } = asRequest(given, correlationId);
       return runner.run(name, {
-        body: JSON.parse(text),
+        body,
         workflowId: correlationId,
-        idempotency: {
-          key: scopeKey(handlers, name, idempotencyKey),
-          requestHash: contentHash([correlationId, text]),
-        },
+        idempotency: { key: scopeKey(handlers, name, idempotencyKey), requestHash },
         traceparent: null,
         signal,
       });
     },
     yieldTo: deciders.yieldTo,
+    deciderCounters: deciders.counters,
     async stop() {
       await runner.stop();
       await deciders.stop();

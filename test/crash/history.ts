@@ -1,6 +1,7 @@
 // What clients saw in a run: each request and its outcome, each frame and page, as lines of JSON.
 import { appendFileSync } from "node:fs";
 import type { ConsumerEntry } from "./consumer-history.ts";
+import type { ProcessEntry } from "./process-history.ts";
 
 /** One attempt to append. Attempts that repeat one request (same ids or key) share their `group`. */
 export type AppendInvoked = {
@@ -134,7 +135,8 @@ export type Entry =
   | PageRead
   | Alarm
   | Fault
-  | ConsumerEntry;
+  | ConsumerEntry
+  | ProcessEntry;
 
 export type History = {
   entries: Entry[];

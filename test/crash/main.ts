@@ -1,5 +1,6 @@
 // Runs seed after seed until the time is over; ends with 1 at the first violation and keeps that run's history.
 import { runConsumers } from "./consumer-run.ts";
+import { runProcesses } from "./process-run.ts";
 import { createRandom } from "./random.ts";
 import { runHistory } from "./run.ts";
 
@@ -11,11 +12,12 @@ type Arguments = {
   fullDisk: boolean;
   checkpoints: boolean;
   consumers: boolean;
+  processes: boolean;
 };
 
-const flags = ["--full-disk", "--checkpoints", "--consumers"];
+const flags = ["--full-disk", "--checkpoints", "--consumers", "--processes"];
 const usage =
-  "usage: scripts/crash [--seconds 600] [--seed N] [--runs N] [--run-seconds 30] [--full-disk] [--checkpoints] [--consumers]";
+  "usage: scripts/crash [--seconds 600] [--seed N] [--runs N] [--run-seconds 30] [--full-disk] [--checkpoints] [--consumers|--processes]";
 
 function readArguments(args: readonly string[]): Arguments {
   const given = new Map<string, number>();
@@ -37,6 +39,7 @@ function readArguments(args: readonly string[]): Arguments {
     fullDisk: given.has("--full-disk"),
     checkpoints: given.has("--checkpoints"),
     consumers: given.has("--consumers"),
+    processes: given.has("--processes"),
   };
 }
 
@@ -47,19 +50,23 @@ function eventsBefore(seed: number, always: boolean): number {
   return random.pick([1, 1, 2]) * 100_000 - random.between(100, 8_000);
 }
 
-const { seconds, seed, runs, durationMs, fullDisk, checkpoints, consumers } = readArguments(process.argv.slice(2));
+const { seconds, seed, runs, durationMs, fullDisk, checkpoints, consumers, processes } = readArguments(
+  process.argv.slice(2),
+);
 const deadline = Date.now() + seconds * 1_000;
 for (let run = 0; run < runs && Date.now() < deadline; run++) {
   const options = { seed: seed + run, durationMs, fsync: true, skewClocks: true };
   const { violations, summary, folder } = consumers
     ? await runConsumers(options)
-    : await runHistory({ ...options, prefilled: eventsBefore(seed + run, checkpoints), fullDisk });
+    : processes
+      ? await runProcesses(options)
+      : await runHistory({ ...options, prefilled: eventsBefore(seed + run, checkpoints), fullDisk });
   console.log(summary);
   if (violations.length === 0) continue;
   for (const violation of violations.slice(0, 50)) console.log(`  ${violation}`);
   if (violations.length > 50) console.log(`  and ${violations.length - 50} more`);
   console.log(`history and logs: ${folder}`);
-  const modes = `${fullDisk ? " --full-disk" : ""}${checkpoints ? " --checkpoints" : ""}${consumers ? " --consumers" : ""}`;
+  const modes = `${fullDisk ? " --full-disk" : ""}${checkpoints ? " --checkpoints" : ""}${consumers ? " --consumers" : ""}${processes ? " --processes" : ""}`;
   console.log(`again: scripts/crash --seed ${seed + run} --runs 1 --run-seconds ${durationMs / 1_000}${modes}`);
   process.exit(1);
 }

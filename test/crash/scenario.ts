@@ -26,6 +26,8 @@ export type RunOptions = {
   prefilled?: number;
   /** The data stands on a small disk, which is filled now and then. */
   fullDisk?: boolean;
+  /** Settings of the services beside those that the seed decides. */
+  env?: Record<string, string>;
 };
 
 /** What one kind of run does between the start of its services and their end. */
@@ -62,7 +64,7 @@ export async function runScenario(options: RunOptions, scenario: Scenario): Prom
     fsync: options.fsync ?? false,
     smallDisk: options.fullDisk ?? false,
     skewClocks: options.skewClocks ?? false,
-    env: environment(random.fork("environment"), options),
+    env: { ...environment(random.fork("environment"), options), ...options.env },
     random,
     history,
   });

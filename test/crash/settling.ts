@@ -9,7 +9,7 @@ import type { Readers } from "./readers.ts";
 export const quietMs = 45_000;
 
 /** Waits for the condition; an alarm when it does not come. */
-async function quiet(history: History, alarm: () => string, condition: () => Promise<boolean>): Promise<void> {
+export async function quiet(history: History, alarm: () => string, condition: () => Promise<boolean>): Promise<void> {
   for (const deadline = Date.now() + quietMs; !(await condition().catch(() => false)); ) {
     if (Date.now() > deadline) return history.alarm(alarm());
     await sleep(25);

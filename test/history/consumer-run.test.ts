@@ -12,5 +12,5 @@ test.concurrent.each([
     if (violations.length > 0) console.error(`${summary}\nhistory and logs: ${folder}`);
     expect(violations).toEqual([]);
   },
-  60_000,
+  180_000,
 );

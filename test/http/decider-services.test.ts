@@ -49,6 +49,19 @@ test("what one service has stored the other one decides on, and a refusal tells 
   ]);
 });
 
+test("what deciders did is counted: commands, looks at streams, conflicts, snapshots, and the states that are kept", async () => {
+  const metrics = await (await fetch(`${services[1]?.url}/metrics`)).text();
+  const figure = (name: string) => Number(new RegExp(`^sluice_decider_${name} (.*)$`, "m").exec(metrics)?.[1]);
+  // Two deposits, and a refusal, before which the stream was looked at anew.
+  expect(figure("commands_total")).toBe(3);
+  expect(figure("looks_total")).toBeGreaterThan(1);
+  expect(figure("conflicts_total")).toBeGreaterThanOrEqual(0);
+  expect(figure('snapshots_total{result="saved"}')).toBe(0);
+  expect(figure('snapshots_total{result="failed"}')).toBe(0);
+  expect(figure("states")).toBe(1);
+  expect(figure("state_bytes")).toBeGreaterThan(0);
+});
+
 test("services that run commands on one entity all the time take turns, and the snapshot of its decider can be seen", async () => {
   const statuses: number[][] = [[], []];
   let all = 0;

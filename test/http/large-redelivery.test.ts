@@ -62,7 +62,7 @@ test("what was given back comes again over several claims, once each, and no att
   expect(offsets(again.flat()).sort((x, y) => x - y)).toEqual(all);
   expect(new Set(again.flat().map(({ attempt }) => attempt))).toEqual(new Set([2]));
   expect(new Set(await ack(source, tokens(again.flat())))).toEqual(new Set(["settled"]));
-}, 60_000);
+}, 120_000);
 
 test("claims that wait together get some of it each", async () => {
   const { source, fill } = await newSubscription({ mode: "exclusive" });
@@ -73,7 +73,7 @@ test("claims that wait together get some of it each", async () => {
   const got = portions.flat(2);
   expect(new Set(offsets(got)).size).toBe(got.length);
   expect(new Set(got.map(({ attempt }) => attempt))).toEqual(new Set([2]));
-}, 60_000);
+}, 120_000);
 
 test("in a group what comes again keeps its order within each key", async () => {
   const { source, fill } = await newSubscription({ mode: "consumer-group" }, (n) => `key-${n % 4}`);
@@ -86,7 +86,7 @@ test("in a group what comes again keeps its order within each key", async () => 
     expect(offsets(again.flat()).filter((offset) => offset % 4 === key)).toEqual(all.filter((n) => n % 4 === key));
   expect(Math.max(...again.flat().map(({ attempt }) => attempt))).toBe(2);
   expect(new Set(await ack(source, tokens(again.flat())))).toEqual(new Set(["settled"]));
-}, 60_000);
+}, 120_000);
 
 test("what waited for a member of a group comes in order, though it is given away without a lease", async () => {
   const { source, fill } = await newSubscription({ mode: "consumer-group", delivery: "at-most-once" }, (n) => `k${n}`);
@@ -103,7 +103,7 @@ test("what waited for a member of a group comes in order, though it is given awa
   expect(sizes(b)).toBeLessThanOrEqual(mostAtOnce);
   expect(offsets(b.flat())).toEqual(offsets(b.flat()).sort((x, y) => x - y));
   expect([...offsets(a), ...offsets(b.flat())].sort((x, y) => x - y)).toEqual(all);
-}, 60_000);
+}, 120_000);
 
 test("what was not read in time comes again over several claims, and is unread again when it came", async () => {
   const { source, fill, name } = await newSubscription({
@@ -130,7 +130,7 @@ test("what was not read in time comes again over several claims, and is unread a
   await sql.end();
   expect(receipts?.events).toBe(count);
   expect(await unread()).toBe(count);
-}, 60_000);
+}, 120_000);
 
 test("dead letters of a stream that is empty by now are put back over several claims", async () => {
   const name = `large-${++names}`;
@@ -153,4 +153,4 @@ test("dead letters of a stream that is empty by now are put back over several cl
   const again = await claimAll(source, "a");
   expect(sizes(again)).toBeLessThanOrEqual(mostAtOnce);
   expect(offsets(again.flat()).sort((x, y) => x - y)).toEqual(all);
-}, 60_000);
+}, 120_000);

@@ -4,6 +4,7 @@ import { Validator } from "@seriousme/openapi-schema-validator";
 import { Elysia } from "elysia";
 import { catalogue } from "../../src/base/errors.ts";
 import { openApiDocument } from "../../src/http/openapi/document.ts";
+import { noExtensions } from "../../src/http/openapi/extensions.ts";
 import {
   type DocumentedMedia,
   document,
@@ -91,5 +92,5 @@ test("each example is of its schema", () => {
 
 test("a route without a documented operation is refused", () => {
   const app = new Elysia().get("/surprise", () => "");
-  expect(() => openApiDocument(app.routes, [])).toThrow("the route GET /surprise is not documented");
+  expect(() => openApiDocument(app.routes, noExtensions)).toThrow("the route GET /surprise is not documented");
 });

@@ -87,6 +87,12 @@ test("a module says itself how its read model is read: its query is checked, and
   const refused = expectProblem(await send(`${url}/order-totals?country=x`), 400, "invalid-parameter");
   expect(refused.parameter).toBe("country");
   expectProblem(await send(`${url}/order-totals?least=many`), 400, "invalid-parameter");
+  for (const least of ["1e30", "99999999999999999999", "9007199254740993"])
+    expect(expectProblem(await send(`${url}/order-totals?least=${least}`), 400, "invalid-parameter").parameter).toBe(
+      "least",
+    );
+  for (const how of ["%00", "a%00b"])
+    expect(expectProblem(await send(`${url}/order-totals?how=${how}`), 400, "invalid-parameter").parameter).toBe("how");
   expectProblem(await send(`${url}/order-totals?other=1`), 400, "invalid-parameter");
   expect(expectProblem(await send(`${url}/order-totals?how=rejects`), 400, "invalid-parameter").detail).toBe(
     "there is no such thing",
@@ -95,6 +101,23 @@ test("a module says itself how its read model is read: its query is checked, and
   expectProblem(await send(`${url}/order-totals?how=writes`), 500, "internal-error");
   expectProblem(await send(`${url}/order-totals?how=hangs`), 500, "internal-error");
   expect((await send<unknown>(`${url}/order-totals?least=3`)).status).toBe(200);
+});
+
+test("a read model that a module answers is an operation of the document, with its parameters", async () => {
+  type Read = { get: { operationId: string; parameters: { name: string; required?: boolean; schema: object }[] } };
+  const { paths } = (await send<{ paths: Record<string, Read> }>(`${service.url}/openapi.json`)).body;
+  expect(paths["/api/projections/order-totals"]?.get.operationId).toBe("readOrderTotalsProjection");
+  expect(paths["/api/projections/order-totals"]?.get.parameters).toMatchObject([
+    { name: "country", in: "query", schema: { type: "string", pattern: "^[A-Z]{2}$" } },
+    { name: "least", in: "query", schema: { type: "integer", minimum: 0, default: 0 } },
+    { name: "how", in: "query", schema: { type: "string" } },
+  ]);
+  expect(paths["/api/projections/order-totals"]?.get.parameters.map(({ required }) => required)).toEqual([
+    undefined,
+    undefined,
+    undefined,
+  ]);
+  expect(paths["/api/projections/ledger"]).toBeUndefined();
 });
 
 test("a projection in SQL answers by which views it is read", async () => {

@@ -182,6 +182,8 @@ async function serve(
   const resolved = await resolveRange(reader, query(streams));
   const server = Bun.serve({
     port: 0,
+    // A reader may be idle for as long as the others take.
+    idleTimeout: 255,
     fetch: () => new Response(replayLines(unversioned(reader), resolved, asStored, null, replays, log)),
   });
   return { pool, port: server.port as number, stop: () => server.stop(true) };

@@ -63,7 +63,7 @@ test("an at-most-once subscription loses nothing in a process that lacks the cod
   } finally {
     await other.stop();
   }
-}, 30_000);
+}, 120_000);
 
 test("previews that are too expensive take nothing from anybody", async () => {
   await registerVersions(url, "Previewed", [true, { schema: true, upcast: costly }]);
@@ -74,7 +74,7 @@ test("previews that are too expensive take nothing from anybody", async () => {
   await put(`${url}/api/subscriptions/previewed`, configuration);
   const [delivery] = await claim(subscription(url, "previewed"));
   expect(delivery?.event).toMatchObject({ schemaversion: "2", data: { n: 3, x: 3 } });
-}, 30_000);
+}, 120_000);
 
 test("an expression that is left alone makes no dead letters of events that it was never tried on", async () => {
   await registerVersions(url, "Costly", [true, { schema: true, upcast: costly }]);
@@ -92,4 +92,4 @@ test("an expression that is left alone makes no dead letters of events that it w
   // A read tells of it, and keeps nothing of that.
   const page = await send<{ events: { upcasterror?: string }[] }>(`${url}/api/streams/costly/events?schema=latest`);
   expect(page.body.events.at(-1)?.upcasterror).toMatch(/left alone/);
-}, 30_000);
+}, 120_000);

@@ -116,7 +116,7 @@ test("workers that are killed one after the other cost no acknowledged event and
   await until("all followers have all", () => followers.every((follower) => follower.held() >= log.length));
   await Promise.all(followers.map((follower) => follower.stop()));
   for (const { offsets } of followers) expect(offsets).toEqual(log.map((event) => Number(event.offset)));
-}, 60_000);
+}, 120_000);
 
 for (const [runtime, command] of [
   ["Bun", [process.execPath]],
@@ -154,4 +154,4 @@ test("a port that is taken, or a database that is away, ends the start with 1", 
   await expect(start({ DATABASE_URL: "postgres://nobody@127.0.0.1:1/none", WORKERS: "2" })).rejects.toThrow(
     "ended with 1",
   );
-}, 30_000);
+}, 120_000);

@@ -9,7 +9,7 @@ import {
   StockReleased,
   StockReserved,
 } from "../../src/samples/fulfillment.ts";
-import { InvitationAccepted, InvitationSent, invitations } from "../../src/samples/invitations.ts";
+import { InvitationAccepted, InvitationSent, invitation } from "../../src/samples/invitations.ts";
 import { OrderCancelled, OrderShipped, OrderSubmitted, order } from "../../src/samples/orders.ts";
 import { given } from "../../src/workflow/testing.ts";
 
@@ -26,28 +26,32 @@ const accepted = (invitationId: string) =>
 const lines = [{ sku: "tea", quantity: 2, price: 4.5 }];
 const submitted = OrderSubmitted.event({ orderId: "o-1", customer: "Ada", lines });
 
-test("nobody has two open invitations, and one that was answered is over", () => {
-  const invite = (invitationId: string, email: string) => ({ invitationId, email, invitedBy: "bob" });
-  given(invitations)
-    .when("invite", invite("a", "a@example.com"))
-    .then([sent("a")]);
-  given(invitations, [sent("a")])
-    .when("invite", invite("b", "a@example.com"))
-    .thenRejects(/open invitation/);
-  given(invitations, [sent("a")])
+test("of an id one invitation is open at a time, and one that was answered is over", () => {
+  const invite = { invitationId: "a", email: "a@example.com", invitedBy: "bob" };
+  given(invitation)
+    .when("invite", invite)
+    .then([sent("a")])
+    .thenState({ open: { email: "a@example.com", sentAt: 0 } });
+  given(invitation, [sent("a")])
+    .when("invite", { ...invite, email: "b@example.com" })
+    .thenRejects("There is an open invitation already", { email: "a@example.com" });
+  given(invitation, [sent("a")])
     .when("accept-invitation", { invitationId: "a" })
     .then([accepted("a")]);
-  const answered = given(invitations, [sent("a"), accepted("a")]);
+  const answered = given(invitation, [sent("a"), accepted("a")]);
   answered.when("decline-invitation", { invitationId: "a" }).thenRejects(/no open invitation/);
-  answered.when("expire-invitation", { invitationId: "a" }).then([]);
-  answered.thenState({ open: {} });
+  answered.when("expire-invitation", { invitationId: "a", sentAt: 0 }).then([]);
+  answered.thenState({ open: null });
+});
+
+test("the end of an invitation is not that of a later one of the same id", () => {
+  const again = given(invitation, [sent("a"), accepted("a"), sent("a")]);
+  again.when("expire-invitation", { invitationId: "a", sentAt: 0 }).then([]);
+  again.when("expire-invitation", { invitationId: "a", sentAt: 2 }).thenState({ open: null });
 });
 
 test("an id is a name like any other, whatever objects have members of that name", () => {
   for (const id of ["constructor", "toString", "__proto__"]) {
-    given(invitations)
-      .when("accept-invitation", { invitationId: id })
-      .thenRejects(/no open invitation/);
     given(inventory)
       .when("reserve-stock", { sku: "tea", orderId: id, quantity: 1 })
       .then([StockReserved.event({ orderId: id, quantity: 1 })]);

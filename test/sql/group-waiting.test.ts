@@ -246,7 +246,7 @@ test("what waits in batches that overlap is handed out in order within keys, the
     }
   }
   expect(settled.size).toBe(keyOf.length);
-}, 60_000);
+}, 120_000);
 
 /** A group of three, and what each member has of a run of positions whose keys are their slots in turn. */
 async function openThree(name: string) {

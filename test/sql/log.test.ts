@@ -206,4 +206,4 @@ test("appends and configurations of names that come and go succeed while the rem
   expect([streams?.found, streams?.configured]).toEqual([150, 50]);
   expect(await logDefects(own)).toEqual([]);
   await own.end();
-}, 30_000);
+}, 120_000);

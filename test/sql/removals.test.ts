@@ -127,4 +127,4 @@ test("a subscription with very many consumers is deleted at once, and its name i
   });
   expect(await orphans(sql)).toBe(0);
   expect((await send<{ consumers: number }>(source.url)).body.consumers).toBe(1);
-}, 60_000);
+}, 120_000);

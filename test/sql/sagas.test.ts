@@ -6,6 +6,7 @@ import { createLog } from "../../src/base/log.ts";
 import { createDatabase, type Database } from "../../src/storage/database.ts";
 import type { Sql } from "../../src/storage/pool.ts";
 import { callLogAppend } from "../../src/stream/log-append.ts";
+import type { Match } from "../../src/workflow/sagas/awaited.ts";
 import {
   callSagaClaim,
   callSagaFlag,
@@ -246,7 +247,7 @@ test("an event that comes while its saga is looked after is not forgotten when t
   const [owner, name] = [randomUUID(), newName()];
   const correlationId = randomUUID();
   const mine = await started(owner, name, { correlationId });
-  const waiting = record(mine, { waitingFor: "SagaPaid" });
+  const waiting = record(mine, { waitingFor: { type: "SagaPaid", match: null } });
   expect(await put(owner, [waiting])).toEqual(["recorded"]);
   const watcher = randomUUID();
   const [held] = await sql<{ held_epoch: string }[]>`
@@ -259,13 +260,53 @@ test("an event that comes while its saga is looked after is not forgotten when t
   const at = Number(base) + 1;
   expect(await watch(lease, at - 1, at, false)).toEqual({ reached: at, woken: 1 });
   // Looked at before the event came.
-  const rest = record({ ...mine, turn: 1 }, { waitingFor: "SagaPaid", restMs: Number.POSITIVE_INFINITY });
+  const rest = record(
+    { ...mine, turn: 1 },
+    { waitingFor: { type: "SagaPaid", match: null }, restMs: Number.POSITIVE_INFINITY },
+  );
   expect(await put(owner, [rest])).toEqual(["recorded"]);
   expect(await rowOf(mine.id)).toMatchObject({ owner: null, is_due: true });
   const [place] = await sql<{ position: string }[]>`select position from saga_watch`;
   expect(Number(place?.position)).toBe(at);
   const stale = watch({ ...lease, epoch: lease.epoch - 1 }, at - 1, at, true);
   expect(await stale.catch((error: { code: string }) => error.code)).toBe("SL010");
+});
+
+test("those are made due that wait for what an event bears: its stream, its subject or its partition key", async () => {
+  const [owner, name] = [randomUUID(), newName()];
+  const wait = async (match: Match | null, correlationId: string = randomUUID()) => {
+    const mine = await started(owner, name, { correlationId });
+    const waitingFor = { type: "SagaMatched", match };
+    await put(owner, [record(mine, { waitingFor, restMs: Number.POSITIVE_INFINITY })]);
+    return mine.id;
+  };
+  const waits = {
+    stream: await wait({ by: "stream", key: "carts-7" }),
+    otherStream: await wait({ by: "stream", key: "s-7" }),
+    subject: await wait({ by: "subject", key: "s-7" }),
+    key: await wait({ by: "partition-key", key: "k-7" }),
+    otherKey: await wait({ by: "partition-key", key: "s-7" }),
+    // By its correlation no more.
+    moved: await wait({ by: "subject", key: "none" }, "c-7"),
+    correlation: await wait(null, "c-7"),
+  };
+  const watcher = randomUUID();
+  const [held] = await sql<{ held_epoch: string }[]>`
+    select held_epoch from lease_hold(${watcher}, '{"watch-7"}'::text[], interval '1 minute')`;
+  const lease = { name: "watch-7", owner: watcher, epoch: Number(held?.held_epoch) };
+  const attributes = JSON.stringify({ subject: "s-7" });
+  const { base } = await callLogAppend(sql, [
+    {
+      stream: "carts-7",
+      events: [newEvent({ type: "SagaMatched", correlationId: "c-7", partitionKey: "k-7", attributes })],
+      expected: "any",
+      idempotency: null,
+    },
+  ]);
+  const at = Number(base);
+  expect(await watch(lease, at - 1, at, false)).toEqual({ reached: at, woken: 4 });
+  const due = await Promise.all(Object.entries(waits).map(async ([of, id]) => [of, (await rowOf(id)).is_due]));
+  expect(due.filter(([, isDue]) => isDue).map(([of]) => of)).toEqual(["stream", "subject", "key", "correlation"]);
 });
 
 test("batches of the same sagas in any order do not wait for one another for ever", async () => {

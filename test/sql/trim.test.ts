@@ -215,7 +215,7 @@ test("a stream is locked as appends lock it: trims, appends, deletions and check
     await sql`select (last_offset - first_offset + 1)::int as length from stream_heads where name like 'mixed-%'`;
   for (const head of heads) expect(head.length).toBeLessThanOrEqual(3);
   expect(await logDefects(sql)).toEqual([]);
-}, 30_000);
+}, 120_000);
 
 test("a duty is begun by one of many, once in its interval, also when the clock was set back", async () => {
   const began = await Promise.all(Array.from({ length: 6 }, () => beginDuty(pool, "test", 60_000)));

@@ -42,7 +42,7 @@ async function query(embedded: Embedded, text: string): Promise<Record<string, u
   }
 }
 
-async function until<T>(condition: () => Promise<T> | T, timeoutMs = 10_000): Promise<NonNullable<T>> {
+async function until<T>(condition: () => Promise<T> | T, timeoutMs = 40_000): Promise<NonNullable<T>> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     const value = await Promise.resolve(condition()).catch(() => undefined);
@@ -132,7 +132,7 @@ test("after a kill -9 of the service the next one takes Postgres over, with its 
   await until(() => next.pid !== undefined && next.pid !== service.pid);
   expect(await until(() => query(next, "select n from kept"))).toEqual([{ n: 1 }]);
   await next.stop();
-}, 15_000);
+}, 120_000);
 
 test("a Postgres that was left behind with other settings is replaced", async () => {
   const dataDir = await newFolder();
@@ -143,7 +143,7 @@ test("a Postgres that was left behind with other settings is replaced", async ()
   expect(await inspectProcess(service.pid)).toBeUndefined();
   expect(await query(next, "show max_connections")).toEqual([{ max_connections: "30" }]);
   await next.stop();
-}, 15_000);
+}, 120_000);
 
 test("a second use of the same folder in one process is refused", async () => {
   const dataDir = await newFolder();
@@ -180,7 +180,7 @@ test("a crash leaves no trap: stale pid file, reused pid, stale lock, unfinished
     expect(await query(next, "select n from kept")).toEqual([{ n: 1 }]);
     await next.stop();
   }
-}, 15_000);
+}, 120_000);
 
 test("Postgres is restarted at the same address when it is killed, also twice", async () => {
   const embedded = await start({ dataDir: await newFolder(), tcp: true });
@@ -194,7 +194,7 @@ test("Postgres is restarted at the same address when it is killed, also twice", 
   }
   await sql.end({ timeout: 1 });
   await embedded.stop();
-}, 15_000);
+}, 120_000);
 
 test("stop ends quickly when Postgres is dead already, and when it is just being restarted", async () => {
   for (const noticed of [false, true]) {
@@ -217,7 +217,7 @@ test("a throw-away folder is removed by stop, and that of a killed service by th
   expect(await query(embedded, "show fsync")).toEqual([{ fsync: "off" }]);
   await embedded.stop();
   expect(await stat(embedded.dataDir).catch(() => "gone")).toBe("gone");
-}, 15_000);
+}, 120_000);
 
 test("a folder of another Postgres version, or of something else, is left alone", async () => {
   const dataDir = await newFolder();

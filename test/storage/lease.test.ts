@@ -108,21 +108,41 @@ test("a lease that was given up is free, and its holder is not asked again", asy
   expect(first.told.gained).toHaveLength(1);
 });
 
-test("who checks its lease in a transaction holds it until the transaction ends", async () => {
+const take = async (name: string) =>
+  (await sql`select 1 from lease_hold(gen_random_uuid(), ${`{${name}}`}::text[], '1 minute')`).length === 1;
+
+test("who checks its lease in a transaction holds it until the transaction ends, also when it has run out", async () => {
   const a = start(60_000);
   const first = want(a, "five");
   await until("it is held", () => first.told.isHeld());
   const lease = first.told.gained[0] as HeldLease;
-  const order: string[] = [];
   await sql`update leases set until = '-infinity' where name = 'five'`;
   await sql.begin(async (tx) => {
     await checkLease(tx, lease);
-    const taking = sql`select * from lease_hold(gen_random_uuid(), '{five}', '1 minute')`.then(() =>
+    expect(await take("five")).toBeFalse();
+    expect(await check(lease)).toBe("held");
+  });
+  expect(await take("five")).toBeTrue();
+  expect(await check(lease)).toBe("lost");
+});
+
+test("a statement that changes the epoch waits for those who check the lease, whatever else it is", async () => {
+  const a = start(60_000);
+  const first = want(a, "six");
+  await until("it is held", () => first.told.isHeld());
+  const lease = first.told.gained[0] as HeldLease;
+  const order: string[] = [];
+  await sql.begin(async (tx) => {
+    await checkLease(tx, lease);
+    // As a process of an earlier version takes a lease.
+    const taking = sql`
+      insert into leases as l (name, owner, epoch, until) values ('six', gen_random_uuid(), 1, 'infinity')
+      on conflict (name) do update set owner = excluded.owner, epoch = l.epoch + 1, until = 'infinity'`.then(() =>
       order.push("taken"),
     );
     await until("the other one waits", async () => {
-      const waiting =
-        await sql`select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%lease_hold%'`;
+      const waiting = await sql`
+        select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%insert into leases%'`;
       return waiting.length > 0;
     });
     order.push("written");
@@ -131,4 +151,48 @@ test("who checks its lease in a transaction holds it until the transaction ends"
   await until("both are done", () => order.length === 2);
   expect(order).toEqual(["written", "taken"]);
   expect(await check(lease)).toBe("lost");
+});
+
+/** Until when a lease lasts, in milliseconds. */
+const lasts = async (name: string) => {
+  const [row] = await sql<{ ms: number }[]>`
+    select (extract(epoch from until) * 1000)::float8 as ms from leases where name = ${name}`;
+  return row?.ms as number;
+};
+
+test("leases are renewed beside a transaction that checks one of them for long", async () => {
+  const ttlMs = 400;
+  const a = start(ttlMs);
+  const names = ["checked", "beside"];
+  const held = names.map((name) => want(a, name));
+  for (const { told } of held) await until("it is held", () => told.isHeld());
+  await sql.begin(async (tx) => {
+    await checkLease(tx, held[0]?.told.gained[0] as HeldLease);
+    const before = await lasts("checked");
+    for (const name of names)
+      await until(
+        `${name} is renewed`,
+        async () => (await lasts(name)) > before + 2 * ttlMs || held.some(({ told }) => told.lost > 0),
+      );
+    expect(held.map(({ told }) => told.lost)).toEqual([0, 0]);
+  });
+  expect(held.map(({ told }) => told.gained.length)).toEqual([1, 1]);
+});
+
+test("a lease whose row somebody has locked outright takes no other with it", async () => {
+  const ttlMs = 400;
+  const a = start(ttlMs);
+  const [locked, beside] = [want(a, "locked"), want(a, "beside-locked")];
+  for (const { told } of [locked, beside]) await until("it is held", () => told.isHeld());
+  await sql.begin(async (tx) => {
+    await tx`select 1 from leases where name = 'locked' for update`;
+    const before = await lasts("beside-locked");
+    await until(
+      "it is renewed",
+      async () => (await lasts("beside-locked")) > before + 2 * ttlMs || beside.told.lost > 0,
+    );
+    expect([locked.told.lost, beside.told.lost]).toEqual([1, 0]);
+  });
+  await until("it is held again", () => locked.told.isHeld());
+  expect(locked.told.gained.map(({ epoch }) => epoch)).toEqual([1, 1]);
 });

@@ -71,4 +71,4 @@ test("load from two processes leaves a log without gap, duplicate or loss", asyn
   expect(told).toEqual(log);
   const named = rows.map((row) => `${row.name}/${row.id}`);
   expect(new Set(named).size).toBe(named.length);
-}, 30_000);
+}, 120_000);

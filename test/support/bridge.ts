@@ -3,19 +3,33 @@ import type { JetStreamManager, NatsConnection } from "nats";
 
 export type Held = { sequence: number; subject: string; headers: Record<string, string>; text: string };
 
+const asked = 250;
+const noMessage = 10037;
+const decoder = new TextDecoder();
+
 /** All messages of a JetStream stream, by sequence; empty while there is none. */
 export async function heldBy(client: NatsConnection, stream: string): Promise<Held[]> {
   const manager = await client.jetstreamManager({ timeout: 5_000 });
   const state = await stateOf(manager, stream);
   if (state === null || state.messages === 0) return [];
-  const consumer = await client.jetstream().consumers.get(stream);
   const held: Held[] = [];
-  const messages = await consumer.consume({ max_messages: 1_000 });
-  for await (const message of messages) {
-    const headers: Record<string, string> = {};
-    for (const [name, values] of message.headers ?? []) headers[name] = values[0] ?? "";
-    held.push({ sequence: message.seq, subject: message.subject, headers, text: message.string() });
-    if (message.seq >= state.last_seq) break;
+  // Asked for one by one: a consumer would have to be placed on a server of the cluster, and that may be the one that is lost.
+  for (let first = state.first_seq; first <= state.last_seq; first += asked) {
+    const sequences = range(Math.min(asked, state.last_seq - first + 1), first);
+    const found = await Promise.all(
+      sequences.map((seq) =>
+        manager.streams.getMessage(stream, { seq }).catch((error: unknown) => {
+          if ((error as { api_error?: { err_code: number } }).api_error?.err_code === noMessage) return null;
+          throw error;
+        }),
+      ),
+    );
+    for (const message of found) {
+      if (message === null) continue;
+      const headers: Record<string, string> = {};
+      for (const [name, values] of message.header ?? []) headers[name] = values[0] ?? "";
+      held.push({ sequence: message.seq, subject: message.subject, headers, text: decoder.decode(message.data) });
+    }
   }
   return held;
 }

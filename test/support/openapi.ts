@@ -3,7 +3,7 @@ import { expect } from "bun:test";
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import { readConfig } from "../../src/config.ts";
 import { describeOperations } from "../../src/http/openapi/document.ts";
-import { commandsOf, loadModules } from "../../src/workflow/module/load-modules.ts";
+import { extensionsOf, loadModules } from "../../src/workflow/module/load-modules.ts";
 
 type Reference = { $ref?: string };
 export type DocumentedExample = Reference & { value?: unknown };
@@ -21,7 +21,7 @@ export type DocumentedOperation = {
 /** Of a service without modules. */
 export const documentText = describeOperations();
 /** Of a service with its samples. */
-export const documentWithSamples = describeOperations(commandsOf(await loadModules(readConfig({}).modules)));
+export const documentWithSamples = describeOperations(extensionsOf(await loadModules(readConfig({}).modules)));
 export const document = JSON.parse(documentText) as {
   openapi: string;
   paths: Record<string, Record<string, DocumentedOperation>>;

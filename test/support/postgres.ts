@@ -1,58 +1,54 @@
-// One Postgres for the whole test run, and a database of its own for each test file, copied from a migrated template.
+// One Postgres for all test files of a process, and a database of its own for each of them, copied from a migrated template.
 import postgres from "postgres";
-import { createLog } from "../../src/base/log.ts";
-import { type Embedded, startEmbedded } from "../../src/storage/embedded.ts";
-import { migrate } from "../../src/storage/migrate.ts";
+import type { KeptPostgres } from "./postgres-keeper.ts";
 
 export const testSchema = "event_streaming";
-const template = "sluice_template";
 
-let shared: Promise<Embedded> | null = null;
+type Keeper = { kept: KeptPostgres; stop: () => Promise<void> };
+
+let shared: Promise<Keeper> | null = null;
 let databases = 0;
 let creating: Promise<unknown> = Promise.resolve();
 
-/** The shared Postgres, with a migrated template database. It listens on TCP, so that proxies can stand before it. */
-function sharedPostgres(): Promise<Embedded> {
-  shared ??= start();
-  return shared;
-}
-
-async function start(): Promise<Embedded> {
-  const log = createLog("silent", "test");
-  const embedded = await startEmbedded({ tcp: true, log, maxConnections: 300 });
-  await run(embedded, "postgres", (sql) => sql.unsafe(`create database ${template}`));
-  await run(embedded, template, (sql) => migrate(sql, { schema: testSchema, log }));
-  return embedded;
-}
-
-async function run(
-  embedded: Embedded,
-  database: string,
-  task: (sql: postgres.Sql) => PromiseLike<unknown>,
-): Promise<void> {
-  const sql = postgres({ ...embedded.connection, database, max: 1, onnotice() {} });
-  try {
-    await task(sql);
-  } finally {
-    await sql.end();
+async function startKeeper(): Promise<Keeper> {
+  const keeper = Bun.spawn([process.execPath, new URL("postgres-keeper.ts", import.meta.url).pathname], {
+    stdin: "pipe",
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const chunk of keeper.stdout) {
+    text += decoder.decode(chunk, { stream: true });
+    if (text.endsWith("\n")) break;
   }
+  if (!text.endsWith("\n")) throw new Error(`the Postgres for the tests ended with ${await keeper.exited}`);
+  // The tests do not wait for it to end; it ends when they do.
+  keeper.unref();
+  return {
+    kept: JSON.parse(text),
+    async stop() {
+      await keeper.stdin.end();
+      await keeper.exited;
+    },
+  };
 }
 
 /** The URL (over TCP) of a new database with the schema and no events. */
 export async function createTestDatabase(): Promise<string> {
-  const embedded = await sharedPostgres();
+  shared ??= startKeeper();
+  const { url, template } = (await shared).kept;
   const name = `test_${++databases}`;
   // Copies of one template must not overlap.
-  creating = creating.then(() =>
-    run(embedded, "postgres", (sql) => sql.unsafe(`create database ${name} template ${template}`)),
-  );
+  creating = creating.then(async () => {
+    const sql = postgres(url, { database: "postgres", max: 1, onnotice() {} });
+    await sql.unsafe(`create database ${name} template ${template}`).finally(() => sql.end());
+  });
   await creating;
-  const url = new URL(embedded.tcpUrl as string);
-  url.pathname = `/${name}`;
-  return url.href;
+  return Object.assign(new URL(url), { pathname: `/${name}` }).href;
 }
 
-/** Stops the shared Postgres, if a test has started it. */
+/** Stops the Postgres, if a test has started it. */
 export async function stopSharedPostgres(): Promise<void> {
   await (await shared)?.stop();
   shared = null;

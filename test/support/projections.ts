@@ -52,6 +52,8 @@ export type ProcessOptions = {
   /** Stands between the projections, or their leases, and one of their pools. */
   through?: (pool: Pool) => Pool;
   upcasting?: Pick<Upcasting, "attempt">;
+  /** Of transactions of handlers that write SQL. */
+  budgetMs?: number;
 };
 
 export async function createProjectionRig(): Promise<ProjectionRig> {
@@ -61,7 +63,7 @@ export async function createProjectionRig(): Promise<ProjectionRig> {
 
   async function start(
     definitions: readonly ProjectionDefinition[],
-    { leaseMs = 60_000, through = (pool) => pool, upcasting = noUpcasting }: ProcessOptions = {},
+    { leaseMs = 60_000, through = (pool) => pool, upcasting = noUpcasting, budgetMs }: ProcessOptions = {},
   ): Promise<ProjectionProcess> {
     const own = createDatabase({
       connection: databaseUrl,
@@ -111,6 +113,7 @@ export async function createProjectionRig(): Promise<ProjectionRig> {
       tail,
       upcasting,
       announce: () => {},
+      ...(budgetMs !== undefined && { budgetMs }),
       log,
     });
     leases.start();

@@ -96,7 +96,7 @@ const run = (command: string[], env: Record<string, string>) =>
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "sluice-image-"));
   image = await build();
-}, 60_000);
+}, 120_000);
 afterAll(() => rm(folder, { recursive: true }));
 
 test("the image has the service and what it needs, no tests and no tools, and is not run by root", async () => {
@@ -123,13 +123,13 @@ test("it starts on a database, is healthy, has no pages for development, and dra
   service.kill("SIGTERM");
   expect(await service.exited).toBe(0);
   expect(await isHealthy()).toBe(false);
-}, 60_000);
+}, 120_000);
 
 test("without a database it says what it needs", async () => {
   const service = run([...image.entrypoint, ...image.command], { PORT: "0", DATA_DIR: join(folder, "data") });
   expect(await service.exited).toBe(1);
   expect(await new Response(service.stderr).text()).toContain("DATABASE_URL");
-}, 30_000);
+}, 120_000);
 
 test("the services of compose.yaml fit together", async () => {
   type Service = {

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import openapiTypescript, { astToString } from "openapi-typescript";
 import ts from "typescript";
 
@@ -14,20 +14,30 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-/** What the strict compiler says of a program that uses the types. */
-async function compile(name: string, program: string): Promise<string[]> {
-  const file = join(folder, `${name}.ts`);
-  await writeFile(file, `import type { components, operations, paths } from "./sluice.ts";\n${program}`);
-  const compiled = ts.createProgram([file], {
+/** What the strict compiler says of programs that use the types, each line with the file's name. */
+async function compile(programs: Record<string, string>): Promise<string[]> {
+  const files = Object.keys(programs).map((name) => join(folder, name));
+  for (const [n, program] of Object.values(programs).entries())
+    await writeFile(
+      files[n] as string,
+      `import type { components, operations, paths } from "./sluice.ts";\n${program}`,
+    );
+  const compiled = ts.createProgram(files, {
     strict: true,
     noEmit: true,
+    skipDefaultLibCheck: true,
     allowImportingTsExtensions: true,
     module: ts.ModuleKind.ESNext,
     moduleResolution: ts.ModuleResolutionKind.Bundler,
     target: ts.ScriptTarget.ESNext,
     types: [],
   });
-  return ts.getPreEmitDiagnostics(compiled).map((found) => ts.flattenDiagnosticMessageText(found.messageText, "\n"));
+  return ts
+    .getPreEmitDiagnostics(compiled)
+    .map(
+      ({ file, messageText }) =>
+        `${basename(file?.fileName ?? "")}: ${ts.flattenDiagnosticMessageText(messageText, "\n")}`,
+    );
 }
 
 const client = `
@@ -49,15 +59,11 @@ export async function read(url: string): Promise<string[]> {
 }
 `;
 
-test("a client made of the types compiles", async () => {
-  const use = `append("", "orders", { type: "Placed", data: { total: 1 } }).then((a) => a.events[0]?.offset.length);`;
-  expect(await compile("right", client + use)).toEqual([]);
-}, 60_000);
-
-test("an event without a type, or with a number for an id, does not", async () => {
-  const found = await compile(
-    "wrong",
-    `${client}append("", "s", { data: 1 });\nappend("", "s", { type: "A", id: 7 });`,
-  );
-  expect(found).toHaveLength(2);
-}, 60_000);
+test("a client made of the types compiles; an event without a type, or with a number for an id, does not", async () => {
+  // Most of the time goes into the types, which are read once for both.
+  const found = await compile({
+    "right.ts": `${client}append("", "orders", { type: "Placed", data: { total: 1 } }).then((a) => a.events[0]?.offset.length);`,
+    "wrong.ts": `${client}append("", "s", { data: 1 });\nappend("", "s", { type: "A", id: 7 });`,
+  });
+  expect(found.map((line) => line.slice(0, 9))).toEqual(["wrong.ts:", "wrong.ts:"]);
+}, 120_000);

@@ -47,7 +47,7 @@ test("the printed module registers its versions and upcasts", async () => {
   } finally {
     await service.stop();
   }
-}, 60_000);
+}, 120_000);
 
 test("the printed handlers are called, again when they fail, and not after that", async () => {
   const handlers = await Bun.file(join(root, "docs/consumers.md")).text();
@@ -78,4 +78,4 @@ test("the printed handlers are called, again when they fail, and not after that"
     await service.stop();
     await mailServer.stop(true);
   }
-}, 60_000);
+}, 120_000);

@@ -48,5 +48,5 @@ test.skipIf(Bun.which("curl") === null)(
       await service.stop();
     }
   },
-  60_000,
+  120_000,
 );

@@ -51,5 +51,5 @@ test.skipIf(Bun.which("curl") === null)(
       await service.stop();
     }
   },
-  60_000,
+  120_000,
 );

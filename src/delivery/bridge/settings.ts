@@ -102,7 +102,8 @@ function readConnection(readers: Readers): BridgeSettings["connection"] {
 function readCredentials({ env, fail }: Readers): NatsCredentials | null {
   const given = (name: string) => env[name] || null;
   const [user, password, token, file] = ["NATS_USER", "NATS_PASSWORD", "NATS_TOKEN", "NATS_CREDS"].map(given);
-  if ((user === null) !== (password === null)) fail("NATS_USER and NATS_PASSWORD are given together or not at all");
+  if ((user === null) !== (password === null))
+    fail(user === null ? "NATS_PASSWORD needs NATS_USER" : "NATS_USER needs NATS_PASSWORD");
   if ([user, token, file].filter((each) => each !== null).length > 1)
     fail("NATS_USER, NATS_TOKEN and NATS_CREDS exclude each other");
   if (user && password) return { kind: "password", user, password };

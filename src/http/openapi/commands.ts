@@ -17,6 +17,13 @@ const outcome = (result: Schema): Schema => ({
     workflowId,
     isNew: { type: "boolean", description: "No event of the workflow was there before" },
     result,
+    lastPosition: {
+      type: ["string", "null"],
+      pattern: "^[0-9]+$",
+      description:
+        "Up to where the log has all its events, for `atLeast` of a projection; null when it emitted nothing",
+      examples: ["1042"],
+    },
     events: {
       type: "array",
       description: "What the command emitted, in order",
@@ -27,7 +34,7 @@ const outcome = (result: Schema): Schema => ({
       },
     },
   },
-  required: ["workflowId", "isNew", "result", "events"],
+  required: ["workflowId", "isNew", "result", "lastPosition", "events"],
 });
 const anything: Schema = { description: "Of the command's result schema; null when it has none" };
 
@@ -49,6 +56,7 @@ export const commandSchemas: Record<string, Schema> = {
 const refusals = [
   "malformed-body",
   "invalid-parameter",
+  "forbidden",
   "command-not-found",
   "request-timeout",
   "event-id-conflict",
@@ -72,6 +80,7 @@ const example = {
   workflowId: "019aa5f2-5b1c-7000-8000-3f6d1c2b4a59",
   isNew: true,
   result: { userId: "u-1" },
+  lastPosition: "1042",
   events: [{ stream: "users", offset: "16", id: "019aa5f2-5b1d-7000-9b2e-5d3a1f0c7e42" }],
 };
 
@@ -95,7 +104,8 @@ const answers = (schema: Schema, examples: boolean): Operation["responses"] => (
 export const listCommands: Operation = {
   operationId: "listCommands",
   summary: "List commands",
-  description: "The commands of the service's modules, with the schemas of their bodies and results, by name.",
+  description:
+    "The commands of the service's modules that you may run, with the schemas of their bodies and results, by name.",
   tags: ["Commands"],
   responses: {
     "200": {

@@ -1,9 +1,8 @@
 // The OpenAPI 3.1 document, collected from the routes of the application.
 import { registerSchemaPath } from "@elysiajs/swagger/utils";
 import { Elysia, type HTTPMethod } from "elysia";
-import type { CommandListing } from "../../workflow/commands/command-runner.ts";
 import type { Handler } from "../context.ts";
-import { commandOperation } from "./commands.ts";
+import { type Extensions, extensionPaths, noExtensions } from "./extensions.ts";
 import type { Tag } from "./operation.ts";
 import { type Handlers, operations, registerOperations } from "./operations.ts";
 import { headers, parameters } from "./parameters.ts";
@@ -40,9 +39,9 @@ export type Document = { openapi: string; paths: Record<string, Record<string, u
 /**
  * The document of the application's routes. The plugin's collector reads each route's `detail`; the plugin as a whole
  * would declare 3.0.3 and mount a page that loads its scripts from other hosts. Schemas are JSON Schema 2020-12, which
- * 3.1 takes as it is. Each command of a module stands there by itself. Throws when a route has no document.
+ * 3.1 takes as it is. What modules bring along stands there by itself. Throws when a route has no document.
  */
-export function openApiDocument(routes: Elysia["routes"], commands: readonly CommandListing[]): Document {
+export function openApiDocument(routes: Elysia["routes"], extensions: Extensions): Document {
   const collected: Document["paths"] = {};
   for (const { method, path, hooks } of routes) {
     const detail = (hooks as { detail?: { operationId?: string; hide?: boolean } }).detail;
@@ -50,8 +49,7 @@ export function openApiDocument(routes: Elysia["routes"], commands: readonly Com
     if (detail?.operationId === undefined) throw new Error(`the route ${method} ${path} is not documented`);
     registerSchemaPath({ schema: collected, method: method as HTTPMethod, path, hook: { detail }, models: {} });
   }
-  for (const command of [...commands].sort((a, b) => (a.name < b.name ? -1 : 1)))
-    collected[`/api/commands/${command.name}`] = { post: commandOperation(command) };
+  Object.assign(collected, extensionPaths(extensions));
   return {
     openapi: "3.1.1",
     info: { title: "Sluice", summary: "Event streaming on PostgreSQL", description, version: "0.1.0", license },
@@ -77,10 +75,10 @@ export function printDocument(document: Document): string {
 }
 
 /** The text of the document of this version's operations, without a service that runs. */
-export function describeOperations(commands: readonly CommandListing[] = []): string {
+export function describeOperations(extensions: Extensions = noExtensions): string {
   const unserved: Handler = () => new Response(null, { status: 503 });
   const handlers = Object.fromEntries(Object.keys(operations).map((key) => [key, unserved])) as Handlers;
   const app = new Elysia();
   registerOperations(app, handlers, () => async () => new Response());
-  return printDocument(openApiDocument(app.routes, commands));
+  return printDocument(openApiDocument(app.routes, extensions));
 }

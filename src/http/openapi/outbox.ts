@@ -78,7 +78,7 @@ export const getOutbox: Operation = {
       waiting: { count: "2", atLeast: false, since: "2026-11-21T10:00:00.000Z" },
       failed: { count: "0", atLeast: false },
     }),
-    ...problems(...refusals),
+    ...problems(...refusals, "forbidden"),
   },
 };
 

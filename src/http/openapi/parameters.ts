@@ -302,6 +302,16 @@ export const parameters = {
     "Only names behind this one. What `next` links use",
     component("schemas", "ProjectionName"),
   ),
+  ProjectionAtLeast: query(
+    "atLeast",
+    "Answers when everything up to this position is in it, such as the `lastPosition` of an append or a command. Where the module says how it is read, and has a parameter of this name itself, it is the module's",
+    { type: "string", pattern: "^[0-9]{1,16}$", examples: ["1042"] },
+  ),
+  ProjectionWait: query("wait", "How long `atLeast` waits, at most 60s", {
+    type: "string",
+    pattern: "^[0-9]{1,9}(ms|s|m|h|d)$",
+    default: "5s",
+  }),
   RowKey: query("key", "One row: its key, or a JSON array where the key has several parts", {
     type: "string",
     examples: ["DE", '["DE","2026-11-21"]'],

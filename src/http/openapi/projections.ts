@@ -226,9 +226,9 @@ export const readProjection: Operation = {
   operationId: "readProjection",
   summary: "Read the read model",
   description:
-    "The rows in the order of their keys, page by page, or the one of a key. What a page holds is of one moment, which its position tells; the next page may be of a later one. A projection in SQL answers by which views it can be read. Where a module says itself how its projection is read, the parameters and the answer are the module's, and the position stands in the header alone.",
+    "The rows in the order of their keys, page by page, or the one of a key. What a page holds is of one moment, which its position tells; the next page may be of a later one. A projection in SQL answers by which views it can be read. Where a module says itself how its projection is read, the parameters and the answer are the module's, and the position stands in the header alone. With `atLeast` the answer waits until the projection has come to that position, so that who has appended or run a command reads what it has done.",
   tags: ["Projections"],
-  parameters: use("ProjectionName", "RowKey", "RowAfter", "ListLimit"),
+  parameters: use("ProjectionName", "RowKey", "RowAfter", "ListLimit", "ProjectionAtLeast", "ProjectionWait"),
   responses: {
     "200": {
       description: "What it holds.",
@@ -253,7 +253,14 @@ export const readProjection: Operation = {
         },
       },
     },
-    ...problems(...refusals, "projection-not-found", "projection-row-not-found", "projection-not-ready"),
+    ...problems(
+      ...refusals,
+      "projection-not-found",
+      "projection-row-not-found",
+      "projection-not-ready",
+      "projection-behind",
+      "cursor-beyond-head",
+    ),
   },
 };
 

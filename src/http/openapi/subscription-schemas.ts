@@ -12,7 +12,7 @@ const names = (description: string): Schema => ({ type: ["array", "null"], items
 
 const description = {
   id: component("schemas", "SubscriptionName"),
-  streams: names("The streams; null where a correlation is subscribed to"),
+  streams: names("The streams, or `*` alone for all persistent ones; null where a correlation is subscribed to"),
   correlation: orNull(text("The correlationid that is subscribed to")),
   mode: { enum: ["broadcast", "exclusive", "consumer-group", "read-receipt"], description: "Whose each event is" },
   delivery: { enum: ["at-most-once", "at-least-once", "exactly-once"], description: "What is promised" },

@@ -26,10 +26,18 @@ export type OutboxOptions = RelayOptions & {
 export function startOutbox({ leases, intervalMs, announce, log, ...options }: OutboxOptions): Outbox {
   const relay = createRelay({ ...options, log });
   let loop: Loop | null = null;
+  let retry: ReturnType<typeof setTimeout> | null = null;
   let ended: Promise<void> = Promise.resolve();
   let stopped = false;
 
+  async function look(signal: AbortSignal): Promise<void> {
+    if (retry !== null) clearTimeout(retry);
+    const retryMs = await relay.drain(signal);
+    if (retryMs !== null && !signal.aborted) retry = setTimeout(() => loop?.wake(), retryMs);
+  }
+
   function end(): void {
+    if (retry !== null) clearTimeout(retry);
     const mine = loop;
     loop = null;
     if (mine !== null) ended = mine.stop();
@@ -43,7 +51,7 @@ export function startOutbox({ leases, intervalMs, announce, log, ...options }: O
       void ended.then(() => {
         if (signal.aborted || stopped) return;
         relay.reset();
-        loop = startLoop("outbox", intervalMs, relay.drain, log);
+        loop = startLoop("outbox", intervalMs, look, log);
       });
     },
   });

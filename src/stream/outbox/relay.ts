@@ -7,6 +7,7 @@ import type { Pool } from "../../storage/pool.ts";
 import type { Appender } from "../append.ts";
 import type { NewEvent } from "../event.ts";
 import { maxEventsPerAppend } from "../event-input.ts";
+import { createBlockedStreams } from "./blocked-streams.ts";
 import { createHorizon } from "./horizon.ts";
 import { type OutboxRow, readSnapshot, readWaiting, setAside } from "./row.ts";
 import { eventOfRow } from "./row-event.ts";
@@ -23,8 +24,11 @@ export type RelayOptions = {
 export type RelayCounters = { relayed: number; setAside: number };
 
 export type Relay = {
-  /** Relays what waits, until nothing is left or the signal fires. Throws what the database throws when it is away. */
-  drain: (signal: AbortSignal) => Promise<void>;
+  /**
+   * Relays what waits, until nothing is left but streams that cannot be relayed now, or the signal fires. Returns in how many
+   * milliseconds to try again, null where nothing is left.
+   */
+  drain: (signal: AbortSignal) => Promise<number | null>;
   /** Forgets what it knew of the outbox: another process has been at it. */
   reset: () => void;
   counters: () => RelayCounters;
@@ -34,6 +38,8 @@ const pageRows = 5_000;
 const pageBytes = 8_000_000;
 const retryMs = 50;
 const maxRetryMs = 1_000;
+/** Each look names the streams that it leaves out: with so many of them, all wait. */
+const maxBlocked = 1_000;
 /** A failure is told to people, and may quote what they wrote. */
 const maxFailureLength = 2_000;
 
@@ -42,6 +48,7 @@ type Row = { id: number; event: NewEvent };
 export function createRelay({ pool, appender, service, maxEventBytes, log }: RelayOptions): Relay {
   const counters: RelayCounters = { relayed: 0, setAside: 0 };
   const horizon = createHorizon();
+  const blocked = createBlockedStreams({ retryMs, maxRetryMs });
 
   async function giveUp(stream: string, id: number, failure: string): Promise<void> {
     await setAside(pool, id, failure.slice(0, maxFailureLength).toWellFormed());
@@ -81,15 +88,28 @@ export function createRelay({ pool, appender, service, maxEventBytes, log }: Rel
     await flush();
   }
 
-  /** Relays a page of what waits. Returns whether there was any. Throws what kept a stream from being relayed, after the others. */
+  /** Relays a page of what waits, without the streams that are blocked. Returns whether there was any. */
   async function relayPage(): Promise<boolean> {
     const nowMs = performance.now();
-    const rows = await readWaiting(pool, { after: horizon.after(nowMs), limit: pageRows, maxBytes: pageBytes });
+    const without = blocked.at(nowMs);
+    if (without.length >= maxBlocked) return false;
+    const limits = { limit: pageRows, maxBytes: pageBytes };
+    const rows = await readWaiting(pool, { after: horizon.after(nowMs), without, ...limits });
     if (horizon.isCurious(nowMs)) horizon.observe(await pool.run(readSnapshot), nowMs);
     const streams = [...Map.groupBy(rows, (row) => row.stream)];
     const outcomes = await Promise.allSettled(streams.map(([stream, mine]) => relayStream(stream, mine)));
-    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
-    horizon.passed(rows.at(-1)?.id ?? 0);
+    const failures: unknown[] = [];
+    for (const [n, outcome] of outcomes.entries()) {
+      if (outcome.status === "fulfilled") continue;
+      failures.push(outcome.reason);
+      blocked.block((streams[n] as (typeof streams)[0])[0], performance.now());
+    }
+    if (failures.length > 0) {
+      const err = failures.find((error) => !isHeldElsewhere(error)) ?? failures[0];
+      log[isHeldElsewhere(err) ? "debug" : "warn"]({ err, streams: failures.length }, "the outbox waits");
+    }
+    if (without.length === 0 && failures.length === 0) horizon.passed(rows.at(-1)?.id ?? 0);
+    else horizon.reset();
     return rows.length > 0;
   }
 
@@ -97,18 +117,22 @@ export function createRelay({ pool, appender, service, maxEventBytes, log }: Rel
     async drain(signal) {
       for (let delayMs = retryMs; !signal.aborted; ) {
         try {
-          if (!(await relayPage())) return;
+          if (!(await relayPage())) break;
           delayMs = retryMs;
         } catch (error) {
           horizon.reset();
-          if (signal.aborted) return;
-          log[isHeldElsewhere(error) ? "debug" : "warn"]({ err: error }, "the outbox waits");
+          if (signal.aborted) break;
+          log.warn({ err: error }, "the outbox waits");
           await pause(delayMs, signal);
           delayMs = Math.min(delayMs * 2, maxRetryMs);
         }
       }
+      return blocked.nextMs(performance.now());
     },
-    reset: horizon.reset,
+    reset() {
+      horizon.reset();
+      blocked.reset();
+    },
     counters: () => counters,
   };
 }

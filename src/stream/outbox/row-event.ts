@@ -1,5 +1,6 @@
 // Makes an event of a row of the outbox, with the checks of any append.
 import type { Violation } from "../../base/errors.ts";
+import { inWords } from "../../base/violations.ts";
 import type { NewEvent } from "../event.ts";
 import { toEvent } from "../event-input.ts";
 import { JsonWalk } from "../json-text.ts";
@@ -30,11 +31,4 @@ export function eventOfRow(row: OutboxRow, service: string, maxBytes: number): N
   const event = toEvent({ value, data }, "", context, 0, violations);
   if (event === null || violations.length > 0) return inWords(violations);
   return event.bytes > maxBytes ? `has ${event.bytes} bytes; an event has at most ${maxBytes}` : event;
-}
-
-function inWords(violations: readonly Violation[]): string {
-  return violations
-    .slice(0, 5)
-    .map(({ path, message }) => `${path || "/"} ${message}`)
-    .join("; ");
 }

@@ -1,4 +1,5 @@
 // Rows of the outbox: reads those that wait, in order, and sets aside those that cannot become events.
+import { nameList } from "../../storage/lists.ts";
 import type { Pool, Sql } from "../../storage/pool.ts";
 
 /** A row as somebody has inserted it. */
@@ -34,10 +35,10 @@ type Columns = {
   created_at: string;
 };
 
-/** The rows behind an id that wait, in the order of their ids; at least one if there is any, whatever its size. */
+/** The rows behind an id that wait, in the order of their ids, without some streams; at least one if there is any, whatever its size. */
 export async function readWaiting(
   pool: Pool,
-  { after, limit, maxBytes }: { after: number; limit: number; maxBytes: number },
+  { after, without, limit, maxBytes }: { after: number; without: readonly string[]; limit: number; maxBytes: number },
 ): Promise<OutboxRow[]> {
   const rows = await pool.run(
     // What is read of sizes is as stored, so that nothing large is unpacked in vain.
@@ -47,7 +48,10 @@ export async function readWaiting(
       from (
         select o.*, row_number() over w as n,
                sum(coalesce(pg_column_size(o.data), 0) + coalesce(pg_column_size(o.data_binary), 0)) over w as bytes
-        from (select * from outbox where id > ${after} and failure is null order by id limit ${limit}) o
+        from (
+          select * from outbox
+          where id > ${after} and failure is null and stream <> all(${nameList(without)}::text[]) order by id limit ${limit}
+        ) o
         window w as (order by o.id)
       ) o
       where n = 1 or bytes <= ${maxBytes}

@@ -238,11 +238,14 @@ export function createLedger(options: LedgerOptions): Ledger {
     }
     const streams = new Set(batch.events.map((event) => event.stream));
     const correlations = new Set(batch.events.map((event) => event.correlationId));
-    for (const desk of allDesks()) {
-      if (!desk.isWaiting()) continue;
-      const wanted = desk.subscription();
-      if (wanted.streams?.some((stream) => streams.has(stream)) ?? correlations.has(wanted.correlation)) desk.wake();
-    }
+    const types = new Set(batch.events.map((event) => event.type));
+    /** Whether the batch may have something for it: each set is asked, not each event. */
+    const concerns = (wanted: Subscription) => {
+      if (wanted.streams !== null) return wanted.streams.some((stream) => streams.has(stream));
+      if (wanted.correlation !== null) return correlations.has(wanted.correlation);
+      return wanted.types === null || wanted.types.some((type) => types.has(type));
+    };
+    for (const desk of allDesks()) if (desk.isWaiting() && concerns(desk.subscription())) desk.wake();
   }
   const unsubscribe = tail.subscribe(onBatch);
 

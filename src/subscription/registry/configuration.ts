@@ -7,7 +7,7 @@ import { messageOf, oneOf, saying } from "../../base/schema.ts";
 import { streamName } from "../../stream/event.ts";
 import { maxVersion } from "../../stream/schema/schema-version.ts";
 import { targetOfBody } from "../../stream/schema/target.ts";
-import { type DeliverySemantics, type Mode, type SubscriptionConfiguration, subscriptionName } from "./subscription.ts";
+import { type DeliverySemantics, everyStream, type Mode, type SubscriptionConfiguration } from "./subscription.ts";
 
 const duration = (description: string, options: Record<string, unknown> = {}) =>
   Type.String({ pattern: "^[0-9]{1,9}(ms|s|m|h|d)$", description, ...options });
@@ -15,13 +15,22 @@ const whole = (minimum: number, maximum: number, description: string, fallback?:
   Type.Integer({ minimum, maximum, description, ...(fallback === undefined ? {} : { default: fallback }) });
 const names = (description: string) =>
   Type.Array(Type.String({ minLength: 1, maxLength: 256 }), { minItems: 1, maxItems: 100, description });
-const stream = Type.String({ pattern: streamName.source });
+/** The name of a stream, or what stands for all of them. */
+const streamPattern = `^\\*$|${streamName.source}`;
+const stream = Type.String({
+  pattern: streamPattern,
+  ...saying("must be a name of 1 to 200 of A-Z a-z 0-9 . _ - :, or * for all persistent streams"),
+});
 
 /** The body of `PUT /api/subscriptions/{id}`. */
 export const SubscriptionInput = Type.Object(
   {
     stream: Type.Optional(
-      Type.String({ pattern: streamName.source, description: "The stream; it need not exist yet" }),
+      Type.String({
+        ...stream,
+        description:
+          "The stream; it need not exist yet. `*`: all persistent streams, those to come too, in the order of the log; `types` says which of their events",
+      }),
     ),
     streams: Type.Optional(
       Type.Array(stream, { minItems: 1, maxItems: 100, description: "Several streams, in the order of the log" }),
@@ -169,12 +178,11 @@ export function parseSubscription(body: unknown): ParsedSubscription {
   const hour = 3_600_000;
   const given = [input.stream, input.streams, input.correlation].filter((source) => source !== undefined);
   if (given.length !== 1) violations.push({ path: "", message: "must have one of stream, streams and correlation" });
-  const streams =
-    input.stream !== undefined
-      ? [input.stream]
-      : input.streams === undefined
-        ? null
-        : [...new Set(input.streams)].sort();
+  const named = input.stream !== undefined ? [input.stream] : namesOf(input.streams ?? []);
+  const isEvery = named.includes(everyStream);
+  if (isEvery && named.length > 1)
+    violations.push({ path: "/streams", message: "has nothing beside *, which stands for all persistent streams" });
+  const streams = isEvery || input.correlation !== undefined ? null : named;
   const mode: Mode = input.mode ?? "broadcast";
   for (const key of ["slots", "onFailure"] as const) {
     if (input[key] !== undefined && mode !== "consumer-group")
@@ -235,10 +243,6 @@ function namesOf(list: readonly string[]): string[] {
 function explain(message: string, schema: TSchema): string {
   const words = messageOf(schema);
   if (words !== null) return words;
-  if (typeof schema.pattern === "string") {
-    return schema.pattern === subscriptionName.source
-      ? "must be a name of 1 to 200 of A-Z a-z 0-9 . _ - :"
-      : "must be a duration such as 500ms, 30s, 5m or 7d";
-  }
+  if (typeof schema.pattern === "string") return "must be a duration such as 500ms, 30s, 5m or 7d";
   return message.charAt(0).toLowerCase() + message.slice(1);
 }

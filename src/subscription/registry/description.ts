@@ -4,7 +4,7 @@ import { arrayLiteral } from "../../storage/lists.ts";
 import type { Pool } from "../../storage/pool.ts";
 import { type Lag, type LagColumns, lagOf, looksEach } from "./lag.ts";
 import { type PausedKeys, readPausedKeys } from "./paused-keys.ts";
-import type { Subscription } from "./subscription.ts";
+import { namedStreams, type Subscription } from "./subscription.ts";
 
 /** 64-bit numbers are decimal strings, durations are written with their unit. */
 export type SubscriptionDescription = {
@@ -114,7 +114,7 @@ function describe(subscription: Subscription, row: Row, pausedKeys: PausedKeys):
   const { backoff } = subscription;
   return {
     id: subscription.name,
-    streams: subscription.streams,
+    streams: namedStreams(subscription),
     correlation: subscription.correlation,
     mode: subscription.mode,
     delivery: subscription.delivery,

@@ -12,7 +12,7 @@ export type Backoff = { initialMs: number; factor: number; maxMs: number };
 export type SubscriptionConfiguration = {
   mode: Mode;
   delivery: DeliverySemantics;
-  /** Null where a correlation is subscribed to. */
+  /** Null: all persistent ones, or their events of a correlation. */
   streams: readonly string[] | null;
   correlation: string | null;
   types: readonly string[] | null;
@@ -56,6 +56,18 @@ export type Subscription = SubscriptionConfiguration & {
 /** Names of subscriptions and of consumers follow the grammar of streams' names. */
 export const subscriptionName = /^(?!\.{1,2}$)[A-Za-z0-9._:-]{1,200}$/;
 export const consumerName = /^(?!\.{1,2}$)[A-Za-z0-9._:@-]{1,200}$/;
+
+/** Stands for all persistent streams, outside the grammar of their names. */
+export const everyStream = "*";
+
+/** What names the streams; null where a correlation does. */
+export function namedStreams({
+  streams,
+  correlation,
+}: Pick<SubscriptionConfiguration, "streams" | "correlation">): readonly string[] | null {
+  if (streams !== null) return streams;
+  return correlation === null ? [everyStream] : null;
+}
 
 /** The name of a stream's built-in queue, outside the grammar of names that users give. */
 export const queueName = (stream: string) => `${queuePrefix}${stream}`;

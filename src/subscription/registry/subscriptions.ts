@@ -3,7 +3,15 @@ import { invalidConfiguration, subscriptionInUse, subscriptionNotFound } from ".
 import { nameList } from "../../storage/lists.ts";
 import type { Sql } from "../../storage/pool.ts";
 import { targetColumn, targetFromColumn } from "../../stream/schema/target.ts";
-import type { Backoff, DeliverySemantics, Mode, Subscription, SubscriptionConfiguration } from "./subscription.ts";
+import {
+  type Backoff,
+  type DeliverySemantics,
+  everyStream,
+  type Mode,
+  namedStreams,
+  type Subscription,
+  type SubscriptionConfiguration,
+} from "./subscription.ts";
 
 type Row = {
   id: string;
@@ -56,7 +64,7 @@ function fromRow(row: Row): Subscription {
     queueOf: row.queue_of,
     mode: row.mode,
     delivery: row.delivery,
-    streams: row.correlation === null ? (c.streams ?? []) : null,
+    streams: row.correlation !== null || c.streams?.[0] === everyStream ? null : (c.streams ?? []),
     correlation: row.correlation,
     types: c.types,
     where: c.path,
@@ -137,7 +145,8 @@ export async function configureSubscription(
     metadata: c.metadata,
     receive_as: targetColumn(c.receiveAs),
   };
-  const streams = c.streams === null ? null : nameList(c.streams);
+  const named = namedStreams(c);
+  const streams = named === null ? null : nameList(named);
   const rows = await sql<{ outcome: "created" | "changed" | "stream-weaker" | "in-use" | "slots-fixed" }[]>`
     select outcome from subscription_configure(${JSON.stringify(row)}::text::json, ${streams}::text[])`;
   const { outcome } = rows[0] as (typeof rows)[0];

@@ -1,6 +1,7 @@
 // Deletes in the background: subscriptions that are not used any more, and what the ledgers hold of deleted streams.
 import type { Log } from "../../base/log.ts";
 import type { Pool } from "../../storage/pool.ts";
+import { everyStream } from "../registry/subscription.ts";
 import type { SweepDuty } from "./duty.ts";
 
 const subscriptionsAtOnce = 100;
@@ -47,7 +48,9 @@ export function createStreamDeletionsDuty(pool: Pool, onSettled: (cursor: number
         select k.id from subscription_cursors k join subscriptions s on s.id = k.subscription_id
         where k.id > ${after} and s.deleted_at is null
           and (s.correlation is not null
-            or exists (select from subscription_streams t where t.stream = ${stream} and t.subscription_id = s.id))
+            or exists (
+              select from subscription_streams t
+              where t.stream in (${stream}, ${everyStream}) and t.subscription_id = s.id))
           and exists (select from deliveries d where d.cursor_id = k.id and d.due > '-infinity')
         order by k.id limit ${cursorsAtOnce}`,
     );

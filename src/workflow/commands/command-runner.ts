@@ -118,7 +118,8 @@ export function createCommandRunner({ commands, appender, reads, writes, log }: 
       const events = parts.flatMap(({ stream, events: those }, n) =>
         those.map(({ id }, i) => ({ stream, offset: appended[n]?.events[i]?.offset as number, id })),
       );
-      outcome = { workflowId: workflow.id, isNew: workflow.isNew, result, events };
+      const lastPosition = appended.length === 0 ? null : Math.max(...appended.map((part) => part.lastPosition));
+      outcome = { workflowId: workflow.id, isNew: workflow.isNew, result, events, lastPosition };
       return appended;
     };
     await command.execute(body, { cause, workflow, signal, commit });

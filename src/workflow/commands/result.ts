@@ -1,6 +1,7 @@
 // What handlers return.
 import type { TSchema } from "@sinclair/typebox";
-import { checkerOf, inWords } from "../handlers/checker.ts";
+import { inWords } from "../../base/violations.ts";
+import { checkerOf } from "../handlers/checker.ts";
 import { Defect } from "../handlers/defect.ts";
 import { notJson } from "../handlers/json-value.ts";
 

@@ -1,9 +1,10 @@
 // A decider: a state that events evolve, and commands that are decided on it (decide, evolve, initial state).
 import type { Static, TSchema, TVoid } from "@sinclair/typebox";
+import { inWords } from "../../base/violations.ts";
 import type { DraftEvent } from "../events/draft-event.ts";
 import type { EventType } from "../events/event-type.ts";
 import type { EventContext } from "../events/recorded-event.ts";
-import { checkerOf, inWords } from "../handlers/checker.ts";
+import { checkerOf } from "../handlers/checker.ts";
 import { notJson } from "../handlers/json-value.ts";
 import { requireName } from "../module/definition.ts";
 

@@ -1,14 +1,16 @@
 // Folds events into states, as a decider says.
-import { schemasUnavailable, stateNotRebuilt } from "../../base/errors.ts";
+import { schemasUnavailable, stateNotRebuilt, type Violation } from "../../base/errors.ts";
 import { contentHash } from "../../base/ids.ts";
 import type { StoredEvent } from "../../stream/event.ts";
 import type { Target } from "../../stream/schema/target.ts";
 import type { Upcasting } from "../../stream/schema/upcasting.ts";
 import { knownVersions } from "../events/known-versions.ts";
-import { contextOf, dataOf, type EventContext } from "../events/recorded-event.ts";
+import { contextOf, type EventContext } from "../events/recorded-event.ts";
+import { typedData } from "../events/typed-data.ts";
 import { type Checker, checkerOf } from "../handlers/checker.ts";
 import { deepFreeze, isFrozenWrite } from "../handlers/deep-freeze.ts";
 import { Defect } from "../handlers/defect.ts";
+import { messageOf } from "../handlers/message-of.ts";
 import type { DeciderDefinition, Evolve } from "./decider.ts";
 
 /** A state, and what of its stream it is the state of. */
@@ -68,6 +70,11 @@ export function foldOf(decider: DeciderDefinition): Fold {
   return fold;
 }
 
+/** The data of an event that the decider handles. Throws `Defect` where their type denies them. */
+export function handledData({ evolves }: Fold, event: StoredEvent): unknown {
+  return typedData(event, (evolves.get(event.type) as Evolve).type);
+}
+
 /** The state after an event that the decider handles. Throws an error that tells what the handler did wrong. */
 export function evolve(fold: Fold, state: unknown, data: unknown, event: EventContext): unknown {
   const handler = fold.evolves.get(event.type) as Evolve;
@@ -103,15 +110,15 @@ export async function foldStored(
   let { state, bytes } = from;
   for (const [n, event] of handled.entries()) {
     const as = shown[n] as (typeof shown)[number];
-    const failed = (why: string) => stateNotRebuilt(fold.name, event.stream, event.offset, `${event.type}: ${why}`);
+    const failed = (why: string, errors: readonly Violation[] = []) =>
+      stateNotRebuilt(fold.name, event.stream, event.offset, `${event.type}: ${why}`, errors);
     if ("failure" in as) throw as.passing ? schemasUnavailable(as.failure) : failed(as.failure);
-    if (as.data === null) throw failed("it has no JSON data");
     try {
-      state = evolve(fold, state, dataOf(as), contextOf(as));
+      state = evolve(fold, state, handledData(fold, as), contextOf(as));
     } catch (error) {
-      throw failed(error instanceof Error ? error.message : String(error));
+      throw failed(messageOf(error), error instanceof Defect ? error.violations : []);
     }
-    bytes += as.data.length;
+    bytes += as.data?.length ?? 0;
   }
   const last = events.at(-1);
   if (last === undefined) return from;

@@ -2,8 +2,9 @@
 import { storedEvent } from "../../stream/append-outcome.ts";
 import type { NewEvent } from "../../stream/event.ts";
 import type { Upcasting } from "../../stream/schema/upcasting.ts";
-import { dataOf, foreseenContextOf } from "../events/recorded-event.ts";
-import { evolve, type Fold, type Point } from "./fold.ts";
+import { foreseenContextOf } from "../events/recorded-event.ts";
+import { messageOf } from "../handlers/message-of.ts";
+import { evolve, type Fold, handledData, type Point } from "./fold.ts";
 
 /**
  * The point behind the events, if they are stored right behind `from`. Null where only the log can tell: one of them has an id
@@ -34,9 +35,9 @@ export function foresee(
       asked = true;
     });
     try {
-      state = evolve(fold, state, dataOf(as), context);
+      state = evolve(fold, state, handledData(fold, as), context);
     } catch (error) {
-      if (!asked) throw new Error(`${event.type}: ${error instanceof Error ? error.message : error}`);
+      if (!asked) throw new Error(`${event.type}: ${messageOf(error)}`);
     }
     // The states behind it are none; but what its handlers make of the events is worth knowing.
     if (asked) return null;

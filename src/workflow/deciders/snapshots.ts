@@ -1,8 +1,8 @@
 // Saves the states of deciders every so many events, in the background: a command never waits for it.
 import type { Log } from "../../base/log.ts";
+import { inWords } from "../../base/violations.ts";
 import type { Pool } from "../../storage/pool.ts";
 import { saveState } from "../../stream/snapshot.ts";
-import { inWords } from "../handlers/checker.ts";
 import { notJson } from "../handlers/json-value.ts";
 import type { Point } from "./fold.ts";
 import type { Line } from "./lines.ts";

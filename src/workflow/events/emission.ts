@@ -1,10 +1,11 @@
 // Makes events that can be appended of those that code emits, and checks them on the way.
 import type { Violation } from "../../base/errors.ts";
+import { inWords } from "../../base/violations.ts";
 import type { NewEvent } from "../../stream/event.ts";
 import { streamName } from "../../stream/event.ts";
 import { type ParseContext, toEvent } from "../../stream/event-input.ts";
 import { JsonWalk, type Refusal } from "../../stream/json-text.ts";
-import { checkerOf, inWords } from "../handlers/checker.ts";
+import { checkerOf } from "../handlers/checker.ts";
 import { Defect } from "../handlers/defect.ts";
 import type { DraftEvent } from "./draft-event.ts";
 

@@ -20,11 +20,3 @@ export function checkerOf(schema: TSchema): Checker {
   }
   return checker;
 }
-
-/** Violations in one line. */
-export function inWords(violations: readonly Violation[]): string {
-  return violations
-    .slice(0, 5)
-    .map(({ path, message }) => `${path || "/"} ${message}`)
-    .join("; ");
-}

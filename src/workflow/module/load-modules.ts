@@ -1,10 +1,10 @@
 // Loads the modules that the configuration names, and makes their event types known.
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { Problem, type SchemaChange } from "../../base/errors.ts";
 import type { Registration } from "../../stream/schema/registration.ts";
 import type { Upcasting } from "../../stream/schema/upcasting.ts";
 import type { CommandListing } from "../commands/command-runner.ts";
+import { inPlainWords } from "./explain.ts";
 import { asModule, type Module } from "./module.ts";
 
 /** The modules of these files, paths from the working directory. Throws one plain sentence where a file is none. */
@@ -31,8 +31,16 @@ export async function loadModules(paths: readonly string[]): Promise<Module[]> {
   return modules;
 }
 
-/** All commands of the modules. */
-export function commandsOf(modules: readonly Module[]): CommandListing[] {
+/** What the modules define that is asked for over HTTP. */
+export function extensionsOf(modules: readonly Module[]) {
+  return {
+    commands: commandsOf(modules),
+    sagas: modules.flatMap(({ sagas }) => sagas),
+    projections: modules.flatMap(({ projections }) => projections),
+  };
+}
+
+function commandsOf(modules: readonly Module[]): CommandListing[] {
   return modules.flatMap(({ commands, deciders }) => [...commands, ...deciders.flatMap((decider) => decider.commands)]);
 }
 
@@ -67,8 +75,8 @@ export async function registerEvents(
       for (const [n, { schema, description, upcast }] of event.versions.entries()) {
         const version = n + 1;
         if (upcast !== null) upcasting.provide(event.name, version, upcast);
-        await registration
-          .register({
+        await inPlainWords(`module ${name}`, () =>
+          registration.register({
             type: event.name,
             version,
             schema: JSON.parse(JSON.stringify(schema)),
@@ -76,18 +84,7 @@ export async function registerEvents(
             // An expression that was registered over HTTP is nothing that code takes away by being silent.
             upcast: upcast === null ? "keep-expression" : { language: "code" },
             by: `module ${name}`,
-          })
-          .catch((error: unknown) => {
-            if (error instanceof Problem && error.status < 500) throw new Error(`module ${name}: ${explain(error)}`);
-            throw error;
-          });
+          }),
+        );
       }
-}
-
-function explain({ message, fields }: Problem): string {
-  const changes = (fields.changes ?? []) as readonly SchemaChange[];
-  const lines = changes.map(
-    ({ path, was, is }) => `\n  ${path || "/"} was ${JSON.stringify(was)}, is ${JSON.stringify(is)}`,
-  );
-  return message + lines.join("");
 }

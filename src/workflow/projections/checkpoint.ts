@@ -1,7 +1,7 @@
 // The checkpoint of a generation: moved with what it stands for, or told why it cannot be moved.
 import type postgres from "postgres";
 import type { HeldLease } from "../../storage/lease.ts";
-import { classify } from "../../storage/pg-errors.ts";
+import { classify, generationElsewhere } from "../../storage/pg-errors.ts";
 import type { Fragment, Pool, Sql } from "../../storage/pool.ts";
 
 /** A step of the checkpoint: from where it stands, to behind what was done. */
@@ -28,7 +28,7 @@ export async function passOver(pool: Pool, step: Step): Promise<void> {
 
 /** Whether a step failed because the generation is paused, is no more, or stands elsewhere. */
 export function isElsewhere(error: unknown): boolean {
-  return classify(error).code === "SL011";
+  return classify(error).code === generationElsewhere;
 }
 
 export type Failure = {

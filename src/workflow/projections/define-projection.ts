@@ -32,8 +32,8 @@ export type FoldOptions<Schema extends TObject, Key extends KeyNames<Static<Sche
 export type FoldOf<Row, Key, Before, Data> = {
   /** The row that the event changes, several, or null for none. */
   key: (data: Data, event: EventContext) => KeyOf<Row, Key> | readonly KeyOf<Row, Key>[] | null;
-  /** The row as it is behind the event; null removes it. */
-  apply: (row: Before, data: Data, event: EventContext) => Row | null;
+  /** The row of a key as it is behind the event; null removes it. */
+  apply: (row: Before, data: Data, event: EventContext, key: KeyOf<Row, Key>) => Row | null;
 };
 
 /** A projection of this kind; `on`, `onAny` and `read` return it with one more. `Before`: the row that handlers are given. */

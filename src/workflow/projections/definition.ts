@@ -3,7 +3,7 @@ import type { TObject, TSchema } from "@sinclair/typebox";
 import type postgres from "postgres";
 import type { EventType } from "../events/event-type.ts";
 import type { EventContext } from "../events/recorded-event.ts";
-import { type RetryOptions, type RetryPolicy, retryPolicy } from "../handlers/retry-policy.ts";
+import { eventRetry, type RetryOptions, type RetryPolicy, retryPolicy } from "../handlers/retry-policy.ts";
 import { requireDuration, requireName } from "../module/definition.ts";
 import { nameOf, type StreamDefinition } from "../module/stream-definition.ts";
 import type { Column } from "./columns.ts";
@@ -63,7 +63,7 @@ export type Fold = {
   /** Null: whatever type no other fold handles. */
   readonly type: EventType | null;
   readonly key: (data: unknown, event: EventContext) => unknown;
-  readonly apply: (row: Row | null, data: unknown, event: EventContext) => unknown;
+  readonly apply: (row: Row | null, data: unknown, event: EventContext, key: unknown) => unknown;
 };
 
 export type FoldProjection = Common & {
@@ -125,7 +125,7 @@ export function commonOf(name: string, options: ProjectionOptions): Omit<Common,
     streams: streams === undefined ? null : [...new Set(streams.map(nameOf))].sort(),
     version,
     batchSize: checkpoint === "event" ? 1 : batchSize,
-    retry: retryPolicy(what, options.retry),
+    retry: retryPolicy(`${what}: retry`, options.retry, eventRetry),
     autoStart,
     snapshotEvery,
   };

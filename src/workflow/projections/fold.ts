@@ -27,9 +27,8 @@ export function createFold(definition: FoldProjection, schemaName: string, pool:
   const table = tableOf(definition, schemaName);
 
   /** What an event changes; its rows get their slots. */
-  function changeOf(fold: Fold, event: StoredEvent, slots: Map<string, Slot>): Change {
+  function changeOf(fold: Fold, event: StoredEvent, data: unknown, slots: Map<string, Slot>): Change {
     const context = contextOf(event);
-    const data = handledData(event, fold.type !== null);
     const rows = check.keys(fold.key(data, context)).map((key) => {
       const name = JSON.stringify(key);
       if (!slots.has(name)) slots.set(name, { key, before: null, now: null });
@@ -59,7 +58,7 @@ export function createFold(definition: FoldProjection, schemaName: string, pool:
       const slot = slots.get(name) as Slot;
       // What a handler is given is its own: one that writes on it changes nothing that is kept.
       const given = slot.now === null ? check.initial(slot.key) : slot.now === slot.before ? { ...slot.now } : slot.now;
-      slot.now = check.row(fold.apply(given, data, context), slot.key);
+      slot.now = check.row(fold.apply(given, data, context, check.givenKey(slot.key)), slot.key);
     }
   }
 
@@ -77,8 +76,13 @@ export function createFold(definition: FoldProjection, schemaName: string, pool:
       await giveWay();
       const event = requireEvent(incoming, at);
       const fold = folds.get(event.type) ?? folds.get(null);
+      if (fold === undefined) {
+        changes.push(null);
+        continue;
+      }
+      const data = handledData(event, fold.type, at);
       try {
-        changes.push(fold === undefined ? null : changeOf(fold, event, slots));
+        changes.push(changeOf(fold, event, data, slots));
       } catch (error) {
         throw new HandlerFailed(at, error);
       }

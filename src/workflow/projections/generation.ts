@@ -110,6 +110,13 @@ export async function readGeneration(sql: Sql, projection: string, generation: n
   return row === undefined ? null : fromGenerationRow(row);
 }
 
+/** Up to where the tables that answer have come; null where there are none. */
+export async function readLivePosition(sql: Sql, projection: string): Promise<number | null> {
+  const [row] = await sql<{ position: string }[]>`
+    select g.position from projection_generations g where g.projection = ${projection} and g.role = 'live'`;
+  return row === undefined ? null : Number(row.position);
+}
+
 export function aboutOf(definition: ProjectionDefinition): About {
   const { form, streams } = definition;
   const [keys, columns] = form === "fold" ? [definition.keys, definition.columns] : [[], []];

@@ -56,6 +56,8 @@ export async function makeGeneration(
     await makeTables(transaction, definition, schemaName);
     if (from !== null) await copyTables(transaction, from.schemaName, schemaName);
     await enter(transaction, serviceSchema);
+    // From here on the lease's row is held: whoever looks after the projection comes again.
+    await transaction`select set_config('lock_timeout', ${ddlLockTimeout}, true)`;
     await transaction`
       select projection_generation_add(
         ${name}, ${generation}, ${role}, ${schemaName}, ${definitionHash(definition)}, ${version}, ${JSON.stringify(aboutOf(definition))}::text::json,

@@ -1,15 +1,19 @@
 // Wires the parts of projections: each is run by the one process that holds its lease, and woken by the tail.
+import { cursorBeyondHead } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { createSemaphore } from "../../base/semaphore.ts";
 import type { Database } from "../../storage/database.ts";
-import type { Leases } from "../../storage/lease.ts";
+import type { HeldLease, Leases } from "../../storage/lease.ts";
+import { readHead } from "../../stream/resolve.ts";
 import type { Upcasting } from "../../stream/schema/upcasting.ts";
+import { readLogId } from "../../stream/stream-head.ts";
 import type { Tail } from "../../stream/tail.ts";
 import { createCandidateReader } from "../../subscription/ledger/candidates.ts";
 import { readHandedOut } from "../../subscription/letter-content.ts";
 import type { ProjectionDefinition } from "./definition.ts";
-import { leaseOf } from "./generation.ts";
+import { leaseOf, readLivePosition } from "./generation.ts";
 import { enrol, removeProjection } from "./generations.ts";
+import { createProgress } from "./progress.ts";
 import { type Projector, startProjector } from "./projector.ts";
 import { createReadModels, type ReadModels } from "./read-model.ts";
 import { type RebuildOutcome, requestRebuild, requestSnapshot, setPaused, skipEvent } from "./requests.ts";
@@ -25,6 +29,10 @@ export type Projections = {
   describe: (name: string) => Promise<ProjectionStatus | null>;
   /** How those stand that come behind a name, by name. */
   list: (after: string, limit: number) => Promise<ProjectionStatus[]>;
+  /** Waits until one has come to a position: false when it has not in this time. Throws `cursor-beyond-head`. */
+  reach: (name: string, position: number, waitMs: number, signal: AbortSignal) => Promise<boolean>;
+  /** Ends all waiting: the service drains. */
+  drain: () => void;
   manage: {
     pause: (name: string) => Promise<boolean>;
     /** Goes on, and tries again what has failed. */
@@ -63,6 +71,8 @@ export type ProjectionsOptions = {
   upcasting: Pick<Upcasting, "attempt">;
   /** Tells the other processes that something was decided about a projection. */
   announce: () => void;
+  /** How long a transaction of handlers that write SQL takes further events, in milliseconds; 5 s unless told. */
+  budgetMs?: number;
   log: Log;
 };
 
@@ -80,34 +90,46 @@ export async function startProjections(options: ProjectionsOptions): Promise<Pro
   });
   const connectAlone = () => connect({ statement_timeout: "0", idle_in_transaction_session_timeout: "0" });
   const running = new Map<string, Projector>();
-  const ending = new Set<Promise<void>>();
+  let stopped = false;
   const counters = new Map<string, RunnerCounters>();
   for (const definition of definitions) await reads.run((sql) => enrol(sql, definition));
 
-  const giveUps = definitions.map((definition) => {
+  const progress = createProgress({ read: (name) => reads.run((sql) => readLivePosition(sql, name)), log });
+
+  const runs = definitions.map((definition) => {
     const { name } = definition;
+    let ended: Promise<void> = Promise.resolve();
     const own: RunnerCounters = { events: 0, failures: 0 };
     counters.set(name, own);
-    return leases.want(leaseOf(name), {
+    function run(lease: HeldLease, signal: AbortSignal): void {
+      log.info({ projection: name, epoch: lease.epoch }, "projection is run here");
+      const projector = startProjector(definition, lease, {
+        serviceSchema,
+        folds,
+        handlers,
+        budgetMs: options.budgetMs ?? 5_000,
+        connect: connectAlone,
+        log,
+        source: { reader, tail, upcasting: options.upcasting },
+        counters: own,
+        onMoved: () => progress.moved(name),
+      });
+      running.set(name, projector);
+      signal.addEventListener("abort", () => {
+        if (running.get(name) === projector) running.delete(name);
+        ended = projector.stop();
+      });
+    }
+
+    const giveUp = leases.want(leaseOf(name), {
       onGained(lease, signal) {
-        log.info({ projection: name, epoch: lease.epoch }, "projection is run here");
-        const projector = startProjector(definition, lease, {
-          serviceSchema,
-          folds,
-          handlers,
-          connect: connectAlone,
-          log,
-          source: { reader, tail, upcasting: options.upcasting },
-          counters: own,
-        });
-        running.set(name, projector);
-        signal.addEventListener("abort", () => {
-          if (running.get(name) === projector) running.delete(name);
-          const ended: Promise<void> = projector.stop().finally(() => ending.delete(ended));
-          ending.add(ended);
+        // What was under way when the lease was lost comes to its end first.
+        void ended.then(() => {
+          if (!signal.aborted && !stopped) run(lease, signal);
         });
       },
     });
+    return { giveUp, ended: () => ended };
   });
   const unsubscribe = tail.subscribe(() => {
     for (const projector of running.values()) projector.wake();
@@ -129,6 +151,14 @@ export async function startProjections(options: ProjectionsOptions): Promise<Pro
     }),
     describe: async (name) => (await describeProjections(reads, { names: [name] }, tail.head()))[0] ?? null,
     list: (after, limit) => describeProjections(reads, { after, limit }, tail.head()),
+    async reach(name, position, waitMs, signal) {
+      if (position > tail.head()) {
+        const [head, logId] = await reads.run(async (sql) => [await readHead(sql, tail.head()), await readLogId(sql)]);
+        if (position > head) throw cursorBeyondHead(String(position), String(head), logId);
+      }
+      return progress.reach(name, position, waitMs, signal);
+    },
+    drain: progress.drain,
     manage: {
       pause: (name) => setPaused(folds, name, true).then(decided),
       resume: (name) => setPaused(folds, name, false).then(decided),
@@ -154,13 +184,14 @@ export async function startProjections(options: ProjectionsOptions): Promise<Pro
       }));
     },
     async stop() {
+      stopped = true;
       unsubscribe();
       // What is under way ends before others may take the lease.
       const projectors = [...running.values()];
       running.clear();
       await Promise.all(projectors.map((projector) => projector.stop()));
-      for (const giveUp of giveUps) await giveUp();
-      await Promise.all(ending);
+      for (const { giveUp } of runs) await giveUp();
+      await Promise.all(runs.map(({ ended }) => ended()));
     },
   };
 }

@@ -30,16 +30,22 @@ export type ProjectorOptions = {
   folds: Pool;
   /** For handlers that write SQL. */
   handlers: Pool;
+  /** How long one transaction of theirs takes further events, in milliseconds. */
+  budgetMs: number;
   /** A connection of its own for statements that may take long; the caller ends it. */
   connect: () => Sql;
   source: SourceOptions;
   counters: RunnerCounters;
+  /** A checkpoint of its tables has moved. */
+  onMoved: () => void;
   log: Log;
 };
 
 type Running = { generation: number; runner: Runner };
 
 const tendMs = 5_000;
+/** What an outage has broken off is tried again after this time, then after twice as much, and so on, in milliseconds. */
+const retryMs = 100;
 /** For so long those who read the generation that was live before may go on reading, in milliseconds. */
 const graceMs = 5_000;
 const snapshotsKept = 2;
@@ -55,7 +61,7 @@ export function startProjector(
   lease: HeldLease,
   options: ProjectorOptions,
 ): Projector {
-  const { serviceSchema, folds, handlers, log } = options;
+  const { serviceSchema, folds, handlers, budgetMs, log } = options;
   const { name } = definition;
   const hash = definitionHash(definition);
   const abort = new AbortController();
@@ -67,6 +73,8 @@ export function startProjector(
   let toldNewer = false;
   /** Undefined before the first round: what an earlier process has noted may be over. */
   let obstacle: string | null | undefined;
+  let outages = 0;
+  let retry: ReturnType<typeof setTimeout> | undefined;
 
   /** A connection of its own, which is cut off when the projection is not run here any more. */
   async function connected<T>(task: (sql: Sql) => Promise<T>): Promise<T> {
@@ -87,7 +95,7 @@ export function startProjector(
     const apply =
       definition.form === "fold"
         ? createFold(definition, schemaName, folds)
-        : createSqlHandlers(definition, { schemaName, serviceSchema, pool: handlers });
+        : createSqlHandlers(definition, { schemaName, serviceSchema, pool: handlers, budgetMs });
     const runner = startRunner({
       generation,
       batchSize: definition.batchSize,
@@ -102,6 +110,7 @@ export function startProjector(
       pool: folds,
       counters: options.counters,
       onChanged: () => loop.wake(),
+      onMoved: options.onMoved,
       log,
     });
     return { generation: generation.generation, runner };
@@ -255,10 +264,17 @@ export function startProjector(
       await tend();
       if (obstacle !== null) await folds.run((sql) => noteSetup(sql, name, null));
       obstacle = null;
+      outages = 0;
     } catch (error) {
       if (abort.signal.aborted) return;
-      if (mayPass(error) || isLeaseLost(error))
-        return log.debug({ err: error, projection: name }, "a projection could not be looked after");
+      if (mayPass(error) || isLeaseLost(error)) {
+        log.debug({ err: error, projection: name }, "a projection could not be looked after");
+        if (isLeaseLost(error)) return;
+        // Nobody runs the projection until the first round has come to its end.
+        clearTimeout(retry);
+        retry = setTimeout(() => loop.wake(), Math.min(tendMs, retryMs * 2 ** outages++));
+        return;
+      }
       const message = messageOf(error);
       if (message !== obstacle) log.warn({ err: error, projection: name }, "tables of a projection cannot be made");
       obstacle = message;
@@ -275,6 +291,7 @@ export function startProjector(
     async stop() {
       abort.abort(new Error(`the projection ${name} is not run here any more`));
       await loop.stop();
+      clearTimeout(retry);
       await settle(null, null);
       await snapshotting;
     },

@@ -33,11 +33,17 @@ export type Answered<Body> = { position: number; body: Body };
 
 export type RowsPage = { rows: Row[] /** The key of the last row, where there are more. */; next: string | null };
 
+/** Whoever's signal fires waits no longer. */
 export type ReadModels = {
   /** What can be asked of a projection whose module answers for it; null: rows by pages. */
   parameters: (projection: string) => string[] | null;
-  page: (projection: string, after: string | null, limit: number) => Promise<Answered<RowsPage | Views> | Unanswered>;
-  row: (projection: string, key: string) => Promise<Answered<Row> | Unanswered>;
+  page: (
+    projection: string,
+    after: string | null,
+    limit: number,
+    signal: AbortSignal,
+  ) => Promise<Answered<RowsPage | Views> | Unanswered>;
+  row: (projection: string, key: string, signal: AbortSignal) => Promise<Answered<Row> | Unanswered>;
   /** What the module makes of a query. */
   answer: (projection: string, query: URLSearchParams, signal: AbortSignal) => Promise<Answered<unknown> | Unanswered>;
 };
@@ -68,20 +74,23 @@ export function createReadModels({ definitions, serviceSchema, reads, answers }:
   async function looking<T>(
     pool: Pool,
     projection: string,
+    signal: AbortSignal,
     task: (transaction: Transaction, live: Generation) => Promise<T>,
   ): Promise<T | Unanswered> {
     for (let look = 1; ; look++) {
       try {
-        const answered = await pool.run((sql) =>
-          sql.begin("isolation level repeatable read read only", async (transaction) => {
-            const [row] = await transaction<(GenerationRow | { generation: null })[]>`
+        const answered = await pool.run(
+          (sql) =>
+            sql.begin("isolation level repeatable read read only", async (transaction) => {
+              const [row] = await transaction<(GenerationRow | { generation: null })[]>`
               select ${generationColumns(transaction)} from projections p
                 left join projection_generations g on g.projection = p.name and g.role = 'live'
               where p.name = ${projection}`;
-            if (row === undefined) return { unanswered: "not-found" as const };
-            if (row.generation === null) return { unanswered: "not-ready" as const };
-            return task(transaction, fromGenerationRow(row as GenerationRow));
-          }),
+              if (row === undefined) return { unanswered: "not-found" as const };
+              if (row.generation === null) return { unanswered: "not-ready" as const };
+              return task(transaction, fromGenerationRow(row as GenerationRow));
+            }),
+          signal,
         );
         // The driver's type allows for lists of promises.
         return answered as T | Unanswered;
@@ -107,8 +116,8 @@ export function createReadModels({ definitions, serviceSchema, reads, answers }:
       const reading = definitions.get(projection)?.reading ?? null;
       return reading === null ? null : Object.keys(reading.query?.properties ?? {});
     },
-    page: (projection, after, limit) =>
-      looking(reads, projection, async (transaction, live) => {
+    page: (projection, after, limit, signal) =>
+      looking(reads, projection, signal, async (transaction, live) => {
         const { about, position } = live;
         if (about.form === "sql") return { position, body: { views: await viewsOf(transaction, projection) } };
         const key = after === null ? null : parseKey(about, after);
@@ -117,8 +126,8 @@ export function createReadModels({ definitions, serviceSchema, reads, answers }:
         const rows = found.slice(0, limit);
         return { position, body: { rows, next: found.length > limit ? printKey(about, rows.at(-1) as Row) : null } };
       }),
-    row: (projection, text) =>
-      looking(reads, projection, async (transaction, live) => {
+    row: (projection, text, signal) =>
+      looking(reads, projection, signal, async (transaction, live) => {
         const { about, position } = live;
         const key = about.form === "sql" ? null : parseKey(about, text);
         if (key === null) return invalidKey("key", live);
@@ -130,7 +139,7 @@ export function createReadModels({ definitions, serviceSchema, reads, answers }:
       const { query: schema, answer } = definition.reading as ReadDefinition;
       const given = schema === null ? {} : readValues(schema, query);
       if ("unanswered" in given) return Promise.resolve(given as Unanswered);
-      return looking(answers, projection, async (transaction, live) => {
+      return looking(answers, projection, signal, async (transaction, live) => {
         await transaction`
           select set_config('search_path', ${searchPath(live.schemaName)}, true),
                  set_config('statement_timeout', ${String(answerMs)}, true)`;

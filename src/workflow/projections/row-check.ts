@@ -1,5 +1,6 @@
 // Checks what a fold gives: keys that a row can have, and rows that come back from the table as they were.
-import { checkerOf, inWords } from "../handlers/checker.ts";
+import { inWords } from "../../base/violations.ts";
+import { checkerOf } from "../handlers/checker.ts";
 import { type Column, fromTable } from "./columns.ts";
 import type { FoldProjection, Row, RowKey } from "./definition.ts";
 
@@ -10,6 +11,8 @@ export type RowCheck = {
   row: (given: unknown, key: RowKey) => Row | null;
   /** A row that is not there yet; null where handlers are told so. */
   initial: (key: RowKey) => Row | null;
+  /** A key as folds give and are given it. */
+  givenKey: (key: RowKey) => unknown;
   fromTable: (row: Record<string, unknown>) => Row;
 };
 
@@ -68,6 +71,8 @@ export function createRowCheck({ row: schema, columns, keys, initial }: FoldProj
       for (const [n, { name }] of keyColumns.entries()) row[name] = key[n];
       return row;
     },
+    givenKey: (key) =>
+      keys.length === 1 ? key[0] : Object.freeze(Object.fromEntries(keys.map((name, n) => [name, key[n]]))),
     fromTable: (row) => fromTable(columns, row),
   };
 }

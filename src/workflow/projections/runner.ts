@@ -42,6 +42,8 @@ export type RunnerOptions = {
   milestone: number;
   /** It has come to the end of the log, or to a milestone, or was given up. */
   onChanged: () => void;
+  /** Its checkpoint has moved. */
+  onMoved: () => void;
   log: Log;
 };
 
@@ -116,6 +118,7 @@ export function startRunner(options: RunnerOptions): Runner {
     seen = to;
     savedMs = performance.now();
     counters.events += events;
+    options.onMoved();
     const passed = (handled: number) => (milestone === 0 ? 0 : Math.floor(handled / milestone));
     if (passed(state.events) !== passed(state.events - events)) options.onChanged();
   }
@@ -133,19 +136,24 @@ export function startRunner(options: RunnerOptions): Runner {
     moved(done.to, done.events);
   }
 
+  function triesOf({ tries }: HandlerFailed): number {
+    return tries === "without-end" ? endless : tries === "once" ? 1 : retry.attempts;
+  }
+
   async function failed(current: Generation, position: number, error: HandlerFailed): Promise<void> {
     counters.failures++;
+    const limit = triesOf(error);
     const attempts = await noteFailure(pool, {
       projection,
       generation,
       from: current.position,
       failed: position,
       error: error.message,
-      attempts: error.passing ? endless : retry.attempts,
+      attempts: limit,
       lease,
     });
     if (attempts === null) return look();
-    const isHalted = !error.passing && attempts >= retry.attempts;
+    const isHalted = attempts >= limit;
     state = { ...current, attempts, failedPosition: position, halted: isHalted, lastError: error.message };
     log.warn(
       { err: error.cause ?? error, projection, generation, position, attempts },

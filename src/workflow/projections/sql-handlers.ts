@@ -3,11 +3,18 @@ import { searchPath } from "../../storage/migrate.ts";
 import { classify } from "../../storage/pg-errors.ts";
 import type { Pool } from "../../storage/pool.ts";
 import type { StoredEvent } from "../../stream/event.ts";
+import type { EventType } from "../events/event-type.ts";
 import { contextOf } from "../events/recorded-event.ts";
 import { withTimeLimit } from "../handlers/time-limit.ts";
 import { type Apply, HandlerFailed, handledData, type Incoming, requireEvent } from "./applier.ts";
 import { advance } from "./checkpoint.ts";
-import type { HandledEvent, ProjectionSql, SqlHandler, SqlProjection } from "./definition.ts";
+import {
+  type HandledEvent,
+  type ProjectionSql,
+  type SqlHandler,
+  type SqlProjection,
+  typesOfHandler,
+} from "./definition.ts";
 import { guardTransaction } from "./transaction-guard.ts";
 
 export type SqlHandlersOptions = {
@@ -16,10 +23,10 @@ export type SqlHandlersOptions = {
   /** The service's own. */
   serviceSchema: string;
   pool: Pool;
+  /** A transaction takes no further events after so many milliseconds: its locks would keep others waiting. */
+  budgetMs: number;
 };
 
-/** A transaction takes no further events after so many milliseconds: its locks would keep others waiting. */
-const budgetMs = 5_000;
 /** Codes of a connection that cannot be made: in the middle of a transaction, it is another one than this. */
 const otherConnections = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "ENOENT"]);
 /** The server ended a statement at the time limit of its handler. */
@@ -27,15 +34,13 @@ const statementTimeout = "57014";
 
 export function createSqlHandlers(definition: SqlProjection, options: SqlHandlersOptions): Apply {
   const { timeoutMs } = definition;
-  const byType = new Map<string | null, SqlHandler>();
-  for (const handler of definition.handlers) {
-    if ("types" in handler) for (const { name } of handler.types) byType.set(name, handler);
-    else byType.set(handler.type?.name ?? null, handler);
-  }
-  const handlerOf = ({ type }: StoredEvent) => byType.get(type) ?? byType.get(null);
+  const byType = new Map<string | null, Handling>();
+  for (const handler of definition.handlers)
+    for (const type of typesOfHandler(handler)) byType.set(type?.name ?? null, { handler, type });
+  const handlingOf = ({ type }: StoredEvent) => byType.get(type) ?? byType.get(null);
 
   return async (incoming, step, signal) => {
-    const tasks = tasksOf(incoming, handlerOf);
+    const tasks = tasksOf(incoming, handlingOf);
     let fault: { at: number; among: number } | null = null;
     const work = options.pool.run((pooled) =>
       pooled.begin(async (transaction) => {
@@ -45,7 +50,7 @@ export function createSqlHandlers(definition: SqlProjection, options: SqlHandler
                  set_config('lock_timeout', ${String(Math.ceil(timeoutMs * 0.8))}, true),
                  set_config('idle_in_transaction_session_timeout', ${String(timeoutMs + 1_000)}, true)`;
         const guard = guardTransaction(transaction);
-        const endMs = performance.now() + budgetMs;
+        const endMs = performance.now() + options.budgetMs;
         let done = incoming.length;
         try {
           for (const { at, among, run } of tasks) {
@@ -79,17 +84,21 @@ export function createSqlHandlers(definition: SqlProjection, options: SqlHandler
   };
 }
 
+/** A handler, and the type by which it gets an event; null: whatever the type. */
+type Handling = { handler: SqlHandler; type: EventType | null };
+
 type Task = { at: number; among: readonly HandledEvent[]; run: (sql: ProjectionSql) => unknown };
 
 /** The calls of handlers, in order; events that go to one handler of several, and follow one another, go together. */
-function tasksOf(incoming: readonly Incoming[], handlerOf: (event: StoredEvent) => SqlHandler | undefined): Task[] {
+function tasksOf(incoming: readonly Incoming[], handlingOf: (event: StoredEvent) => Handling | undefined): Task[] {
   const tasks: Task[] = [];
   let together: { handler: SqlHandler; events: HandledEvent[] } | null = null;
   for (const [at, one] of incoming.entries()) {
     const event = requireEvent(one, at);
-    const handler = handlerOf(event);
-    if (handler === undefined) continue;
-    const handled = { type: event.type, data: dataAt(event, handler, at), event: contextOf(event) };
+    const handling = handlingOf(event);
+    if (handling === undefined) continue;
+    const { handler, type } = handling;
+    const handled = { type: event.type, data: handledData(event, type, at), event: contextOf(event) };
     if (together !== null && together.handler === handler) {
       together.events.push(handled);
       continue;
@@ -104,14 +113,6 @@ function tasksOf(incoming: readonly Incoming[], handlerOf: (event: StoredEvent) 
     });
   }
   return tasks;
-}
-
-function dataAt(event: StoredEvent, handler: SqlHandler, at: number): unknown {
-  try {
-    return handledData(event, "types" in handler || handler.type !== null);
-  } catch (error) {
-    throw new HandlerFailed(at, error);
-  }
 }
 
 /** Whether it is the handler or its event that is at fault, and not the database that is away or busy. */

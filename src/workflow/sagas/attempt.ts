@@ -3,12 +3,12 @@ import { Problem } from "../../base/errors.ts";
 import { Rejection } from "../commands/rejection.ts";
 import { type CallCommand, runCommandBy } from "../commands/run-command.ts";
 import type { Emission } from "../events/emission.ts";
-import { checkerOf, inWords } from "../handlers/checker.ts";
 import { deepFreeze, isFrozenWrite } from "../handlers/deep-freeze.ts";
 import { Defect } from "../handlers/defect.ts";
 import { messageOf } from "../handlers/message-of.ts";
 import { withTimeLimit } from "../handlers/time-limit.ts";
 import { nameOf } from "../module/stream-definition.ts";
+import { withAdditions } from "./additions.ts";
 import type { Instance } from "./instance.ts";
 import type { Outcome } from "./plan.ts";
 import type { SagaContext, SagaDefinition, SagaStep } from "./saga.ts";
@@ -25,9 +25,6 @@ export type Attempt = {
   /** Fires when it is of no use any more. */
   signal: AbortSignal;
 };
-
-/** What the data of a saga may take, in bytes. */
-const maxDataBytes = 1_048_576;
 
 /** Makes the attempt. Rejects only when its signal fires: then nobody knows what it has done. */
 export async function attempt({ emission, runCommand }: AttemptOptions, made: Attempt): Promise<Outcome> {
@@ -61,7 +58,7 @@ export async function attempt({ emission, runCommand }: AttemptOptions, made: At
       const count = (runs.get(name) ?? 0) + 1;
       runs.set(name, count);
       const key = `${idempotencyKey}:${name}${count === 1 ? "" : `:${count}`}`;
-      return (await runCommand(name, body, { idempotencyKey: key, correlationId, signal: own })).result;
+      return runCommand(name, body, { idempotencyKey: key, correlationId, signal: own });
     }),
   });
 
@@ -77,20 +74,6 @@ export async function attempt({ emission, runCommand }: AttemptOptions, made: At
     const kindOf = kind === "execute" ? "failed" : "compensation-failed";
     return { input: { kind: kindOf, message: messageOf(error), isFinal: isFinal(error) } };
   }
-}
-
-/** The data with what a handler has returned, as JSON. Throws where they are not what they must be. */
-export function withAdditions(definition: SagaDefinition, data: Record<string, unknown>, additions: unknown): string {
-  if (additions === undefined) return JSON.stringify(data);
-  if (typeof additions !== "object" || additions === null || Array.isArray(additions))
-    throw new Defect(
-      `it returned ${JSON.stringify(additions)?.slice(0, 100)}, which is no object of additions to the data`,
-    );
-  const text = JSON.stringify({ ...data, ...additions });
-  if (Buffer.byteLength(text) > maxDataBytes) throw new Defect(`the data would have more than ${maxDataBytes} bytes`);
-  const violations = checkerOf(definition.data)(JSON.parse(text));
-  if (violations !== null) throw new Defect(`the data would not match their schema: ${inWords(violations)}`);
-  return text;
 }
 
 function isFinal(error: unknown): boolean {

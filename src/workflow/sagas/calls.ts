@@ -2,6 +2,7 @@
 import type { HeldLease } from "../../storage/lease.ts";
 import { arrayLiteral, nameList, readNumbers, textList } from "../../storage/lists.ts";
 import type { Sql } from "../../storage/pool.ts";
+import { type Awaited, awaitedText } from "./awaited.ts";
 import { type Instance, instanceColumns, instanceOf, type Places, progressText, type SagaRow } from "./instance.ts";
 import type { Progress } from "./progress.ts";
 import { eventLists, type OutgoingEvent } from "./saga-events.ts";
@@ -51,8 +52,8 @@ export type RecordCall = {
   places: Places;
   /** Null where the data stay as they are. */
   data: string | null;
-  /** The type of the event that it waits for. */
-  waitingFor: string | null;
+  /** The event that it waits for. */
+  waitingFor: Awaited | null;
   /** It is given up, and due after so many milliseconds; null where its owner goes on, infinite until somebody asks. */
   restMs: number | null;
   events: readonly OutgoingEvent[];
@@ -77,7 +78,7 @@ export async function callSagaRecord(
       ${arrayLiteral(batch.map(({ instance }) => instance.turn))}::bigint[],
       ${arrayLiteral(batch.map(({ instance }) => flags(instance.progress)))}::int[],
       ${arrayLiteral(batch.map(({ version }) => version))}::int[], ${arrayLiteral(batch.map(rest))}::double precision[],
-      ${textList(batch.map(({ progress }) => progress.state))}, ${textList(batch.map(({ waitingFor }) => waitingFor))},
+      ${textList(batch.map(({ progress }) => progress.state))}, ${textList(batch.map(({ waitingFor }) => (waitingFor === null ? null : awaitedText(waitingFor))))},
       ${textList(batch.map(({ steps }) => steps.join(",")))},
       ${textList(batch.map(({ progress, places }) => progressText(progress, places)))}, ${textList(batch.map(({ data }) => data))},
       ${e.saga}::int[], ${e.own}::boolean[], ${e.version}::int[], ${e.stream}, ${e.type}, ${e.data}, ${e.id},

@@ -1,17 +1,9 @@
 // Defines sagas.
 import type { TObject, TSchema } from "@sinclair/typebox";
 import type { EventType } from "../events/event-type.ts";
+import { compensationRetry, retryPolicy, stepRetry } from "../handlers/retry-policy.ts";
 import { requireDuration, requireName } from "../module/definition.ts";
-import type { Retry } from "./progress.ts";
-import {
-  type CompensationOptions,
-  compensationRetry,
-  type RetryOptions,
-  type SagaDefinition,
-  type SagaOptions,
-  type SagaStep,
-  stepRetry,
-} from "./saga.ts";
+import type { CompensationOptions, MatchOptions, SagaDefinition, SagaOptions, SagaStep } from "./saga.ts";
 
 const dayMs = 86_400_000;
 const maxTimerMs = 3_650 * dayMs;
@@ -54,12 +46,11 @@ export function defineSaga<Data extends TObject, Input extends TSchema = Data>(
           name: step,
           description: about ?? null,
           execute: execute as Extract<SagaStep, { kind: "execute" }>["execute"],
-          retry: retryOf(`saga ${name}, step ${step}: retry`, retry, stepRetry),
+          retry: retryPolicy(`saga ${name}, step ${step}: retry`, retry, stepRetry),
           ...compensationOf(name, step, undo, timeoutMs),
         });
       },
-      waitFor(step, type, { description: about, timeout, when, take, ...undo } = {}) {
-        type Wait = Extract<SagaStep, { kind: "wait" }>;
+      waitFor(step, type, { description: about, timeout, onTimeout, when, take, match, ...undo } = {}) {
         return add({
           kind: "wait",
           name: step,
@@ -71,6 +62,8 @@ export function defineSaga<Data extends TObject, Input extends TSchema = Data>(
               : requireDuration(`saga ${name}, step ${step}: timeout`, timeout, 1, maxTimerMs),
           when: (when ?? (() => true)) as Wait["when"],
           take: (take ?? (() => undefined)) as Wait["take"],
+          match: matchOf(`saga ${name}, step ${step}: match`, match),
+          onTimeout: timedOut(`saga ${name}, step ${step}: onTimeout`, timeout, onTimeout),
           retry: stepRetry,
           ...compensationOf(name, step, undo, 10_000),
         });
@@ -97,6 +90,22 @@ export function defineSaga<Data extends TObject, Input extends TSchema = Data>(
   return build([]);
 }
 
+type Wait = Extract<SagaStep, { kind: "wait" }>;
+
+function matchOf<Data>(what: string, match: MatchOptions<Data> | undefined): Wait["match"] {
+  if (match === undefined) return null;
+  const given = Object.entries({ stream: match.stream, subject: match.subject, "partition-key": match.partitionKey });
+  const [only, ...more] = given.filter(([, key]) => key !== undefined);
+  if (only === undefined || more.length > 0) throw new Error(`${what} is by one of stream, partitionKey and subject`);
+  return { by: only[0], key: only[1] } as unknown as Wait["match"];
+}
+
+function timedOut(what: string, timeout: string | undefined, given: unknown): Wait["onTimeout"] {
+  if (given === undefined || given === "fail") return null;
+  if (timeout === undefined) throw new Error(`${what} stands without timeout`);
+  return given === "continue" ? () => undefined : (given as Wait["onTimeout"]);
+}
+
 function timeOf(text: unknown): number {
   const at = typeof text === "string" ? Date.parse(text) : Number.NaN;
   if (Number.isNaN(at)) throw new Error(`it sleeps until ${JSON.stringify(text)}, which is no time of RFC 3339`);
@@ -112,18 +121,7 @@ function compensationOf<Data>(saga: string, step: string, undo: CompensationOpti
     compensation:
       compensate === undefined
         ? null
-        : retryOf(`saga ${saga}, step ${step}: compensateRetry`, compensateRetry, compensationRetry),
+        : retryPolicy(`saga ${saga}, step ${step}: compensateRetry`, compensateRetry, compensationRetry),
     timeoutMs,
   };
-}
-
-function retryOf(what: string, given: RetryOptions = {}, fallback: Retry): Retry {
-  const { attempts = fallback.attempts, factor = fallback.factor, initial, max } = given;
-  if (!Number.isInteger(attempts) || attempts < 1 || attempts > 1_000)
-    throw new Error(`${what}: attempts must be a whole number from 1 to 1000, not ${attempts}`);
-  if (!(factor >= 1 && factor <= 100)) throw new Error(`${what}: factor must be a number from 1 to 100, not ${factor}`);
-  const initialMs = initial === undefined ? fallback.initialMs : requireDuration(`${what}: initial`, initial, 0, dayMs);
-  const maxMs =
-    max === undefined ? Math.max(fallback.maxMs, initialMs) : requireDuration(`${what}: max`, max, 0, dayMs);
-  return { attempts, initialMs, factor, maxMs };
 }

@@ -1,12 +1,13 @@
 // A saga that was started, as it is kept and as whoever has it in hand knows it.
 import type { Fragment, Sql } from "../../storage/pool.ts";
+import type { Awaited, Match } from "./awaited.ts";
 import { type Progress, type SagaState, sagaStates } from "./progress.ts";
 
 /** Up to where the log was looked through for what the saga waits for. */
 export type Places = {
   /** The head of the log when it was started: what is older is none of its events. */
   from: number;
-  /** By type of event, where that is further on. */
+  /** By type of event, and by what else it is matched, where that is further on. */
   seen: Readonly<Record<string, number>>;
 };
 
@@ -25,8 +26,8 @@ export type Instance = {
   steps: readonly string[];
   progress: Progress;
   places: Places;
-  /** The type of the event that it waits for. */
-  waitingFor: string | null;
+  /** The event that it waits for. */
+  waitingFor: Awaited | null;
   /** As JSON. */
   data: string;
 };
@@ -44,6 +45,8 @@ export type SagaRow = {
   turn: string;
   lost: number;
   waiting_type: string | null;
+  waiting_by: Match["by"] | null;
+  waiting_key: string | null;
   steps: string;
   progress: string;
   data: string;
@@ -53,6 +56,7 @@ export type SagaRow = {
 export function instanceColumns(sql: Sql): Fragment {
   return sql`
     id, saga, version, correlation_id, state, paused, cancel_requested, epoch, turn, lost, waiting_type,
+    waiting_by, waiting_key,
     array_to_string(steps, ',') as steps, progress, data`;
 }
 
@@ -72,9 +76,13 @@ export function instanceOf(row: SagaRow): Instance {
     steps: row.steps === "" ? [] : row.steps.split(","),
     progress: { ...progress, state: stateOf(row.state), paused, cancelRequested },
     places,
-    waitingFor: row.waiting_type,
+    waitingFor: row.waiting_type === null ? null : { type: row.waiting_type, match: matchOf(row) },
     data: row.data,
   };
+}
+
+function matchOf({ waiting_by: by, waiting_key: key }: SagaRow): Match | null {
+  return by === null || key === null ? null : { by, key };
 }
 
 /** What of a saga's progress has no column of its own, as JSON. */

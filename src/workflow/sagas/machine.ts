@@ -1,12 +1,13 @@
 // The state machine of a saga, pure: what has happened makes the next state and the events that tell of it.
-import { isEnded, type Progress, type Retry, type StepShape } from "./progress.ts";
+import { pauseAfter, type RetryPolicy } from "../handlers/retry-policy.ts";
+import { isEnded, type Progress, type StepShape } from "./progress.ts";
 
 export type Input =
   | { kind: "start" }
   /** Time has passed. */
   | { kind: "tick" }
-  /** The current step was executed, or what it waited for has come. */
-  | { kind: "done" }
+  /** The current step was executed, or what it waited for has come, or has not and may do without. */
+  | { kind: "done"; isTimedOut?: boolean }
   /** A wait or a sleep begins, and is over at a time; null for never. */
   | { kind: "begun"; until: number | null }
   /** What a step waits for has not come yet; the message is for when its time is over. */
@@ -28,6 +29,8 @@ export type Transition = {
   error?: string;
   undone?: string[];
   until?: number;
+  /** What it waited for has not come. */
+  timedOut?: true;
   /** Steps that are completed, of all: `2/3`. */
   progress?: string;
 };
@@ -87,7 +90,7 @@ function take(
       if (before.paused || running?.kind !== "sleep" || !before.begun) return unchanged;
       return before.timerAt !== null && before.timerAt <= now ? completed(steps, before, running) : unchanged;
     case "done":
-      return running === undefined ? unchanged : completed(steps, before, running);
+      return running === undefined ? unchanged : completed(steps, before, running, input.isTimedOut);
     case "begun":
       if (running === undefined || running.kind === "execute" || before.begun || before.paused) return unchanged;
       return {
@@ -134,16 +137,17 @@ function take(
 /** Of a step or a compensation that nobody has tried yet. */
 const fresh = { failures: 0, begun: false, timerAt: null };
 
-function completed(steps: readonly StepShape[], before: Progress, step: StepShape) {
+function completed(steps: readonly StepShape[], before: Progress, step: StepShape, isTimedOut = false) {
   const next = { ...before, ...fresh, error: null, completed: [...before.completed, step.name] };
   const progress = `${next.completed.length}/${steps.length}`;
-  return { next, transitions: [{ type: "step-completed" as const, step: step.name, progress }] };
+  const told: Transition = { type: "step-completed", step: step.name, progress };
+  return { next, transitions: [isTimedOut ? { ...told, timedOut: true as const } : told] };
 }
 
 function failed(before: Progress, step: StepShape, message: string, isFinal: boolean, now: number) {
   const failures = before.failures + 1;
   const isOver = isFinal || failures >= step.retry.attempts || before.cancelRequested;
-  const until = isOver ? {} : { until: now + restMs(step.retry, failures) };
+  const until = isOver ? {} : { until: now + pauseAfter(step.retry, failures) };
   const transitions: Transition[] = [
     { type: "step-failed", step: step.name, attempt: failures, error: message, ...until },
   ];
@@ -166,9 +170,9 @@ function notCompensated(
   now: number,
 ) {
   const failures = before.failures + 1;
-  const retry = step.compensation as Retry;
+  const retry = step.compensation as RetryPolicy;
   const isOver = isFinal || failures >= retry.attempts;
-  const until = isOver ? {} : { until: now + restMs(retry, failures) };
+  const until = isOver ? {} : { until: now + pauseAfter(retry, failures) };
   const transitions: Transition[] = [
     { type: "compensation-failed", step: step.name, attempt: failures, error: message, ...until },
   ];
@@ -184,10 +188,6 @@ function notCompensated(
 }
 
 /** After so many failures, in milliseconds. */
-function restMs({ initialMs, factor, maxMs }: Retry, failures: number): number {
-  return Math.min(initialMs * factor ** (failures - 1), maxMs);
-}
-
 /** What follows by itself. A paused saga does nothing. */
 function settle(steps: readonly StepShape[], progress: Progress, transitions: Transition[], now: number): Step {
   let next = progress;
@@ -219,6 +219,8 @@ export function actionOf(steps: readonly StepShape[], progress: Progress, now: n
   const isResting = timerAt !== null && timerAt > now;
   if (state === "Compensating") {
     if (isResting) return { do: "rest", until: timerAt };
+    // It came to this while it was paused, and nobody has looked yet at what is to be undone.
+    if (!steps[progress.remaining - 1]?.compensation) return { do: "tick" };
     return { do: "compensate", step: progress.remaining - 1, attempt: failures + 1 };
   }
   const at = progress.completed.length;

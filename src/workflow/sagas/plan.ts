@@ -1,5 +1,8 @@
 // What is to be recorded of a saga, and done next: the state machine, driven on as far as nothing has to be waited for.
+import { deepFreeze } from "../handlers/deep-freeze.ts";
 import { messageOf } from "../handlers/message-of.ts";
+import { withAdditions } from "./additions.ts";
+import { type Awaited, awaitedOf } from "./awaited.ts";
 import type { RecordCall } from "./calls.ts";
 import type { Instance, Places } from "./instance.ts";
 import { type Action, actionOf, advance, type Input, type Transition } from "./machine.ts";
@@ -40,7 +43,7 @@ export type PlanOptions = {
 /** The same for the same: it can be made anew when somebody has paused or cancelled the saga meanwhile. */
 export function planOf({ definition, instance, outcome, now, isGivenUp = false }: PlanOptions): Plan {
   const { steps } = definition;
-  const data = outcome?.data ?? instance.data;
+  let data = outcome?.data ?? instance.data;
   const transitions: Transition[] = [];
   let progress = instance.progress;
   const feed = (input: Input) => {
@@ -48,8 +51,12 @@ export function planOf({ definition, instance, outcome, now, isGivenUp = false }
     progress = next.progress;
     transitions.push(...next.transitions);
   };
-  if (outcome !== null) feed(outcome.input);
   const looked = outcome?.input.kind === "not-there";
+  const late = looked ? timedOut(definition, instance, now) : null;
+  if (late !== null) {
+    data = late.data ?? data;
+    feed(late.input);
+  } else if (outcome !== null) feed(outcome.input);
   let action = actionOf(steps, progress, now, looked);
   while (action.do === "start" || action.do === "tick" || action.do === "begin") {
     feed(action.do === "begin" ? begin(steps[action.step] as SagaStep, data, now) : { kind: action.do });
@@ -65,7 +72,7 @@ export function planOf({ definition, instance, outcome, now, isGivenUp = false }
       progress,
       places: outcome?.places ?? instance.places,
       data: data === instance.data ? null : data,
-      waitingFor: current?.kind === "wait" ? current.event.name : null,
+      waitingFor: current?.kind === "wait" ? awaited(current, data) : null,
       restMs: restMs(action, now) ?? (isGivenUp ? 0 : null),
       events,
     },
@@ -76,11 +83,36 @@ export function planOf({ definition, instance, outcome, now, isGivenUp = false }
   };
 }
 
-function begin(step: SagaStep, data: string, now: number): Input {
-  if (step.kind === "wait") return { kind: "begun", until: step.waitMs === null ? null : now + step.waitMs };
-  if (step.kind !== "sleep") throw new Error(`step ${step.name} is neither a wait nor a sleep`);
+/** What comes of a wait whose time is over without its event; null where that is not so, or it fails as any other. */
+function timedOut(definition: SagaDefinition, { progress, data }: Instance, now: number): Outcome | null {
+  const step = progress.state === "Running" ? definition.steps[progress.completed.length] : undefined;
+  if (step?.kind !== "wait" || step.onTimeout === null) return null;
+  if (progress.timerAt === null || progress.timerAt > now) return null;
   try {
-    return { kind: "begun", until: step.until(JSON.parse(data), now) };
+    const before = JSON.parse(data) as Record<string, unknown>;
+    const added = withAdditions(definition, before, step.onTimeout(deepFreeze(before)));
+    return { input: { kind: "done", isTimedOut: true }, data: added };
+  } catch (error) {
+    return { input: { kind: "failed", message: messageOf(error), isFinal: true } };
+  }
+}
+
+/** Null where a wait that has not begun yet names no key: it fails as it begins. */
+function awaited(step: Extract<SagaStep, { kind: "wait" }>, data: string): Awaited | null {
+  try {
+    return awaitedOf(step, JSON.parse(data));
+  } catch {
+    return null;
+  }
+}
+
+function begin(step: SagaStep, data: string, now: number): Input {
+  if (step.kind === "execute") throw new Error(`step ${step.name} is neither a wait nor a sleep`);
+  try {
+    const before: unknown = JSON.parse(data);
+    if (step.kind === "sleep") return { kind: "begun", until: step.until(before, now) };
+    awaitedOf(step, before);
+    return { kind: "begun", until: step.waitMs === null ? null : now + step.waitMs };
   } catch (error) {
     return { kind: "failed", message: messageOf(error), isFinal: true };
   }

@@ -1,4 +1,5 @@
 // How far a saga has come: what is kept of it besides its data, and what its steps are made of as far as that matters.
+import type { RetryPolicy } from "../handlers/retry-policy.ts";
 
 /**
  *     NotStarted → Running → Completed
@@ -11,16 +12,13 @@ export const sagaStates = ["NotStarted", "Running", "Completed", "Compensating",
 
 export type SagaState = (typeof sagaStates)[number];
 
-/** How often something is tried, and how long it rests in between: the first time `initialMs`, then `factor` times as long. */
-export type Retry = { attempts: number; initialMs: number; factor: number; maxMs: number };
-
 /** What the machine knows of a step. */
 export type StepShape = {
   name: string;
   kind: "execute" | "wait" | "sleep";
-  retry: Retry;
+  retry: RetryPolicy;
   /** How its compensation is tried; null when nothing is to be undone. */
-  compensation: Retry | null;
+  compensation: RetryPolicy | null;
 };
 
 /** Times are milliseconds since the epoch, by the clock of the database. */

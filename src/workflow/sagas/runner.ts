@@ -135,6 +135,8 @@ export function createRunner(options: RunnerOptions): Runner {
   async function round(): Promise<void> {
     silence();
     if (held === null || stopping) return;
+    // Before the first one is taken, or timers are judged by the clock of this machine.
+    await schedule.known();
     if (performance.now() >= certainUntilMs) isUncertain = true;
     if (isUncertain || performance.now() >= freeAtMs) await free();
     await claim();

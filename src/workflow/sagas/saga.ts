@@ -4,8 +4,9 @@ import type { RunCommand } from "../commands/run-command.ts";
 import type { DraftEvent } from "../events/draft-event.ts";
 import type { EventType } from "../events/event-type.ts";
 import type { EventContext } from "../events/recorded-event.ts";
+import type { RetryOptions } from "../handlers/retry-policy.ts";
 import type { StreamDefinition } from "../module/stream-definition.ts";
-import type { Retry, StepShape } from "./progress.ts";
+import type { StepShape } from "./progress.ts";
 
 export type SagaContext = {
   readonly sagaId: string;
@@ -35,17 +36,6 @@ export type SagaContext = {
 // biome-ignore lint/suspicious/noConfusingVoidType: a handler that returns nothing adds nothing
 export type Additions<Data> = { readonly [Name in keyof Data]?: Data[Name] | undefined } | undefined | void;
 
-export type RetryOptions = {
-  /** How often it is tried. Default: 3, of a compensation 10. */
-  attempts?: number;
-  /** How long it rests after the first failure. Default: `200ms`, of a compensation `500ms`. */
-  initial?: string;
-  /** How much longer after each further one. Default: 2. */
-  factor?: number;
-  /** How long it rests at most. Default: `30s`, of a compensation `1m`. */
-  max?: string;
-};
-
 export type CompensationOptions<Data> = {
   /** Undoes the step. It may be tried several times, and must then come to the same. */
   compensate?: (data: Data, context: SagaContext) => Additions<Data> | Promise<Additions<Data>>;
@@ -68,13 +58,33 @@ export type StepOptions<Data> = CompensationOptions<Data> & {
 export type WaitOptions<Data, Event> = CompensationOptions<Data> & {
   /** For people. */
   description?: string;
-  /** How long it waits; then the step has failed. Without it, until the deadline. */
-  timeout?: string;
   /** Whether it is the one that is waited for. Without it, any is. A pure function. */
   when?: (event: Event, data: Data, about: EventContext) => boolean;
   /** What the event adds to the data. */
   take?: (event: Event, data: Data, about: EventContext) => Additions<Data>;
-};
+  /** Which events of the type may be the one. Default: those that bear the saga's correlation id. */
+  match?: MatchOptions<Data>;
+} & (
+    | {
+        /** How long it waits. */
+        timeout: string;
+        /**
+         * What comes of it when that is over: the step has failed (`fail`, the default), or is completed (`continue`), with what this adds
+         * to the data.
+         */
+        onTimeout?: "fail" | "continue" | ((data: Data) => Additions<Data>);
+      }
+    | { /** Without it, it waits until the deadline. */ timeout?: never; onTimeout?: never }
+  );
+
+/** By what an event is matched, where it is not by its correlation id. */
+export type Matching = "stream" | "subject" | "partition-key";
+
+/** By what an event is matched instead of its correlation id: the value is found as the wait begins. */
+export type MatchOptions<Data> =
+  | { /** The stream that it is in. */ stream: (data: Data) => string; partitionKey?: never; subject?: never }
+  | { /** Its `partitionkey`. */ partitionKey: (data: Data) => string; stream?: never; subject?: never }
+  | { /** Its `subject`. */ subject: (data: Data) => string; stream?: never; partitionKey?: never };
 
 export type SleepOptions<Data> = {
   /** For people. */
@@ -98,6 +108,10 @@ export type SagaStep = StepShape &
         readonly waitMs: number | null;
         readonly when: (event: unknown, data: unknown, about: EventContext) => boolean;
         readonly take: (event: unknown, data: unknown, about: EventContext) => unknown;
+        /** Null: by the correlation id. */
+        readonly match: { readonly by: Matching; readonly key: (data: unknown) => unknown } | null;
+        /** What adds to the data when its time is over; null: then it has failed. */
+        readonly onTimeout: ((data: unknown) => unknown) | null;
       }
     | { readonly kind: "sleep"; readonly until: (data: unknown, now: number) => number }
   );
@@ -136,7 +150,7 @@ export type SagaDefinition<Data extends TObject = TObject, Input extends TSchema
   readonly steps: readonly SagaStep[];
   /** Does something, and knows how to undo it. */
   step(name: string, options: StepOptions<Static<Data>>): SagaDefinition<Data, Input>;
-  /** Waits for an event of a type that bears the saga's correlation id, in any persistent stream. */
+  /** Waits for an event of a type that bears the saga's correlation id, or is matched otherwise, in any persistent stream. */
   waitFor<Name extends string, Latest extends TSchema>(
     name: string,
     type: EventType<Name, Latest>,
@@ -145,7 +159,3 @@ export type SagaDefinition<Data extends TObject = TObject, Input extends TSchema
   /** Rests for a time, however often the service is started anew meanwhile. */
   sleep(name: string, options: SleepOptions<Static<Data>>): SagaDefinition<Data, Input>;
 };
-
-/** How what is not said is tried. */
-export const stepRetry: Retry = { attempts: 3, initialMs: 200, factor: 2, maxMs: 30_000 };
-export const compensationRetry: Retry = { attempts: 10, initialMs: 500, factor: 2, maxMs: 60_000 };

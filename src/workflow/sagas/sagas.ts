@@ -9,6 +9,7 @@ import type { Upcasting } from "../../stream/schema/upcasting.ts";
 import type { Tail } from "../../stream/tail.ts";
 import type { CallCommand } from "../commands/run-command.ts";
 import { createEmission } from "../events/emission.ts";
+import { asRequest, handlers } from "../handlers/from-within.ts";
 import type { Module } from "../module/module.ts";
 import type { CallStart } from "../subscriptions/handled-delivery.ts";
 import { callSagaFlag, callSagaRecord, type Flag } from "./calls.ts";
@@ -66,9 +67,6 @@ export type SagasOptions = {
 const looksAtOnce = 4;
 const flagged: Record<Flag, TransitionType> = { pause: "paused", resume: "resumed", cancel: "cancel-requested" };
 
-/** Who starts sagas from within: no client has such a name. */
-const handlers = "$handlers";
-
 export function startSagas(options: SagasOptions): Sagas {
   const { modules, reads, writes, leases, tail, upcasting, wakeOutbox, runCommand, log } = options;
   const definitions = new Map(modules.flatMap(({ sagas }) => sagas.map((saga) => [saga.name, saga])));
@@ -109,12 +107,16 @@ export function startSagas(options: SagasOptions): Sagas {
     recorder,
     runner,
     now: schedule.now,
+    clockKnown: schedule.known,
     head: tail.head,
     onStarted: tally.started,
   });
   return {
     start,
-    startFor: (saga, input, cause) => start({ saga, input, ...cause, principal: handlers }),
+    startFor(saga, input, { idempotencyKey: key, correlationId }) {
+      const { body, requestHash } = asRequest(input, correlationId);
+      return start({ saga, input: body, correlationId, idempotency: { key, requestHash }, principal: handlers });
+    },
     find,
     list: (query) => listSagas(reads, query),
     async flag(id, flag) {

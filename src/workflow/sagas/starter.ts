@@ -3,11 +3,13 @@ import { idempotencyKeyInUse, idempotencyKeyReused, invalidRequest, sagaUnknown 
 import { contentHash, uuidv7 } from "../../base/ids.ts";
 import { Rejection } from "../commands/rejection.ts";
 import { checkerOf } from "../handlers/checker.ts";
+import { Defect } from "../handlers/defect.ts";
 import { advance } from "./machine.ts";
 import { notStarted } from "./progress.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Runner } from "./runner.ts";
 import type { SagaDefinition } from "./saga.ts";
+import { keptData } from "./saga-data.ts";
 import { transitionEvent } from "./saga-events.ts";
 
 export type StartRequest = {
@@ -15,8 +17,8 @@ export type StartRequest = {
   input: unknown;
   /** Default: the saga's id. */
   correlationId: string | null;
-  /** A repeated request with the same key starts nothing. */
-  idempotencyKey: string | null;
+  /** A request with the same key, and the same hash of what it asks for, starts nothing again. */
+  idempotency: { key: string; requestHash: string } | null;
   /** Who asks: keys are theirs. */
   principal: string;
 };
@@ -29,6 +31,8 @@ export type StarterOptions = {
   runner: Pick<Runner, "reserve" | "release" | "run" | "wake">;
   /** By the clock of the database, in milliseconds. */
   now: () => number;
+  /** Resolves when that clock is known. */
+  clockKnown: () => Promise<void>;
   /** The last position of the log that this process knows. */
   head: () => number;
   onStarted: () => void;
@@ -39,15 +43,16 @@ export type StarterOptions = {
  * `idempotency-key-in-use`, `idempotency-key-reused`, and what the database says.
  */
 export function createStarter(options: StarterOptions): (request: StartRequest) => Promise<Started> {
-  const { definitions, recorder, runner, now, head, onStarted } = options;
+  const { definitions, recorder, runner, now, clockKnown, head, onStarted } = options;
   const starting = new Set<string>();
 
-  return async ({ saga, input, correlationId: given, idempotencyKey: key, principal }) => {
+  return async ({ saga, input, correlationId: given, idempotency, principal }) => {
     const definition = definitions.get(saga);
     if (definition === undefined) throw sagaUnknown(saga);
     const data = firstData(definition, input);
-    const id = key === null ? uuidv7() : contentHash([principal, saga, key]);
-    if (starting.has(id)) throw idempotencyKeyInUse(key ?? id);
+    await clockKnown();
+    const id = idempotency === null ? uuidv7() : contentHash([principal, saga, idempotency.key]);
+    if (starting.has(id)) throw idempotencyKeyInUse(idempotency?.key ?? id);
     const correlationId = given ?? id;
     const { version, deadlineMs, steps } = definition;
     const subject = { id, saga, correlationId };
@@ -59,7 +64,7 @@ export function createStarter(options: StarterOptions): (request: StartRequest) 
       ? advance(steps, before, { kind: "start" }, now())
       : { progress: before, transitions: [] };
     const names = steps.map((step) => step.name);
-    const requestHash = key === null ? null : contentHash([JSON.stringify(input), given ?? ""]);
+    const requestHash = idempotency?.requestHash ?? null;
     const events = transitions.map((transition) => transitionEvent(subject, transition));
     starting.add(id);
     const outcome = await recorder
@@ -71,7 +76,7 @@ export function createStarter(options: StarterOptions): (request: StartRequest) 
       .finally(() => starting.delete(id));
     if (outcome !== "started") {
       runner.release(id, true);
-      if (outcome === "conflict") throw idempotencyKeyReused(key ?? id);
+      if (outcome === "conflict") throw idempotencyKeyReused(idempotency?.key ?? id);
     } else {
       onStarted();
       if (run)
@@ -94,18 +99,14 @@ export function createStarter(options: StarterOptions): (request: StartRequest) 
 }
 
 /** The data that a saga begins with, as JSON. */
-function firstData({ input: schema, data: dataSchema, start }: SagaDefinition, input: unknown): string {
-  const violations = checkerOf(schema)(input);
+function firstData(definition: SagaDefinition, input: unknown): string {
+  const violations = checkerOf(definition.input)(input);
   if (violations !== null) throw invalidRequest(violations);
-  let data: unknown;
   try {
-    data = start(input);
+    return keptData(definition, definition.start(input));
   } catch (error) {
     if (error instanceof Rejection) throw invalidRequest([{ path: "", message: error.message }]);
+    if (error instanceof Defect) throw invalidRequest([...error.violations]);
     throw error;
   }
-  const text = JSON.stringify(data) as string | undefined;
-  const wrong = checkerOf(dataSchema)(text === undefined ? undefined : JSON.parse(text));
-  if (wrong !== null) throw invalidRequest(wrong);
-  return text as string;
 }

@@ -47,7 +47,7 @@ export type HandlingOptions = {
 
 export type SubscriptionOptions = SubscriptionConfigurationOptions &
   HandlingOptions & {
-    /** Or `streams`, or `correlation`. */
+    /** `*` for all persistent streams. Or `streams`, or `correlation`. */
     stream?: string | StreamDefinition;
     streams?: readonly (string | StreamDefinition)[];
     correlation?: string;

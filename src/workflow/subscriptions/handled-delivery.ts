@@ -46,9 +46,8 @@ export function handledDelivery(
   return {
     attempt,
     signal,
-    run: runCommandBy(
-      async (name, body) =>
-        (await runCommand(name, body, { idempotencyKey: keyOf(`run ${name}`), correlationId, signal })).result,
+    run: runCommandBy((name, body) =>
+      runCommand(name, body, { idempotencyKey: keyOf(`run ${name}`), correlationId, signal }),
     ),
     start: (saga, input) => startSaga(saga.name, input, { idempotencyKey: keyOf(`start ${saga.name}`), correlationId }),
   };

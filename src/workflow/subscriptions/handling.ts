@@ -7,8 +7,8 @@ import type { Delivery } from "../../subscription/ledger/delivery.ts";
 import { keyHash } from "../../subscription/ledger/key-hash.ts";
 import type { Return, Settlement } from "../../subscription/ledger/settlements.ts";
 import { knownVersions } from "../events/known-versions.ts";
-import { contextOf, dataOf } from "../events/recorded-event.ts";
-import { checkerOf, inWords } from "../handlers/checker.ts";
+import { contextOf } from "../events/recorded-event.ts";
+import { typedData } from "../events/typed-data.ts";
 import { messageOf } from "../handlers/message-of.ts";
 import { withTimeLimit } from "../handlers/time-limit.ts";
 import type { HandledType, SubscriptionDefinition } from "./define-subscription.ts";
@@ -47,12 +47,12 @@ export async function handleAll(
     const handler = byType.get(delivery.event.type);
     // Of a type that only `types` names.
     if (handler === undefined) return null;
-    const event = shown.get(delivery) as StoredEvent | UpcastFailure;
-    const unfit = unfitness(event, handler);
-    if (unfit !== null || "failure" in event) return unfit;
+    const given = fitted(shown.get(delivery) as StoredEvent | UpcastFailure, handler);
+    if ("action" in given) return given;
+    const { event, data } = given;
     try {
       await withTimeLimit(timeoutMs, (limit) =>
-        handler.handle(dataOf(event), contextOf(event), handledDelivery(reach, name, event, attempt, limit)),
+        handler.handle(data, contextOf(event), handledDelivery(reach, name, event, attempt, limit)),
       );
       return null;
     } catch (error) {
@@ -96,8 +96,11 @@ export async function handleAll(
   await Promise.all(settling);
 }
 
-/** Why an event cannot be given to its handler; null where it can. */
-function unfitness(event: StoredEvent | UpcastFailure, { type }: HandledType): Return | null {
+/** An event with the data that its handler gets; or what becomes of one that cannot be given to it. */
+function fitted(
+  event: StoredEvent | UpcastFailure,
+  { type }: HandledType,
+): { event: StoredEvent; data: unknown } | Return {
   if ("failure" in event)
     return { action: event.passing ? "requeue" : "dead-letter", delayMs: null, reason: event.failure };
   const known = type.versions.length;
@@ -107,8 +110,9 @@ function unfitness(event: StoredEvent | UpcastFailure, { type }: HandledType): R
       ...{ action: "requeue", delayMs: null },
       reason: `it is version ${event.schemaVersion} of ${type.name}, of which the module knows ${known}`,
     };
-  const violations = checkerOf(type.latest)(dataOf(event));
-  if (violations === null) return null;
-  const reason = messageOf(new Error(`its data do not match ${type.name}: ${inWords(violations)}`));
-  return { action: "dead-letter", delayMs: null, reason };
+  try {
+    return { event, data: typedData(event, type) };
+  } catch (error) {
+    return { action: "dead-letter", delayMs: null, reason: messageOf(error) };
+  }
 }

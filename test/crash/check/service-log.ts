@@ -6,6 +6,10 @@ const defects = new Set([
   "append batch failed",
   "a listener of the tail failed",
   "a follower failed",
+  "starting sagas failed",
+  "recording sagas failed",
+  "a saga could not be carried on",
+  "a saga could not be given up",
 ]);
 
 /** The defects in a service's log (a JSON object a line), each once, with the error's message. */

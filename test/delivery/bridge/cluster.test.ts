@@ -14,6 +14,7 @@ test.skipIf(natsServerPath === null)(
       NATS_URL: servers.map(({ url }) => url).join(","),
       NATS_REPLICAS: "3",
       LEASE_DURATION: "1s",
+      LOG_LEVEL: process.env.TEST_LOG ?? "silent",
     });
     await send(`${service.url}/api/streams/copied`, { method: "PUT", body: '{"scope":"cross-service"}' });
     let appended = 0;

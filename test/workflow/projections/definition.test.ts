@@ -29,6 +29,9 @@ test("handlers of a fold are typed by the schema of the rows, its key and the ev
   counted.on(Sent, { key: ({ country }) => country, apply: (row) => row });
   // @ts-expect-error a row needs all its properties
   counted.on(Sent, { key: () => ["a", "b"], apply: ({ country }) => ({ country }) });
+  counted.on(Sent, { key: ({ id }) => [id, "all"], apply: (row, _, __, key) => (key.length > 3 ? row : null) });
+  // @ts-expect-error the key that it is applied to is a text
+  counted.on(Sent, { key: () => "a", apply: (row, _, __, key) => (key > 3 ? row : null) });
   // @ts-expect-error the key is a text
   counted.on(Sent, { key: () => 1, apply: (row) => row });
   expect([counted.folds.length, counted.keys, counted.columns.map(({ type }) => type)]).toEqual([

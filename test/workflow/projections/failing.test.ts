@@ -1,6 +1,6 @@
 // What fails: it is tried again, then the projection stops at it and says why; people pause, resume, and do without an event.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { defineEvent, defineProjection, type Static, Type } from "../../../src/workflow/index.ts";
+import { defineEvent, defineProjection, defineSqlProjection, type Static, Type } from "../../../src/workflow/index.ts";
 import type { Generation } from "../../../src/workflow/projections/generation.ts";
 import { setPaused, skipEvent } from "../../../src/workflow/projections/requests.ts";
 import { newEvent } from "../../support/new-event.ts";
@@ -156,12 +156,58 @@ test("what a handler gives that is no row, or that would not come back as it is,
   await process.stop();
 });
 
+test("an event that its type's schema refuses reaches no handler: a fold stops at it at once, and goes on when it is skipped", async () => {
+  failing = false;
+  const process = await rig.start([sums("unfit", { attempts: 1_000 })]);
+  await process.append("unfit", added("a"));
+  const data = JSON.stringify({ n: "1" });
+  const bad = await process.appendRaw("unfit", newEvent({ type: "Added", data }));
+  const last = await process.append("unfit", added("a"));
+  expect(await halted(process, "unfit")).toMatchObject({
+    position: bad - 1,
+    failedPosition: bad,
+    attempts: 1,
+    lastError: "its data do not match Added: /key is required; /n must be number",
+  });
+  await skipEvent(process.database.reads, "unfit", bad);
+  process.projections.tend();
+  await process.reached("unfit", last);
+  expect(await rig.rows("unfit")).toEqual([{ key: "a", n: "2", any: null }]);
+  await process.stop();
+});
+
+test("neither do handlers in SQL see what a type denies, of one type or of several; one of whatever type sees it", async () => {
+  const Other = defineEvent("Other", Type.Object({ n: Type.Number() }));
+  const seen: unknown[] = [];
+  const define = (name: string) =>
+    defineSqlProjection(name, {
+      streams: ["unfit-sql"],
+      tables: (sql) => sql`create table t (n int)`,
+      retry: { ...retry, attempts: 1_000 },
+    });
+  const process = await rig.start([
+    define("unfit-one").on(Other, (_, data) => void seen.push(data)),
+    define("unfit-several").onBatch([Added, Other], (_, events) => void seen.push(...events.map(({ data }) => data))),
+    define("unfit-any").onAny((_, data) => void seen.push({ any: data })),
+  ]);
+  const last = await process.appendRaw("unfit-sql", newEvent({ type: "Other", data: '{"n":"1"}' }));
+  for (const name of ["unfit-one", "unfit-several"])
+    expect(await halted(process, name)).toMatchObject({
+      failedPosition: last,
+      attempts: 1,
+      lastError: "its data do not match Other: /n must be number",
+    });
+  await process.reached("unfit-any", last);
+  expect(seen).toEqual([{ any: { n: "1" } }]);
+  await process.stop();
+});
+
 test("an event without JSON data, of a type that has a schema, fails and says why", async () => {
   failing = false;
-  const process = await rig.start([sums("binary", { attempts: 1 })]);
+  const process = await rig.start([sums("binary", { attempts: 1_000 })]);
   await process.append("binary", added("a"));
   await process.appendRaw("binary", newEvent({ type: "Added", binary: new Uint8Array([1]) }));
-  expect((await halted(process, "binary")).lastError).toBe("the event has no JSON data");
+  expect(await halted(process, "binary")).toMatchObject({ attempts: 1, lastError: "it has no JSON data" });
   await process.stop();
 });
 
@@ -228,4 +274,20 @@ test("an event that cannot be upcast fails like any other; one that this process
     lastError: "The upcaster failed: no way",
   });
   await process.stop();
+});
+
+test("what breaks off before a projection has begun is tried again at once, and not in the next round of looks", async () => {
+  let breaking = 4;
+  let pools = 0;
+  const closed = () => Object.assign(new Error("write CONNECTION_CLOSED"), { code: "CONNECTION_CLOSED" });
+  const startedMs = performance.now();
+  const process = await rig.start([sums("broken-off")], {
+    // The first of them is that of the leases.
+    through: (pool) =>
+      ++pools === 1 ? pool : { ...pool, run: (task) => (--breaking >= 0 ? Promise.reject(closed()) : pool.run(task)) },
+  });
+  await process.reached("broken-off", await process.append("broken-off", added("a")));
+  expect(breaking).toBeLessThan(0);
+  // In rounds it would take four times five seconds.
+  expect(performance.now() - startedMs).toBeLessThan(15_000);
 });

@@ -47,6 +47,33 @@ test("rows are what their events make of them, batch after batch, before and aft
   await again.stop();
 });
 
+test("a fold is told the key that it is applied to, also where there is no row, and all parts of it", async () => {
+  const Split = defineEvent("Split", Type.Object({ shares: Type.Record(Type.String(), Type.Integer()) }));
+  const row = Type.Object({ country: Type.String(), cents: Type.Integer() });
+  const shares = defineProjection("shares", { row, key: "country" }).on(Split, {
+    key: (split) => Object.keys(split.shares),
+    apply: (before, split, _, country) => ({ country, cents: (before?.cents ?? 0) + (split.shares[country] ?? 0) }),
+  });
+  const pairs = defineProjection("pairs", {
+    row: Type.Object({ country: Type.String(), n: Type.Integer() }),
+    key: ["country", "n"],
+  }).on(Split, {
+    key: (split) => Object.keys(split.shares).map((country) => ({ country, n: split.shares[country] ?? 0 })),
+    apply: (_row, _split, _event, { country, n }) => ({ country, n }),
+  });
+  const process = await rig.start([shares, pairs]);
+  await process.append("splits", Split.event({ shares: { DE: 5, FR: 7 } }));
+  const last = await process.append("splits", Split.event({ shares: { DE: 1, ES: 2 } }));
+  for (const name of ["shares", "pairs"]) await process.reached(name, last);
+  expect(await rig.rows("shares")).toEqual([
+    { country: "DE", cents: "6" },
+    { country: "ES", cents: "2" },
+    { country: "FR", cents: "7" },
+  ]);
+  expect(await rig.rows("pairs")).toHaveLength(4);
+  await process.stop();
+});
+
 test("an event changes one row, several or none; a row that is given up is gone, also within a batch", async () => {
   const orders = defineProjection("orders", {
     row: Type.Object({

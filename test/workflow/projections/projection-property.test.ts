@@ -160,8 +160,9 @@ test("a read model equals a fold over the log up to its checkpoint, whatever hap
             }
             case "fail":
               for (const state of (nodes[one.node] as Node).faults) {
-                state.before += one.before;
-                state.behind += one.behind;
+                // More at once are an outage, which is waited out in ever longer pauses.
+                state.before = Math.min(3, state.before + one.before);
+                state.behind = Math.min(3, state.behind + one.behind);
               }
               break;
             case "lose":

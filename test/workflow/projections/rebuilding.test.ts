@@ -82,7 +82,7 @@ test("a rebuild under load swaps without a moment in which nothing answers, or i
   const watched = (async () => {
     let last = -1;
     while (watching) {
-      const answered = await process.projections.models.page("busy", null, 10);
+      const answered = await process.projections.models.page("busy", null, 10, new AbortController().signal);
       if ("unanswered" in answered || !("rows" in answered.body)) throw new Error("it does not answer");
       const [a, b] = answered.body.rows.map(({ n }) => Number(n));
       expect(answered.position).toBeGreaterThanOrEqual(last);

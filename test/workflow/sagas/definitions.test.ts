@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { append, expectProblem } from "../../support/client.ts";
 import { createTestDatabase } from "../../support/postgres.ts";
-import { begin, newCorrelation, sagaOf, startSaga, untilSaga, untilState } from "../../support/sagas.ts";
+import { begin, manage, newCorrelation, sagaOf, startSaga, untilSaga, untilState } from "../../support/sagas.ts";
 import { type Service, startService } from "../../support/service.ts";
 import { openSql } from "../../support/sql.ts";
 
@@ -86,6 +86,26 @@ test("what cannot go on by what there is now says so, and goes on when there is 
   await sql`update sagas set due_at = clock_timestamp() where id = ${id}`;
   expect((await untilState(again, id, "Completed")).completedSteps).toEqual(["a", "go", "c"]);
   await sql.end();
+  await again.stop();
+});
+
+test("a saga that has failed is not tried again by a version whose steps are others: what it has to undo is not theirs", async () => {
+  const url = await createTestDatabase();
+  const no = '() => { throw new Error("no"); }';
+  const fails = `.step("a", { execute: () => {}, compensate: ${no}, compensateRetry: { attempts: 1 } })
+    .step("b", { execute: ${no}, retry: { attempts: 1 } })`;
+  const one = await start(url, fails);
+  const id = await begin(one, "changing", newCorrelation(), {});
+  await untilState(one, id, "Failed");
+  await one.stop();
+  const two = await start(url, '.step("z", note("z")).step("b", note("b"))', 2);
+  const refused = expectProblem(await manage<never>(two, id, "retry"), 409, "saga-misfit");
+  expect(refused.detail).toContain("which are not the first ones of version 2");
+  expect(await sagaOf(two, id)).toMatchObject({ state: "Failed", undone: ["a"] });
+  await two.stop();
+  const again = await start(url, fails.replace(`compensate: ${no}`, "compensate: () => {}"));
+  expect((await manage(again, id, "retry")).status).toBe(202);
+  expect((await untilState(again, id, "Compensated")).compensatedSteps).toEqual(["a"]);
   await again.stop();
 });
 

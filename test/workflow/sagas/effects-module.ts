@@ -38,4 +38,8 @@ const going = defineSaga("going", { data: Data })
   .waitFor("go", Go, { timeout: "1m" })
   .step("went", { execute: effect() });
 
-export default defineModule({ name: "effects", events: [Go, Done], sagas: [threeSteps, held, going] });
+const napping = defineSaga("napping", { data: Data })
+  .sleep("nap", { for: "500ms" })
+  .step("woken", { execute: effect() });
+
+export default defineModule({ name: "effects", events: [Go, Done], sagas: [threeSteps, held, going, napping] });

@@ -248,6 +248,37 @@ test("a paused saga begins nothing, and goes on where it was", () => {
   );
 });
 
+test("a saga that somebody else has resumed goes on from the failure that it met while it was paused", () => {
+  fc.assert(
+    fc.property(stepsOf, deadlines, happenings, (steps, deadline, list) => {
+      const driver = drive(steps, deadline);
+      live(driver, list);
+      fc.pre(driver.action().do === "execute");
+      driver.feed({ kind: "pause" });
+      driver.feed({ kind: "failed", message: "no", isFinal: true });
+      // Resumed is a column of its own: nobody asks the machine what follows from it.
+      let progress: Progress = { ...driver.progress(), paused: false };
+      for (let turns = 0; !isEnded(progress); turns++) {
+        expect(turns).toBeLessThan(1_000);
+        const now = driver.now() + turns * 60_000;
+        const action = actionOf(steps, progress, now, turns % 2 === 0);
+        if (action.do === "rest") continue;
+        const input: Input =
+          action.do === "execute" || action.do === "look"
+            ? { kind: "done" }
+            : action.do === "begin"
+              ? { kind: "begun", until: now }
+              : action.do === "compensate"
+                ? { kind: "compensated" }
+                : { kind: action.do };
+        if (action.do === "compensate") expect(steps[action.step]?.compensation).not.toBeNil();
+        progress = advance(steps, progress, input, now).progress;
+      }
+    }),
+    runs,
+  );
+});
+
 test("each state is found again in what is kept of it", () => {
   fc.assert(
     fc.property(stepsOf, deadlines, happenings, (steps, deadline, list) => {

@@ -20,7 +20,7 @@ import { callsOf, Noted, note, whenever } from "./trial.ts";
 const modules = new URL("./trial.ts", import.meta.url).pathname;
 let service: Service;
 beforeAll(async () => {
-  service = await startService({ MODULES: modules });
+  service = await startService({ MODULES: modules, MAX_BODY_BYTES: "4000000" });
 });
 afterAll(() => service.stop());
 
@@ -329,6 +329,29 @@ test("what it is started with is checked, and can be something else than its dat
   expect(saga.data).toEqual({ name: "Ada King", trail: ["only"] });
 });
 
+test("each saga is an operation of the document, with what it is started with", async () => {
+  type Content = { content: Record<string, { schema: { properties: object; required: string[] } }> };
+  type Start = { post: { operationId: string; requestBody: Content; responses: Record<string, unknown> } };
+  const { paths } = (await send<{ paths: Record<string, Start> }>(`${service.url}/openapi.json`)).body;
+  const start = paths["/api/sagas/started/start"]?.post;
+  expect(start?.operationId).toBe("startStartedSaga");
+  expect(start?.requestBody.content["application/json"]?.schema).toMatchObject({
+    properties: { first: { type: "string" }, last: { type: "string" } },
+    required: ["first", "last"],
+  });
+  expect(Object.keys(start?.responses ?? {})).toContain("202");
+  expect(Object.keys(paths)).toContain("/api/sagas/{saga}/start");
+});
+
+test("data that no step could go on with are refused at the start", async () => {
+  const mebibyte = 1_048_576;
+  const most = mebibyte - JSON.stringify({ first: "" }).length;
+  const start = (first: string) => startSaga<never>(service, "started", { first, last: "" });
+  const problem = expectProblem(await start("x".repeat(mebibyte)), 422, "invalid-request");
+  expect(problem.errors).toEqual([{ path: "", message: `makes data of more than ${mebibyte} bytes` }]);
+  expect((await start("x".repeat(most - 20))).status).toBe(202);
+});
+
 test("a start that is repeated with its key starts nothing, and another one with it is refused", async () => {
   const start = (key: string, name: string) => startSaga(service, "three", { name }, { "idempotency-key": key });
   const first = await start("start-1", "a");
@@ -339,6 +362,10 @@ test("a start that is repeated with its key starts nothing, and another one with
     422,
     "idempotency-key-reused",
   );
+  // Its bytes are compared, as those of commands and appends are.
+  const headers = { "idempotency-key": "start-1" };
+  const blank = { method: "POST", headers, body: '{ "name": "a"}' };
+  expectProblem(await send(`${service.url}/api/sagas/three/start`, blank), 422, "idempotency-key-reused");
   expect((await start("start-2", "a")).body.sagaId).not.toBe(first.body.sagaId);
   const many = await Promise.all(Array.from({ length: 8 }, () => start("start-3", "c")));
   const ids = new Set(many.flatMap(({ status, body }) => (status === 202 ? [body.sagaId] : [])));

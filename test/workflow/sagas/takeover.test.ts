@@ -10,6 +10,8 @@ import { type ServiceProcess, spawnService } from "../../support/service.ts";
 import { openSql } from "../../support/sql.ts";
 import { until } from "../../support/until.ts";
 
+const skewedClock = new URL("../../crash/skewed-clock.ts", import.meta.url).pathname;
+
 let folder: string;
 let env: Record<string, string>;
 let services: ServiceProcess[] = [];
@@ -29,8 +31,9 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-async function spawn(): Promise<ServiceProcess> {
-  const service = await spawnService(env);
+async function spawn(clockSkewMs = 0): Promise<ServiceProcess> {
+  const command = [process.execPath, ...(clockSkewMs === 0 ? [] : ["--preload", skewedClock])];
+  const service = await spawnService({ ...env, CLOCK_SKEW_MS: String(clockSkewMs) }, command);
   services.push(service);
   return service;
 }
@@ -213,3 +216,18 @@ async function settled(): Promise<number> {
     await sql.end();
   }
 }
+
+test("a process whose clock is minutes behind takes over what is due by the clock of the database", async () => {
+  const first = await spawn();
+  const id = await begun(first, "napping");
+  await untilSaga(first, id, "sleeps", ({ dueAt }) => dueAt !== null);
+  await kill(first);
+  const sql = openSql(env.DATABASE_URL as string, 1);
+  await until("its sleep is over", async () => {
+    const [row] = await sql<{ is_due: boolean }[]>`select due_at < clock_timestamp() as is_due from sagas`;
+    return row?.is_due === true;
+  });
+  await sql.end();
+  const second = await spawn(-300_000);
+  await untilState(second, id, "Completed");
+});

@@ -106,7 +106,7 @@ test("an event that is not what its type says fails the wait with a sentence", a
   await waiting(id);
   await emit(correlation, { amount: "much", currency: "CHF" });
   expect((await untilState(service, id, "Compensated")).error).toMatch(
-    /^the event at position \d+ does not match TrialPaid: \/amount must be number$/,
+    /^the event at position \d+ was refused: its data do not match TrialPaid: \/amount must be number$/,
   );
 });
 
@@ -179,6 +179,22 @@ test("a paused saga begins nothing, and goes on where it was when it is resumed"
     "completed",
   ]);
   expectProblem(await manage<never>(service, id, "pause"), 409, "saga-ended");
+});
+
+test("a step that fails for good while its saga is paused: what is complete is compensated when it is resumed, and nothing if nothing is", async () => {
+  for (const step of ["one", "three"]) {
+    const correlation = newCorrelation();
+    whenever(correlation, step, async (_, { sagaId }) => {
+      await manage(service, sagaId, "pause");
+      reject("It was paused meanwhile");
+    });
+    const id = await begin(service, "three", correlation);
+    await untilSaga(service, id, "has failed", ({ state }) => state === "Compensating");
+    await manage(service, id, "resume");
+    const done = step === "one" ? [] : ["one", "two"];
+    const { completedSteps, compensatedSteps } = await untilState(service, id, "Compensated");
+    expect([completedSteps, compensatedSteps]).toEqual([done, done.toReversed()]);
+  }
 });
 
 test("what comes for a paused saga is found when it is resumed", async () => {
