@@ -96,7 +96,6 @@ export async function appendGroups(sql: Sql, groups: readonly RequestGroup[]): P
         o.request.push(r.stream.length);
       }
     }
-    if (request.mirror !== undefined) moves.push({ ...request.mirror, request: r.stream.length });
     for (const event of request.events) {
       let known: number | null = null;
       if (event.known) {
