@@ -1,6 +1,7 @@
 // The command line: runs the measurements that were named, or all, one after the other, and prints the table.
 import { measureAppends } from "./appends.ts";
 import { measureArrays } from "./arrays.ts";
+import { measureBridge } from "./bridge.ts";
 import { measureCommands } from "./commands.ts";
 import { measureCommit } from "./commit.ts";
 import { measureFanOut } from "./fan-out.ts";
@@ -47,6 +48,7 @@ const measurements: Record<string, (table: Table) => Promise<void>> = {
   "queue-transaction": measureQueueTransaction,
   groups: measureGroups,
   projections: measureProjections,
+  bridge: measureBridge,
 };
 
 const named = process.argv.slice(2);
