@@ -106,9 +106,11 @@ describe.skipIf(natsServerPath === null)("faults", async () => {
       (await sql<{ epoch: string }[]>`select epoch from leases where name = 'remote:numbers'`)[0]?.epoch;
     const before = await epoch();
     first.kill("SIGKILL");
+    await first.exited;
     await publishing;
-    await mirrored(second.url, "numbers", 3_000);
-    expect(await numbers(second.url)).toEqual(upTo(3_000));
+    await publish(producer, 3_000, 3_500);
+    await mirrored(second.url, "numbers", 3_500);
+    expect(await numbers(second.url)).toEqual(upTo(3_500));
     expect(Number(await epoch())).toBeGreaterThan(Number(before));
   }, 60_000);
 
