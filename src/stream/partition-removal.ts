@@ -135,11 +135,7 @@ export async function removeDecided(
   signal: AbortSignal,
   onDropped: () => void = () => {},
 ): Promise<void> {
-  const decided = await pool.run(
-    (sql) => sql<{ partition: string; ephemeral: boolean }[]>`
-      select partition, ephemeral from partition_removals order by length(partition), partition`,
-  );
-  if (decided.length === 0 || signal.aborted) return;
+  if ((await pool.run(readDecided)).length === 0 || signal.aborted) return;
   const sql = connect({ statement_timeout: detachTimeout });
   const leave = () => void sql.end({ timeout: 0 }).catch(() => {});
   signal.addEventListener("abort", leave, { once: true });
@@ -147,7 +143,8 @@ export async function removeDecided(
     // Held until the connection ends.
     const [lock] = await sql<{ mine: boolean }[]>`select pg_try_advisory_lock(log_lock() + 4) as mine`;
     if (lock?.mine !== true) return;
-    for (const { partition, ephemeral } of decided) {
+    // Read behind the lock: whoever held it before has removed what was decided until then.
+    for (const { partition, ephemeral } of await readDecided(sql)) {
       await removePartition(sql, partition, ephemeral);
       onDropped();
       log.info({ partition }, "partition dropped");
@@ -161,6 +158,11 @@ export async function removeDecided(
     signal.removeEventListener("abort", leave);
     await sql.end({ timeout: 1 }).catch(() => {});
   }
+}
+
+async function readDecided(sql: Sql): Promise<{ partition: string; ephemeral: boolean }[]> {
+  return sql<{ partition: string; ephemeral: boolean }[]>`
+    select partition, ephemeral from partition_removals order by length(partition), partition`;
 }
 
 /** Detaches and drops a partition, from whatever state an earlier attempt has left it in. */
