@@ -1,9 +1,9 @@
 // Creates, configures, lists, describes and deletes streams.
-import { deliveryInUse, natsNameTaken, streamNotFound, streamTypeFixed } from "../base/errors.ts";
+import { deliveryInUse, invalidConfiguration, natsNameTaken, streamNotFound, streamTypeFixed } from "../base/errors.ts";
 import type { Principal } from "../base/principal.ts";
 import { classify } from "../storage/pg-errors.ts";
 import type { Pool, Sql } from "../storage/pool.ts";
-import { type Naming, type NatsNames, namesOf } from "./cross-service/names.ts";
+import { maxSubjectLength, type Naming, type NatsNames, namesOf } from "./cross-service/names.ts";
 import { toSettingsRow } from "./cross-service/settings.ts";
 import { validations } from "./schema/validation.ts";
 import { describeConfiguration, type StreamConfiguration, type StreamSettings } from "./stream-configuration.ts";
@@ -35,7 +35,7 @@ const subscriptionsNamed = 20;
 
 /**
  * Creates the stream or changes its configuration. Its names in NATS are decided now, and stay until it is configured anew.
- * Returns whether it is new. Throws `stream-type-fixed`, `delivery-in-use`, `nats-name-taken`.
+ * Returns whether it is new. Throws `invalid-configuration`, `stream-type-fixed`, `delivery-in-use`, `nats-name-taken`.
  */
 export async function configureStream(
   pool: Pool,
@@ -45,6 +45,13 @@ export async function configureStream(
 ): Promise<boolean> {
   const { ephemeral, delivery, validation, replay, retention, queue, crossService } = configuration;
   const names = crossService === null ? null : namesOf(name, naming, crossService);
+  if (names !== null && names.subject.length > maxSubjectLength)
+    throw invalidConfiguration([
+      {
+        path: "/nats/subject",
+        message: `comes to a subject of more than ${maxSubjectLength} characters for this stream`,
+      },
+    ]);
   const nats = crossService === null || names === null ? null : JSON.stringify(toSettingsRow(crossService, names));
   const { maxAgeMs, maxBytes, maxEvents } = retention;
   const outcome = await pool.run(async (sql) => {

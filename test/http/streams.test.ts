@@ -146,6 +146,7 @@ describe("a configuration that is not valid is refused, and the path says where:
     ["/nats/subject", { scope: "cross-service", nats: { subject: "a..b" } }],
     ["/nats/subject", { scope: "cross-service", nats: { subject: "a.>" } }],
     ["/nats/subject", { scope: "cross-service", nats: { subject: "a b.{type}" } }],
+    ["/nats/subject", { scope: "cross-service", nats: { subject: "{service}".repeat(44) + "{stream}".repeat(1) } }],
     ["/nats/mode", { scope: "cross-service", nats: { mode: "batch" } }],
     ["/nats/replicas", { scope: "cross-service", nats: { replicas: 6 } }],
     ["/nats/storage", { scope: "cross-service", nats: { storage: "tape" } }],

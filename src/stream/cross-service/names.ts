@@ -18,6 +18,8 @@ const token = "(?:[A-Za-z0-9_:-]|\\{service\\}|\\{stream\\})+";
 const streamPattern = new RegExp(`^${token}$`);
 const subjectPattern = new RegExp(`^${token}(?:\\.${token})*(?:\\.\\{type\\})?$`);
 const maxPatternLength = 400;
+/** With the type of an event and the subject of the answer it has to fit the line of 4 KB that nats-server reads. */
+export const maxSubjectLength = 1_000;
 
 export const streamPatternMeaning =
   "letters, digits, - _ : with {service} and {stream}, at most 400, such as {service}_{stream}";

@@ -100,11 +100,15 @@ describe.skipIf(natsServerPath === null)("with a server", () => {
     const manager = await client.jetstreamManager();
     await manager.streams.add({ name: "theirs", subjects: ["sluice.clash.>"] });
     await manager.streams.add({ name: "sluice_named", subjects: ["elsewhere.>"] });
-    for (const stream of ["clash", "named", "fine"]) {
+    // One that takes the very subject is used as it is.
+    await manager.streams.add({ name: "sluice_theirs", subjects: ["sluice.theirs.*"], max_msgs: 7 });
+    for (const stream of ["clash", "named", "fine", "theirs"]) {
       await put(service.url, stream, {});
       await append(service.url, stream, { type: "A" });
     }
     await until("the other is published", async () => (await countOf(client, "sluice_fine")) === 1);
+    await until("and the one that fits", async () => (await countOf(client, "sluice_theirs")) === 1);
+    expect((await manager.streams.info("sluice_theirs")).config.max_msgs).toBe(7);
     const clash = await until("the clash is told", async () => {
       const found = await shown(service.url, "clash");
       return found?.error && found;

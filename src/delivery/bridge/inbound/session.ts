@@ -157,7 +157,7 @@ async function feed(
   function onStatus({ code, description, unserved }: PullStatus): void {
     heardMs = performance.now();
     if (code === 100) return;
-    const isServed = code === 404 || code === 408 || (code === 409 && /MaxBytes/i.test(description));
+    const isServed = code === 404 || code === 408 || (code === 409 && /MaxBytes|Batch Completed/i.test(description));
     if (!isServed) {
       end(`${code} ${description}`);
       return;
@@ -208,7 +208,7 @@ async function feed(
     clearInterval(watch);
     signal.removeEventListener("abort", onAbort);
     forget();
-    if (nats.state() === "connected") puller.close();
+    puller.close();
     await storing;
   }
 }

@@ -8,6 +8,7 @@ import {
   type Nats,
   NatsUnavailable,
   noStream,
+  type Publisher,
   wrongLastId,
   wrongLastSequence,
 } from "../jetstream.ts";
@@ -129,10 +130,16 @@ export async function publishFrom(options: SessionOptions, signal: AbortSignal):
     while (numbered !== confirmed && isOn()) await answered();
   }
 
+  let publisher: Publisher;
+  try {
+    publisher = nats.openPublisher(onAnswer);
+  } catch (error) {
+    signal.removeEventListener("abort", leave);
+    throw error;
+  }
   const forget = nats.onState((state) => {
     if (state !== "connected") end({ kind: "disconnected" });
   });
-  const publisher = nats.openPublisher(onAnswer);
   stop.signal.addEventListener("abort", () => wake?.(), { once: true });
 
   async function publish(event: StoredEvent): Promise<void> {

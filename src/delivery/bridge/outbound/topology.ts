@@ -62,7 +62,7 @@ export async function ensureStream(
     throw new UnfitTopology(
       `the JetStream stream ${name} is somebody else's: it has the subjects ${found.subjects.join(", ") || "of none"}, not ${subject}`,
     );
-  if (topology === "verify" || (!isOurs && !isEqual) || (isEqual && isAlike(found.config, settings)))
+  if (topology === "verify" || !isOurs || (isEqual && isAlike(found.config, settings)))
     return { stream: found, unchanged: null };
   try {
     return { stream: await nats.updateStream(name, [subject], settings), unchanged: null };
