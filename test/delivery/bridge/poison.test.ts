@@ -69,6 +69,20 @@ describe.skipIf(natsServerPath === null)("poison", async () => {
     expect(await remote(url, "bad")).toMatchObject({ deadLetters: { count: "0" }, retrying: { count: "0" } });
   });
 
+  test("a message that is none, and says that it stood far behind, hides nothing of what comes after it", async () => {
+    const producer = await produce(client, "svca_claims", ["svca.claims.*"]);
+    await putRemote(url, "claims", { service: "svca", stream: "claims" });
+    await producer.publish(
+      "svca.claims.Counted",
+      { n: -1 },
+      sluiceHeaders(999_999, { "ce-stream": "claims", "ce-time": "once" }),
+    );
+    await producer.publish("svca.claims.Counted", { n: 0 }, sluiceHeaders(0, { "ce-stream": "claims" }));
+    await mirrored(url, "claims", 2);
+    expect((await readAll(url, "claims")).map(({ data }) => data)).toEqual([{ n: 0 }]);
+    expect((await letters(url, "claims")).map(({ reason }) => reason)).toEqual(["invalid-event"]);
+  });
+
   test("what does not match its schema is tried again, given up, and an event once the schema is mended", async () => {
     await put(`${url}/api/schemas/Counted/versions/1`, { schema: { type: "object", required: ["n"] } });
     await put(`${url}/api/streams/strict`, { validation: "enforce" });

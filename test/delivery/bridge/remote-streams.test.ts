@@ -113,6 +113,19 @@ describe.skipIf(natsServerPath === null)("mirrors", async () => {
     expect(events[5]?.datacontenttype).toBe("image/png");
   });
 
+  test("a mirror that is put with another source begins with the first message of that, and has nothing twice", async () => {
+    const producer = await produce(client, "svca_mixed", ["svca.mixed.*"]);
+    await producer.publish("svca.mixed.A", { n: 0 }, sluiceHeaders(0, { "ce-stream": "mixed", "ce-type": "A" }));
+    await producer.publish("svca.mixed.B", { n: 1 }, sluiceHeaders(1, { "ce-stream": "mixed", "ce-type": "B" }));
+    await putRemote(url, "mixed", { subject: "svca.mixed.B" });
+    await mirrored(url, "mixed", 2);
+    expect((await readAll(url, "mixed")).map(({ data }) => data)).toEqual([{ n: 1 }]);
+    expect((await putRemote(url, "mixed", { service: "svca", stream: "mixed" })).status).toBe(200);
+    await until("the other one is there too", async () => (await readAll(url, "mixed")).length === 2);
+    await mirrored(url, "mixed", 2);
+    expect((await readAll(url, "mixed")).map(({ data }) => data)).toEqual([{ n: 1 }, { n: 0 }]);
+  });
+
   test("a remote stream that does not exist yet is waited for", async () => {
     await putRemote(url, "later", { service: "svca", stream: "later" });
     await until("it waits", async () => (await remote(url, "later")).state === "waiting");

@@ -30,16 +30,18 @@ export function planOf(entries: readonly Entry[], place: MirrorPlace, definition
   const changed = new Map<string, OriginOffset>();
   for (const entry of entries) {
     const { origin, event, message } = entry;
+    if (origin !== null && isKnown(reached, origin)) continue;
+    // What it says of where it stood is not believed either: it would hide what really stands there.
+    if (event instanceof Error) {
+      letters.push(refused(message, event, definition));
+      continue;
+    }
     if (origin !== null) {
-      if (isKnown(reached, origin)) continue;
       withOrigin(reached, origin);
       changed.set(`${origin.logId}/${origin.stream}`, origin);
     }
-    if (event instanceof Error) letters.push(refused(message, event, definition));
-    else {
-      events.push(event);
-      from.push(entry);
-    }
+    events.push(event);
+    from.push(entry);
   }
   const last = entries.at(-1)?.message;
   const cursor =

@@ -106,6 +106,8 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
         } else if (!either.aborted) {
           log.info({ remoteStream: remote.name, why: end.why }, "a remote stream is looked at anew");
           if (nats.state() !== "connected") continue;
+          // Not allowed to, or taken away from it each time: that it begins again and again is no mirroring.
+          if (current.received === before) failed(new Error(end.why));
         }
       } catch (error) {
         if (!either.aborted && nats.state() === "connected") failed(error);
