@@ -2,7 +2,7 @@
 import { streamNotFound } from "../base/errors.ts";
 import type { BreakerState } from "../delivery/bridge/breaker.ts";
 import type { NatsState } from "../delivery/bridge/jetstream.ts";
-import { type OutboundStanding, readStandings, readWithheld } from "../delivery/bridge/outbound/published-streams.ts";
+import { type OutboundStanding, readStandings, readWithheld } from "../delivery/bridge/outbound/publications.ts";
 import type { Pool } from "../storage/pool.ts";
 import { listRemoteStreams } from "../stream/remote/remote-streams.ts";
 import { type Handler, json } from "./context.ts";

@@ -1,5 +1,6 @@
 // The metrics of the bridge to NATS: the connection of this process, what it published, and how far each stream is behind.
-import { Counter, Gauge, type Registry } from "prom-client";
+import { Gauge, type Registry } from "prom-client";
+import { counterIn } from "./counter.ts";
 import { createFreshFigures } from "./fresh-figures.ts";
 
 export type BridgeSources = {
@@ -19,19 +20,7 @@ export type BridgeSources = {
 type Figure = "lagEvents" | "lagSeconds";
 
 export function addBridgeMetrics(registry: Registry, { connection, outbound, standings }: BridgeSources): void {
-  const counter = (name: string, help: string, read: () => number) => {
-    let last = 0;
-    new Counter({
-      name,
-      help,
-      registers: [registry],
-      collect() {
-        const now = read();
-        this.inc(now - last);
-        last = now;
-      },
-    });
-  };
+  const counter = counterIn(registry);
   const gauge = (name: string, help: string, read: () => number) =>
     new Gauge({
       name,

@@ -1,7 +1,8 @@
 // The metrics of this process, or of all that serve one port, in the text format of Prometheus.
-import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { AggregatorRegistry, Gauge, Histogram, Registry } from "prom-client";
 import type { Log } from "../base/log.ts";
 import { addBridgeMetrics, type BridgeSources } from "./bridge-metrics.ts";
+import { counterIn } from "./counter.ts";
 import { addOutboxMetrics, type OutboxSources } from "./outbox-metrics.ts";
 import { addProjectionMetrics, type ProjectionSources } from "./projection-metrics.ts";
 import { addRemoteMetrics, type RemoteSources } from "./remote-metrics.ts";
@@ -83,19 +84,7 @@ const measureWithinMs = 700;
 
 export function createMetrics(sources: MetricsSources, log: Log): Metrics {
   const registry = new Registry();
-  const counter = (name: string, help: string, read: () => number) => {
-    let last = 0;
-    new Counter({
-      name,
-      help,
-      registers: [registry],
-      collect() {
-        const now = read();
-        this.inc(now - last);
-        last = now;
-      },
-    });
-  };
+  const counter = counterIn(registry);
   const gauge = (name: string, help: string, read: () => number, aggregator: "sum" | "max" = "sum") => {
     new Gauge({
       name,

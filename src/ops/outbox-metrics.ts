@@ -1,5 +1,6 @@
 // The metrics of the outbox: what was relayed and set aside, and what waits.
-import { Counter, Gauge, type Registry } from "prom-client";
+import { Gauge, type Registry } from "prom-client";
+import { counterIn } from "./counter.ts";
 import { createFreshFigures } from "./fresh-figures.ts";
 
 export type OutboxSources = {
@@ -9,19 +10,7 @@ export type OutboxSources = {
 };
 
 export function addOutboxMetrics(registry: Registry, { counters, standing }: OutboxSources): void {
-  const counter = (name: string, help: string, read: () => number) => {
-    let last = 0;
-    new Counter({
-      name,
-      help,
-      registers: [registry],
-      collect() {
-        const now = read();
-        this.inc(now - last);
-        last = now;
-      },
-    });
-  };
+  const counter = counterIn(registry);
   counter("sluice_outbox_relayed_total", "Rows of the outbox that became events.", () => counters().relayed);
   counter("sluice_outbox_set_aside_total", "Rows of the outbox that cannot become events.", () => counters().setAside);
   new Gauge({

@@ -1,5 +1,6 @@
 // The metrics of remote streams: what this process mirrored, and how far each mirror is behind.
-import { Counter, Gauge, type Registry } from "prom-client";
+import { Gauge, type Registry } from "prom-client";
+import { counterIn } from "./counter.ts";
 import { createFreshFigures } from "./fresh-figures.ts";
 
 export type RemoteSources = {
@@ -25,19 +26,7 @@ type RemoteFigures = {
 };
 
 export function addRemoteMetrics(registry: Registry, { counters, standings }: RemoteSources): void {
-  const counter = (name: string, help: string, read: () => number) => {
-    let last = 0;
-    new Counter({
-      name,
-      help,
-      registers: [registry],
-      collect() {
-        const now = read();
-        this.inc(now - last);
-        last = now;
-      },
-    });
-  };
+  const counter = counterIn(registry);
   counter("sluice_remote_received_total", "Messages of remote streams that came.", () => counters().received);
   counter("sluice_remote_redelivered_total", "Those of them that had come before.", () => counters().redelivered);
   counter(

@@ -1,5 +1,5 @@
 // Wires the metrics: which part each figure comes from.
-import { readStandings } from "../delivery/bridge/outbound/published-streams.ts";
+import { readStandings } from "../delivery/bridge/outbound/publications.ts";
 import { watchLoopLag } from "../ops/loop-lag.ts";
 import { createMetrics, type Metrics } from "../ops/metrics.ts";
 import { readStanding } from "../stream/outbox/standing.ts";

@@ -12,7 +12,7 @@ import type { Breaker } from "../breaker.ts";
 import type { Nats } from "../jetstream.ts";
 import type { StreamDefaults } from "../settings.ts";
 import { writeCursors, writeStates } from "./cursor.ts";
-import { readPublished } from "./published-streams.ts";
+import { readPublished } from "./publications.ts";
 import { type Published, type Publisher, type PublisherCounters, startPublisher } from "./publisher.ts";
 
 export type Outbound = {
