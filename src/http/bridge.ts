@@ -6,7 +6,7 @@ import { type OutboundStanding, readStandings, readWithheld } from "../delivery/
 import type { Pool } from "../storage/pool.ts";
 import { listRemoteStreams } from "../stream/remote/remote-streams.ts";
 import { type Handler, json } from "./context.ts";
-import { readNumber, readQuery, readStreamName } from "./parameters.ts";
+import { readAfter, readNumber, readQuery, readStreamName } from "./parameters.ts";
 import { showRemoteStream } from "./remote-streams.ts";
 
 export type BridgeDependencies = {
@@ -72,8 +72,15 @@ export function bridgeHandlers({ reads, connection }: BridgeDependencies): Bridg
     async withheld({ request, params, principal }) {
       const stream = readStreamName(params.name ?? "");
       if (!principal.canRead(stream)) throw streamNotFound(stream);
-      const query = readQuery(request, ["limit"]);
-      return json({ withheld: await readWithheld(reads, stream, readNumber(query, "limit", 100, 1_000)) });
+      const query = readQuery(request, ["after", "limit"]);
+      const limit = readNumber(query, "limit", 100, 1_000);
+      const found = await readWithheld(reads, stream, readAfter(query) ?? -1, limit + 1);
+      if (found === null) throw streamNotFound(stream);
+      const withheld = found.slice(0, limit);
+      const following = new URLSearchParams(query);
+      following.set("after", withheld.at(-1)?.offset ?? "");
+      const next = found.length > limit ? `/api/bridge/streams/${stream}/withheld?${following}` : null;
+      return json({ withheld, next });
     },
   };
 }

@@ -143,9 +143,9 @@ export const getBridge: Operation = {
 export const listWithheld: Operation = {
   operationId: "listWithheldEvents",
   summary: "List events that NATS does not take",
-  description: "The newest first. They stand in the stream, and everything behind them is published.",
+  description: "In the order of the stream. They stand in it, and everything behind them is published.",
   tags: ["Bridge"],
-  parameters: use("StreamName", "StreamLimit"),
+  parameters: use("StreamName", "WithheldAfter", "WithheldLimit"),
   responses: {
     "200": {
       description: "The events.",
@@ -153,8 +153,11 @@ export const listWithheld: Operation = {
         "application/json": {
           schema: {
             type: "object",
-            properties: { withheld: { type: "array", items: component("schemas", "WithheldEvent") } },
-            required: ["withheld"],
+            properties: {
+              withheld: { type: "array", items: component("schemas", "WithheldEvent") },
+              next: { type: ["string", "null"], description: "The next page" },
+            },
+            required: ["withheld", "next"],
           },
           examples: {
             large: {
@@ -168,12 +171,13 @@ export const listWithheld: Operation = {
                     withheldAt: "2026-11-21T10:00:00.004Z",
                   },
                 ],
+                next: null,
               },
             },
           },
         },
       },
     },
-    ...problems(...refusals, "invalid-stream-name"),
+    ...problems(...refusals, "invalid-stream-name", "stream-not-found"),
   },
 };

@@ -232,6 +232,11 @@ export const parameters = {
     description: "The id of the event, percent-encoded",
     schema: { type: "string", minLength: 1, maxLength: 1_000, examples: ["order-1-placed"] },
   },
+  WithheldAfter: query("after", "Only events behind this offset. What `next` links use", {
+    type: "string",
+    pattern: "^(-1|[0-9]{1,19})$",
+  }),
+  WithheldLimit: query("limit", "Most events of a page", { type: "integer", minimum: 1, maximum: 1_000, default: 100 }),
   UnreadAfter: query("after", "Only events behind this position. What `next` links use", {
     type: "string",
     pattern: "^(-1|[0-9]{1,19})$",

@@ -7,9 +7,13 @@ import { until } from "../../support/until.ts";
 const never = new AbortController().signal;
 
 function rig() {
-  const state = { position: 5 as number | null, reads: 0, fails: false };
+  const state = { position: 5 as number | null, reads: 0, readsOfOther: 0, fails: false };
   const progress = createProgress({
-    async read() {
+    async read(projection) {
+      if (projection === "other") {
+        state.readsOfOther++;
+        return 5;
+      }
       state.reads++;
       if (state.fails) throw new Error("away");
       return state.position;
@@ -35,11 +39,17 @@ test("many who wait cost one look at a time, and none is left waiting", async ()
   }
   expect(await Promise.all(waiting)).toEqual(Array(500).fill(true));
   expect(state.reads).toBeLessThan(50);
+  // Nobody waits: nobody looks, while another projection is looked at again and again, with the longest pauses between.
   const { reads } = state;
+  const left = new AbortController();
+  const other = progress.reach("other", 6, 60_000, left.signal).catch(() => "left");
+  await until("the other was looked at for a while", () => state.readsOfOther > 8);
   progress.moved("p");
-  await new Promise((resolve) => setTimeout(resolve, 300));
-  // Nobody waits: nobody looks.
-  expect([state.reads, progress.waiting()]).toEqual([reads, 0]);
+  const { readsOfOther } = state;
+  await until("the other was looked at again", () => state.readsOfOther > readsOfOther + 1);
+  expect([state.reads, progress.waiting()]).toEqual([reads, 1]);
+  left.abort();
+  expect(await other).toBe("left");
 });
 
 test("without a word from the projector it is looked at now and then, through failures of the database", async () => {

@@ -86,19 +86,28 @@ export async function readStandings(pool: Pool, after: string, limit: number): P
 
 export type WithheldEvent = { offset: string; id: string; type: string; reason: string; withheldAt: string };
 
-/** The events of a stream that the server did not take, the newest first. */
-export async function readWithheld(pool: Pool, stream: string, limit: number): Promise<WithheldEvent[]> {
-  const rows = await pool.run(
-    (sql) => sql<{ offset: string; event_id: string; type: string; reason: string; withheld_at: string }[]>`
+/** A page of the events of a stream that the server did not take, behind an offset; null where there is no such stream. */
+export async function readWithheld(
+  pool: Pool,
+  stream: string,
+  after: number,
+  limit: number,
+): Promise<WithheldEvent[] | null> {
+  return pool.run(async (sql) => {
+    const rows = await sql<{ offset: string; event_id: string; type: string; reason: string; withheld_at: string }[]>`
       select w."offset", w.event_id, w.type, w.reason, w.withheld_at
       from bridge_withheld w join streams s on s.id = w.stream_id
-      where s.name = ${stream} order by w."offset" desc limit ${limit}`,
-  );
-  return rows.map((row) => ({
-    offset: row.offset,
-    id: row.event_id,
-    type: row.type,
-    reason: row.reason,
-    withheldAt: row.withheld_at,
-  }));
+      where s.name = ${stream} and w."offset" > ${after} order by w."offset" limit ${limit}`;
+    if (rows.length === 0) {
+      const known = await sql`select from streams s where s.name = ${stream} and s.created_at is not null`;
+      if (known.length === 0) return null;
+    }
+    return rows.map((row) => ({
+      offset: row.offset,
+      id: row.event_id,
+      type: row.type,
+      reason: row.reason,
+      withheldAt: row.withheld_at,
+    }));
+  });
 }
