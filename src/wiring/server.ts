@@ -107,7 +107,7 @@ export function startRoutes(
       reads,
       registry,
       publicUrl: () => config.publicUrl ?? servedAt(),
-      nats: connection === null ? null : { servers: connection.servers, mode: defaults.mode },
+      nats: connection === null ? null : { servers: connection.servers, naming: namingOf(config), mode: defaults.mode },
     },
     corsOrigins: config.corsOrigins,
     development: config.development,

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { messageOf } from "../../src/delivery/bridge/outbound/message.ts";
 import { asyncApiDocument } from "../../src/http/asyncapi/document.ts";
+import { defaultNaming } from "../../src/stream/cross-service/names.ts";
 import {
   type AsyncApi,
   type DocumentedChannel,
@@ -40,7 +41,7 @@ test("without cross-service streams there are the servers alone, without what op
     nats2: { host: "nats.example.com:4222", protocol: "nats", description: "Over TLS" },
   });
   expect(JSON.stringify(document)).not.toMatch(/bridge-(user|secret)/);
-  expect(Object.values(document.channels).filter(({ address }) => !address.startsWith("/"))).toEqual([]);
+  expect(Object.values(document.channels).filter(({ address }) => !address?.startsWith("/"))).toEqual([]);
   expect(Object.keys(document.components.messages).filter((name) => name.endsWith(".binary"))).toEqual([]);
 });
 
@@ -74,6 +75,32 @@ test("each cross-service stream is a channel to which the service sends", async 
     action: "send",
     channels: ["nats.orders"],
   });
+});
+
+test("each remote stream is a channel from which the service receives", async () => {
+  const mirror = async (name: string, source: object) =>
+    expect((await put(`${url}/api/remote-streams/${name}`, source)).status).toBe(201);
+  await mirror("users", { service: "crm", stream: "users" });
+  await mirror("legacy", { subject: "legacy.orders.>" });
+  await mirror("whole", { jetstream: "WHOLE" });
+  const document = await readAsyncApi(url);
+  const parsed = await parseAsyncApi(document);
+  const channels = document.channels as Record<string, DocumentedChannel>;
+  expect(channels["nats.remote.users"]).toMatchObject({
+    address: "crm.users.{type}",
+    servers: [{ $ref: "#/servers/nats1" }, { $ref: "#/servers/nats2" }],
+    "x-jetstream": { stream: "crm_users", subjects: ["crm.users.*"] },
+  });
+  expect(Object.keys(channels["nats.remote.users"]?.messages ?? {})).toEqual(["event.binary", "event"]);
+  expect(channels["nats.remote.legacy"]).toMatchObject({ address: "legacy.orders.>", parameters: {} });
+  expect(channels["nats.remote.legacy"]).not.toHaveProperty("x-jetstream");
+  expect(channels["nats.remote.whole"]).toMatchObject({
+    address: null,
+    "x-jetstream": { stream: "WHOLE", subjects: [] },
+  });
+  expect(parsed.operations().get("receive.nats.remote.users")?.action()).toBe("receive");
+  expect((await send(`${url}/api/remote-streams/whole`, { method: "DELETE" })).status).toBe(204);
+  expect(Object.keys((await readAsyncApi(url)).channels)).not.toContain("nats.remote.whole");
 });
 
 test("what is published is what the document says, in both modes", async () => {
@@ -154,7 +181,14 @@ test("many streams and many types are not multiplied", async () => {
   const text = asyncApiDocument({
     publicUrl: url,
     registered: { components, leftOut: 0 },
-    nats: { servers: ["nats://127.0.0.1:9"], streams, hasMore: true, mode: "binary" },
+    nats: {
+      servers: ["nats://127.0.0.1:9"],
+      naming: defaultNaming("shop"),
+      streams,
+      remotes: [],
+      hasMore: true,
+      mode: "binary",
+    },
   });
   const document = JSON.parse(text) as AsyncApi;
   await parseAsyncApi(document);

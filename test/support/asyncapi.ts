@@ -7,7 +7,7 @@ import type { Frame } from "./sse.ts";
 type Reference = { $ref: string };
 type DocumentedMessage = { name: string; title: string; description?: string; headers?: unknown; payload: unknown };
 export type DocumentedChannel = {
-  address: string;
+  address: string | null;
   servers: Reference[];
   messages: Record<string, Reference>;
   parameters: Record<string, unknown>;

@@ -14,7 +14,7 @@ export type AsyncApiSubject = {
   nats: NatsSubject | null;
 };
 
-const description = `An event-streaming service on PostgreSQL. This document says what the service sends: events, as CloudEvents 1.0, in event streams (Server-Sent Events) over HTTP and, where a stream is shared across services, through NATS JetStream. What can be asked of it is in the [OpenAPI document](/openapi.json).
+const description = `An event-streaming service on PostgreSQL. This document says what the service sends: events, as CloudEvents 1.0, in event streams (Server-Sent Events) over HTTP and, where a stream is shared across services, through NATS JetStream; from there remote streams are mirrored. What can be asked of it is in the [OpenAPI document](/openapi.json).
 
 Each version of an event type that is registered is a message of its own. A channel may carry events of any type; which of them do is up to those who append. Events of types that are not registered are the message \`event\`.
 
@@ -46,7 +46,10 @@ function describe(leftOut: number, hasMoreStreams: boolean): string {
   const told = [description];
   if (leftOut > 0)
     told.push(`Versions of types that there was no room for: ${leftOut}. \`GET /api/schemas\` lists all types.`);
-  if (hasMoreStreams) told.push("There are more streams in NATS than have channels here; `GET /api/bridge` lists all.");
+  if (hasMoreStreams)
+    told.push(
+      "There are more streams in NATS than have channels here; `GET /api/bridge` and `GET /api/remote-streams` list all.",
+    );
   return told.join("\n\n");
 }
 

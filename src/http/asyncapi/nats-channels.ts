@@ -1,15 +1,26 @@
-// The channels of NATS: for each cross-service stream the subjects to which its events are published.
-import { subjectFilter } from "../../stream/cross-service/names.ts";
+// The channels of NATS: for each cross-service stream the subjects to which its events are published, and those that are mirrored.
+import { type Naming, subjectFilter } from "../../stream/cross-service/names.ts";
 import type { PublishedStream } from "../../stream/cross-service/published-streams.ts";
 import { type SchemaComponent, unusedName } from "../../stream/schema/components.ts";
 import { binaryMessages, messagesOf } from "./messages.ts";
-import type { Channel, DescribedOperation, Messages, Server } from "./parts.ts";
+import {
+  type Channel,
+  type DescribedOperation,
+  type Messages,
+  natsBindings,
+  type Server,
+  typeDescription,
+} from "./parts.ts";
+import { type MirroredStream, remoteParts } from "./remote-channels.ts";
 
 export type NatsSubject = {
   /** URLs without credentials. */
   servers: readonly string[];
+  /** Of this service. */
+  naming: Naming;
   streams: readonly PublishedStream[];
-  /** There are more streams than these. */
+  remotes: readonly MirroredStream[];
+  /** There are more streams than these, of one kind or the other. */
   hasMore: boolean;
   /** Of streams that say nothing of their own. */
   mode: "binary" | "structured";
@@ -24,16 +35,17 @@ export type NatsParts = {
 
 /** References of all these channels to messages; where there would be more, they have only the message of any event. */
 const maxReferences = 5_000;
-const bindingVersion = "0.1.0";
 
 /** What NATS adds to the document. `events` are the messages of events as envelopes, that of any event first. */
 export function natsParts(
-  { servers: urls, streams, mode: usual }: NatsSubject,
+  { servers: urls, naming, streams, remotes, mode: usual }: NatsSubject,
   registered: readonly SchemaComponent[],
   events: Messages,
 ): NatsParts {
   const servers = natsServers(urls);
-  const binary = streams.some(({ mode }) => (mode ?? usual) === "binary") ? binaryMessages(registered) : {};
+  const onServers = Object.keys(servers).map((server) => ({ $ref: `#/servers/${server}` }));
+  const hasBinary = remotes.length > 0 || streams.some(({ mode }) => (mode ?? usual) === "binary");
+  const binary = hasBinary ? binaryMessages(registered) : {};
   const room = streams.length * (registered.length + 1) <= maxReferences;
   const channels: NatsParts["channels"] = {};
   const operations: NatsParts["operations"] = {};
@@ -46,10 +58,10 @@ export function natsParts(
       address: stream.subject,
       title: `Stream ${stream.name} in NATS`,
       description: describe(stream, mode),
-      servers: Object.keys(servers).map((server) => ({ $ref: `#/servers/${server}` })),
+      servers: onServers,
       messages: messagesOf(room ? names : names.slice(0, 1)),
       parameters: stream.subject.endsWith("{type}") ? { type: { description: typeDescription } } : {},
-      bindings: { nats: { bindingVersion } },
+      bindings: natsBindings,
       "x-jetstream": { stream: stream.jetstream, subjects: [subjectFilter(stream.subject)] },
     };
     operations[`send.${key}`] = {
@@ -57,14 +69,17 @@ export function natsParts(
       channel: { $ref: `#/channels/${key}` },
       title: `Stream ${stream.name} in NATS`,
       summary: "Each event of the stream, once it is committed",
-      bindings: { nats: { bindingVersion } },
+      bindings: natsBindings,
     };
   }
-  return { servers, channels, operations, messages: binary };
+  const mirrored = remoteParts(remotes, naming, onServers, keys);
+  return {
+    servers,
+    channels: { ...channels, ...mirrored.channels },
+    operations: { ...operations, ...mirrored.operations },
+    messages: binary,
+  };
 }
-
-const typeDescription =
-  "The type of the event, with `_` for each character that NATS refuses: white space, control characters, and `. * > / \\`";
 
 function describe({ name, jetstream }: PublishedStream, mode: string): string {
   const form =

@@ -29,8 +29,15 @@ export type Messages = Record<string, Message>;
 
 type NatsBinding = { nats: { bindingVersion: string } };
 
+/** All that there is to say by AsyncAPI's binding for NATS. */
+export const natsBindings: NatsBinding = { nats: { bindingVersion: "0.1.0" } };
+
+export const typeDescription =
+  "The type of the event, with `_` for each character that NATS refuses: white space, control characters, and `. * > / \\`";
+
 export type Channel = {
-  address: string;
+  /** Null where it is not one address. */
+  address: string | null;
   title: string;
   description: string;
   servers: Reference[];

@@ -93,6 +93,15 @@ export async function readRemoteStreams(pool: Pool): Promise<RemoteStream[]> {
   return rows.map(fromRow);
 }
 
+/** What is mirrored: at most so many, by name. */
+export async function readRemoteSources(pool: Pool, limit: number): Promise<{ name: string; source: RemoteSource }[]> {
+  const rows = await pool.run(
+    (sql) => sql<{ name: string; source: string }[]>`
+      select r.name, r.source from remote_streams r order by r.name limit ${limit}`,
+  );
+  return rows.map(({ name, source }) => ({ name, source: JSON.parse(source) as RemoteSource }));
+}
+
 /** Null where it was removed. */
 export async function findRemoteStream(pool: Pool, id: number): Promise<RemoteStream | null> {
   const rows = await pool.run((sql) => sql<Row[]>`select r.* from remote_streams r where r.id = ${id}`);
