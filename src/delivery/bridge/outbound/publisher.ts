@@ -13,7 +13,7 @@ import { findLast, type Place, placeOf } from "./alignment.ts";
 import { type Cursor, positionOf, readCursor, writeCursors, writeWithheld } from "./cursor.ts";
 import { createFeed, type Feed } from "./feed.ts";
 import { type Mode, messageOf } from "./message.ts";
-import { type Ending, publishFrom } from "./session.ts";
+import { type Ending, type Offsets, publishFrom } from "./session.ts";
 import { nextState, type PublishingEvent, type PublishingState } from "./state.ts";
 import { ensureStream, type Wanted } from "./topology.ts";
 
@@ -73,8 +73,8 @@ export function startPublisher(published: Published, options: PublisherOptions):
   let cursor: Cursor | null = null;
   let isNoted = true;
   let underWay = 0;
-  /** Offset of an event whose id JetStream knows, although the event was not there when it was asked. */
-  let renamed: number | null = null;
+  /** Events whose ids JetStream knows, although they were not there when it was asked. */
+  let renamed: Offsets | null = null;
 
   function enter(event: PublishingEvent, reason: string | null): void {
     const next = nextState(state, event);
@@ -91,7 +91,8 @@ export function startPublisher(published: Published, options: PublisherOptions):
     const { stream: jetstream, unchanged } = await ensureStream(nats, wanted, options.topology);
     await note();
     const { cursor: noted, withheld } = await readCursor(pool, streamId);
-    const last = await findLast(jetstream, noted, { stream, logId }, (sequence) => nats.message(wanted.name, sequence));
+    const ask = (sequence: number) => nats.message(wanted.name, sequence);
+    const last = await findLast(jetstream, noted, { stream, logId }, ask, abort.signal);
     const place = placeOf(jetstream, noted, last, logId, withheld);
     const { offset, sequence } = place;
     const known = noted !== null && noted.offset <= offset ? noted.position : -1;
@@ -187,7 +188,7 @@ export function startPublisher(published: Published, options: PublisherOptions):
       const isOnward = cursor !== null && cursor.offset > aligned.place.offset;
       if (isOnward) backoff.reset();
       counters.realigned++;
-      renamed = ending.kind === "misaligned" ? ending.duplicate : null;
+      renamed = ending.kind === "misaligned" ? ending.known : null;
       if (ending.kind === "misaligned") {
         log.info({ reason: ending.reason }, "JetStream has something else than was thought");
         enter(isOnward ? "misaligned" : "stuck", isOnward ? null : ending.reason);

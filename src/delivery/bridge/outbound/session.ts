@@ -15,9 +15,12 @@ import {
 import type { Feed } from "./feed.ts";
 import { headerValue, type Message } from "./message.ts";
 
-/** Why it ended. */
+/** Offsets from one to another, both included. */
+export type Offsets = { from: number; upTo: number };
+
+/** Why it ended; `known`: JetStream knows the id of the first of these, though it does not have the event any more. */
 export type Ending =
-  | { kind: "misaligned"; reason: string /** Answered as a duplicate. */; duplicate: number | null }
+  | { kind: "misaligned"; reason: string; known: Offsets | null }
   | { kind: "refused"; reason: string }
   | { kind: "silent" }
   | { kind: "disconnected" };
@@ -32,8 +35,8 @@ export type SessionOptions = {
   feed: Feed;
   subjectOf: (event: StoredEvent) => string;
   messageOf: (event: StoredEvent) => Message;
-  /** An event whose id JetStream knows although it does not have the event: its message gets another id. */
-  renamed: number | null;
+  /** JetStream knows ids of these, and would pass over the events: their messages get other ids. */
+  renamed: Offsets | null;
   withheld: ReadonlySet<number>;
   /** In order; everything up to the event is published. */
   onConfirmed: (event: StoredEvent, sequence: number) => void;
@@ -86,18 +89,19 @@ export async function publishFrom(options: SessionOptions, signal: AbortSignal):
     const oldest = underWay[first];
     const expected = options.sequence + confirmed + 1;
     if (oldest === undefined || number !== confirmed) {
-      end({ kind: "misaligned", reason: "an answer came out of order", duplicate: null });
+      end({ kind: "misaligned", reason: "an answer came out of order", known: null });
     } else if ("code" in answer) {
       if (answer.code === messageTooLarge) tooLarge = oldest.event;
       const isMisaligned = [messageTooLarge, wrongLastSequence, wrongLastId, noStream].includes(answer.code);
       end(
         isMisaligned
-          ? { kind: "misaligned", reason: answer.message, duplicate: null }
+          ? { kind: "misaligned", reason: answer.message, known: null }
           : { kind: "refused", reason: answer.message },
       );
     } else if (answer.sequence !== expected) {
       const reason = `it has sequence ${answer.sequence}, not ${expected}`;
-      end({ kind: "misaligned", reason, duplicate: answer.duplicate ? oldest.event.offset : null });
+      // Those behind it that are under way may be known too: not to be found out one by one.
+      end({ kind: "misaligned", reason, known: answer.duplicate ? { from: oldest.event.offset, upTo: offset } : null });
     } else {
       confirmed++;
       heardMs = performance.now();
@@ -155,7 +159,8 @@ export async function publishFrom(options: SessionOptions, signal: AbortSignal):
       if (!isOn()) return;
     }
     const { headers, data } = options.messageOf(event);
-    const id = headerValue(options.renamed === event.offset ? `${event.id}@${event.offset}` : event.id);
+    // Its place is new each time, and so is the id.
+    const id = headerValue(includes(options.renamed, event.offset) ? `${event.id}@${sequence + 1}` : event.id);
     headers.push(["Nats-Msg-Id", id]);
     headers.push(["Nats-Expected-Stream", jetstream]);
     headers.push(["Nats-Expected-Last-Sequence", String(sequence)]);
@@ -203,6 +208,9 @@ export async function publishFrom(options: SessionOptions, signal: AbortSignal):
     publisher.close();
   }
 }
+
+const includes = (offsets: Offsets | null, offset: number) =>
+  offsets !== null && offset >= offsets.from && offset <= offsets.upTo;
 
 function allWithheld(withheld: ReadonlySet<number>, from: number, to: number): boolean {
   for (let offset = from; offset <= to; offset++) if (!withheld.has(offset)) return false;
