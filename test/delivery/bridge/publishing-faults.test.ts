@@ -190,6 +190,25 @@ describe.skipIf(natsServerPath === null)("one process", () => {
     expect(offsets.filter((offset) => !Number.isNaN(offset))).toEqual(range(20));
   });
 
+  test("a flood of strangers' messages behind the cursor is looked through", async () => {
+    await share(service.url, "flooded");
+    await append(service.url, "flooded", events(10));
+    await noted("flooded", 9);
+    await service.stop();
+    // As if a crash had come before the note.
+    await sql`
+      update bridge_cursors c set "offset" = 4, nats_sequence = 5 from streams s where s.id = c.stream_id and s.name = 'flooded'`;
+    const client = await server.connect();
+    for (let n = 0; n < 5_000; n++) client.publish("sluice.flooded.Strange", "{}");
+    await client.flush();
+    await until("they are there", async () => (await countOf(client, "sluice_flooded")) === 5_010);
+    await client.close();
+    service = await startService(env());
+    await append(service.url, "flooded", events(5, 10));
+    const offsets = await published("flooded", 5_015);
+    expect(offsets.filter((offset) => !Number.isNaN(offset))).toEqual(range(15));
+  });
+
   test("an event larger than the server allows is withheld, and what follows is published", async () => {
     await share(service.url, "large");
     await append(service.url, "large", events(2));
