@@ -51,7 +51,7 @@ export function startBridge(
   const nats = startConnection(ground);
   if (nats === null) return { bridge: null };
   const breaker = createBreaker(log);
-  const { topology, defaults } = config.bridge;
+  const { topology, checkIntervalMs, defaults } = config.bridge;
   const outbound = startOutbound({
     nats,
     breaker,
@@ -63,6 +63,7 @@ export function startBridge(
     readLogId: () => database.reads.run(readLogId),
     service: config.serviceName,
     topology,
+    checkIntervalMs,
     defaults,
     log,
   });

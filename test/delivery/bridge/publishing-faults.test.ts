@@ -17,12 +17,18 @@ describe.skipIf(natsServerPath === null)("one process", () => {
   let server: NatsServer;
   let service: Service;
   let sql: postgres.Sql;
-  const env = () => ({ NATS_URL: server.url, DATABASE_URL: service?.databaseUrl ?? "", LEASE_DURATION: "1s" });
+  const env = () => ({
+    NATS_URL: server.url,
+    DATABASE_URL: service?.databaseUrl ?? "",
+    LEASE_DURATION: "1s",
+    NATS_CHECK_INTERVAL: "1s",
+  });
   beforeAll(async () => {
     server = await startNatsServer();
     service = await startService({
       NATS_URL: server.url,
       LEASE_DURATION: "1s",
+      NATS_CHECK_INTERVAL: "1s",
       LOG_LEVEL: process.env.TEST_LOG ?? "silent",
     });
     sql = openSql(service.databaseUrl);
@@ -84,6 +90,32 @@ describe.skipIf(natsServerPath === null)("one process", () => {
     await (await client.jetstreamManager()).streams.delete("sluice_deleted");
     await append(service.url, "deleted", events(10, 50));
     expect(await published("deleted", 60)).toEqual(range(60));
+  });
+
+  test("a JetStream stream that is deleted while nothing is appended is filled again, as is one that was made anew", async () => {
+    await share(service.url, "idle");
+    await append(service.url, "idle", events(50));
+    expect(await published("idle", 50)).toEqual(range(50));
+    const client = await server.connect();
+    const manager = await client.jetstreamManager();
+    const { created } = await manager.streams.info("sluice_idle");
+    await manager.streams.delete("sluice_idle");
+    expect(await published("idle", 50)).toEqual(range(50));
+    const { config, created: again } = await manager.streams.info("sluice_idle");
+    expect(again).not.toBe(created);
+    await manager.streams.delete("sluice_idle");
+    await manager.streams.add(config);
+    expect(await published("idle", 50)).toEqual(range(50));
+    await client.jetstream().publish("sluice.idle.Strange", "{}");
+    await until("the stranger's message is noted", async () => {
+      const rows = await sql`select nats_sequence from bridge_cursors where nats_stream = 'sluice_idle'`;
+      return Number(rows[0]?.nats_sequence) === 51;
+    });
+    const { body } = await send<{ outbound: { streams: { stream: string; state: string; error: string | null }[] } }>(
+      `${service.url}/api/bridge`,
+    );
+    expect(body.outbound.streams.find(({ stream }) => stream === "idle")).toMatchObject({ error: null });
+    await client.close();
   });
 
   test("events are not published again after the window in which JetStream knows ids", async () => {

@@ -33,6 +33,7 @@ export type OutboundOptions = {
   readLogId: () => Promise<string>;
   service: string;
   topology: "create" | "verify";
+  checkIntervalMs: number;
   defaults: StreamDefaults;
   log: Log;
 };

@@ -44,6 +44,8 @@ export type PublisherOptions = {
   lease: HeldLease;
   logId: string;
   topology: "create" | "verify";
+  /** How often JetStream is looked at while nothing is published, in milliseconds. */
+  checkIntervalMs: number;
   schemas: SchemaLinks;
   reader: Pick<CandidateReader, "read">;
   /** Everything up to here was offered by the tail. */
@@ -139,6 +141,7 @@ export function startPublisher(published: Published, options: PublisherOptions):
         {
           nats,
           jetstream: wanted.name,
+          created: from.created,
           sequence: place.sequence,
           offset: place.offset,
           feed,
@@ -171,6 +174,7 @@ export function startPublisher(published: Published, options: PublisherOptions):
             await writeCursors(pool, lease, [cursor], false);
           },
           silenceMs,
+          checkIntervalMs: options.checkIntervalMs,
         },
         abort.signal,
       );
@@ -192,6 +196,9 @@ export function startPublisher(published: Published, options: PublisherOptions):
       if (ending.kind === "misaligned") {
         log.info({ reason: ending.reason }, "JetStream has something else than was thought");
         enter(isOnward ? "misaligned" : "stuck", isOnward ? null : ending.reason);
+      } else if (ending.kind === "changed") {
+        log.info({ reason: ending.reason }, "JetStream was changed while nothing was published");
+        enter("misaligned", null);
       } else if (ending.kind === "refused") enter("refused", ending.reason);
       else if (ending.kind === "silent") enter("silent", "JetStream does not answer");
       else enter("disconnected", nats.lastError() ?? "not connected to NATS");

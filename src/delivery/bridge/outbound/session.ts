@@ -13,6 +13,7 @@ import {
   wrongLastSequence,
 } from "../jetstream.ts";
 import type { Feed } from "./feed.ts";
+import { watchIdle } from "./idle-watch.ts";
 import { headerValue, type Message } from "./message.ts";
 
 /** Offsets from one to another, both included. */
@@ -21,14 +22,17 @@ export type Offsets = { from: number; upTo: number };
 /** Why it ended; `known`: JetStream knows the id of the first of these, though it does not have the event any more. */
 export type Ending =
   | { kind: "misaligned"; reason: string; known: Offsets | null }
+  /** It was seen while nothing was published. */
+  | { kind: "changed"; reason: string }
   | { kind: "refused"; reason: string }
   | { kind: "silent" }
   | { kind: "disconnected" };
 
 export type SessionOptions = {
-  nats: Pick<Nats, "openPublisher" | "onState" | "state">;
-  /** The JetStream stream, and its last sequence. */
+  nats: Pick<Nats, "openPublisher" | "onState" | "findStream">;
+  /** The JetStream stream, when it was made, and its last sequence. */
   jetstream: string;
+  created: string;
   sequence: number;
   /** The last offset that is published. */
   offset: number;
@@ -47,6 +51,8 @@ export type SessionOptions = {
   onGap: (upTo: number) => Promise<void>;
   /** Time without an answer, in milliseconds. */
   silenceMs: number;
+  /** How often JetStream is looked at while nothing is published, in milliseconds. */
+  checkIntervalMs: number;
 };
 
 type UnderWay = { event: StoredEvent; bytes: number };
@@ -186,6 +192,15 @@ export async function publishFrom(options: SessionOptions, signal: AbortSignal):
     const watch = setInterval(() => {
       if (numbered !== confirmed && performance.now() - heardMs > options.silenceMs) end({ kind: "silent" });
     }, options.silenceMs / 5);
+    const watching = watchIdle(
+      {
+        find: () => nats.findStream(jetstream),
+        created: options.created,
+        confirmed: () => (numbered === confirmed ? sequence : null),
+        everyMs: options.checkIntervalMs,
+      },
+      stop.signal,
+    ).then((reason) => reason !== null && end({ kind: "changed", reason }));
     try {
       while (isOn()) {
         const events = await feed.read(stop.signal);
@@ -198,6 +213,8 @@ export async function publishFrom(options: SessionOptions, signal: AbortSignal):
       if (ending === null) throw error;
     } finally {
       clearInterval(watch);
+      stop.abort(new Error("the session has ended"));
+      await watching;
     }
     signal.throwIfAborted();
     if (tooLarge !== null) await options.withhold(tooLarge, "it is larger than its JetStream stream allows");
