@@ -7,8 +7,8 @@ import { subjectOf } from "../../../stream/cross-service/names.ts";
 import type { SchemaLinks, StoredEvent } from "../../../stream/event.ts";
 import type { CandidateReader } from "../../../subscription/ledger/candidates.ts";
 import { createBackoff } from "../backoff.ts";
-import type { Breaker } from "../breaker.ts";
 import { type Nats, NatsUnavailable } from "../jetstream.ts";
+import { askedUntil } from "../questions.ts";
 import { findLast, type Place, placeOf } from "./alignment.ts";
 import { type Cursor, positionOf, readCursor, writeCursors, writeWithheld } from "./cursor.ts";
 import { createFeed, type Feed } from "./feed.ts";
@@ -39,7 +39,6 @@ export type Publisher = {
 
 export type PublisherOptions = {
   nats: Nats;
-  breaker: Breaker;
   pool: Pool;
   lease: HeldLease;
   logId: string;
@@ -63,11 +62,12 @@ const silenceMs = 5_000;
 type Aligned = { place: Place; cursor: Cursor; withheld: Set<number>; warning: string | null };
 
 export function startPublisher(published: Published, options: PublisherOptions): Publisher {
-  const { nats, breaker, pool, lease, logId, counters, onChanged } = options;
+  const { pool, lease, logId, counters, onChanged } = options;
   const { streamId, stream, wanted } = published;
   const log = options.log.child({ stream, jetstream: wanted.name });
   const backoff = createBackoff({ initialMs: firstPauseMs, maxMs: longestPauseMs });
   const abort = new AbortController();
+  const nats = askedUntil(options.nats, abort.signal);
   let state: PublishingState = "waiting";
   let error: string | null = null;
   let since = new Date().toISOString();
@@ -186,7 +186,7 @@ export function startPublisher(published: Published, options: PublisherOptions):
 
   async function attempt(): Promise<void> {
     try {
-      const aligned = await breaker.run(align);
+      const aligned = await align();
       enter("aligned", aligned.warning);
       const ending = await publish(aligned);
       const isOnward = cursor !== null && cursor.offset > aligned.place.offset;
