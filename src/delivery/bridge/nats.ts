@@ -16,6 +16,7 @@ import {
   type StreamConfig,
   type StreamInfo,
 } from "nats";
+import { endSoon } from "../../base/end-soon.ts";
 import { pause } from "../../base/pause.ts";
 import { type Backoff, createBackoff } from "./backoff.ts";
 import {
@@ -38,6 +39,8 @@ import {
 } from "./jetstream.ts";
 
 const pingIntervalMs = 10_000;
+/** How long what was published may take to be written out at the end. */
+const stopMs = 2_000;
 const decoder = new TextDecoder();
 
 export function startNats(options: NatsOptions): Nats {
@@ -52,7 +55,7 @@ export function startNats(options: NatsOptions): Nats {
   let connects = 0;
 
   function enter(next: NatsState): void {
-    if (state === next) return;
+    if (state === next || abort.signal.aborted) return;
     state = next;
     for (const listener of listeners) listener(next);
   }
@@ -268,11 +271,13 @@ export function startNats(options: NatsOptions): Nats {
     async stop() {
       abort.abort(new Error("the service stops"));
       listeners.clear();
-      // What was published is written out first; a server that is away is not waited for.
-      if (connection !== null && state === "connected") await connection.drain().catch(() => {});
+      const soon = (end: Promise<unknown>) => endSoon(end, stopMs, abort.signal).catch(() => {});
+      // What was published is written out first; a server that is away or hangs is not waited for.
+      if (connection !== null && state === "connected") await soon(connection.drain());
       await connection?.close();
       state = "closed";
-      await kept;
+      // A server that is still called is hung up on when it answers.
+      await soon(kept);
     },
   };
 }
