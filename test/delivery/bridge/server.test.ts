@@ -79,6 +79,20 @@ describe.skipIf(natsServerPath === null)("with a server", () => {
     await proxy.stop();
   });
 
+  test("a connection that takes nothing any more is given up, however much waits to be written", async () => {
+    const proxy = await startTcpProxy(server.port);
+    const nats = start({ servers: [`nats://127.0.0.1:${proxy.port}`], pingIntervalMs: 100 });
+    await until("it is connected", () => nats.state() === "connected");
+    await proxy.set("stall");
+    const publisher = nats.openPublisher(() => {});
+    for (let n = 0; n < 40; n++) publisher.publish(n, "any.subject", [], new Uint8Array(900_000));
+    await until("it has noticed", () => nats.state() === "disconnected");
+    await proxy.set("pass");
+    await until("it is connected again", () => nats.state() === "connected");
+    await nats.stop();
+    await proxy.stop();
+  });
+
   test("it ends while it is being connected to a server that does not answer", async () => {
     const proxy = await startTcpProxy(server.port);
     await proxy.set("stall");
