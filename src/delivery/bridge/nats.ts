@@ -51,7 +51,7 @@ export function startNats(options: NatsOptions): Nats {
   }
 
   function failed(error: unknown, what: string): void {
-    lastError = error instanceof Error ? error.message : String(error);
+    lastError = reasonOf(error, options);
     log.warn({ err: error, servers: options.servers }, what);
   }
 
@@ -281,4 +281,13 @@ export function startNats(options: NatsOptions): Nats {
       await soon(kept);
     },
   };
+}
+
+/** What a person can make something of. */
+function reasonOf(error: unknown, { tls, servers }: NatsOptions): string {
+  if (!(error instanceof NatsError) || error.code !== "TIMEOUT")
+    return error instanceof Error ? error.message : String(error);
+  // A certificate that is refused is not told to who presents it.
+  const refused = tls === null ? "" : ", or refused the certificate or the want of one: its log says so";
+  return `${servers.join(", ")} did not answer in time${refused}`;
 }
