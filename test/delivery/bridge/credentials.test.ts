@@ -38,7 +38,7 @@ describe.skipIf(natsServerPath === null)("credentials:", () => {
     expect((await append(service.url, "users", [{ type: "A" }, { type: "B" }])).status).toBe(201);
     const bridge = await until("it says why", async () => {
       const { body } = await send<{ connected: boolean; lastError: string | null }>(`${service.url}/api/bridge`);
-      return body.lastError !== null && body;
+      return body.lastError === null ? null : body;
     });
     expect(bridge.connected).toBe(false);
     return {
