@@ -22,6 +22,8 @@ export type TcpProxy = {
   /** Switches the proxy, existing connections included; resolves when the switch is done. */
   set: (mode: ProxyMode) => Promise<void>;
   mode: () => ProxyMode;
+  /** From now on so many bytes at a time take so long on their way, in either direction; null: no time at all. */
+  slow: (pace: Pace | null) => void;
   /** Destroys all connections, both sides; those that come later are served as the mode says. */
   cut: () => void;
   /** Connections of clients that are open now. */
@@ -29,12 +31,22 @@ export type TcpProxy = {
   stop: () => Promise<void>;
 };
 
-type Link = { client: Socket; server: Socket; dead: boolean };
+export type Pace = { bytes: number; ms: number };
+
+type Link = { client: Socket; server: Socket; dead: boolean; toServer: Lane; toClient: Lane };
+
+/** What is on its way in one direction. */
+type Lane = { waiting: Buffer[]; bytes: number; moving: boolean };
+
+/** A lane takes no more than this. */
+const laneBytes = 65_536;
+const emptyLane = (): Lane => ({ waiting: [], bytes: 0, moving: false });
 
 /** Starts a proxy on 127.0.0.1 that forwards to a port there; `port` 0 takes a free one. */
 export async function startTcpProxy(targetPort: number, port = 0): Promise<TcpProxy> {
   const links = new Set<Link>();
   let mode: ProxyMode = "pass";
+  let pace: Pace | null = null;
   let listener: Server | null = await listen(port);
   const ownPort = (listener.address() as { port: number }).port;
 
@@ -48,7 +60,7 @@ export async function startTcpProxy(targetPort: number, port = 0): Promise<TcpPr
 
   function accept(client: Socket): void {
     const server = createConnection({ port: targetPort, host: "127.0.0.1", noDelay: true });
-    const link: Link = { client, server, dead: false };
+    const link: Link = { client, server, dead: false, toServer: emptyLane(), toClient: emptyLane() };
     links.add(link);
     const drop = () => {
       links.delete(link);
@@ -56,12 +68,12 @@ export async function startTcpProxy(targetPort: number, port = 0): Promise<TcpPr
       server.destroy();
     };
     client.on("data", (chunk: Buffer) => {
-      if (!link.dead && !server.write(chunk)) client.pause();
+      if (!link.dead) forward(link, link.toServer, server, chunk);
     });
     server.on("data", (chunk: Buffer) => {
       if (link.dead) return;
       if (mode === "lose-answers") return drop();
-      if (!client.write(chunk)) server.pause();
+      forward(link, link.toClient, client, chunk);
     });
     client.on("drain", () => applyTo(link));
     server.on("drain", () => applyTo(link));
@@ -76,6 +88,30 @@ export async function startTcpProxy(targetPort: number, port = 0): Promise<TcpPr
     applyTo(link);
   }
 
+  function forward(link: Link, lane: Lane, to: Socket, chunk: Buffer): void {
+    if (pace === null && !lane.moving) to.write(chunk);
+    else {
+      lane.waiting.push(chunk);
+      lane.bytes += chunk.length;
+      if (!lane.moving) void move(link, lane, to);
+    }
+    applyTo(link);
+  }
+
+  /** Passes on what waits in a lane, at the pace of the moment. */
+  async function move(link: Link, lane: Lane, to: Socket): Promise<void> {
+    lane.moving = true;
+    for (let chunk = lane.waiting.shift(); chunk !== undefined && !link.dead; chunk = lane.waiting.shift()) {
+      const piece = pace === null ? chunk : chunk.subarray(0, pace.bytes);
+      if (piece.length < chunk.length) lane.waiting.unshift(chunk.subarray(piece.length));
+      if (pace !== null) await new Promise((resolve) => setTimeout(resolve, pace?.ms));
+      lane.bytes -= piece.length;
+      if (!to.destroyed) to.write(piece);
+      applyTo(link);
+    }
+    lane.moving = false;
+  }
+
   /** Lets the bytes of a connection flow as the mode says. */
   function applyTo(link: Link): void {
     const { client, server } = link;
@@ -86,9 +122,9 @@ export async function startTcpProxy(targetPort: number, port = 0): Promise<TcpPr
     if (link.dead) return void client.resume();
     const toServer = mode !== "stall" && mode !== "stall-to-server";
     const toClient = mode !== "stall" && mode !== "stall-to-client";
-    if (toServer && !server.writableNeedDrain) client.resume();
+    if (toServer && !server.writableNeedDrain && link.toServer.bytes < laneBytes) client.resume();
     else client.pause();
-    if (toClient && !client.writableNeedDrain) server.resume();
+    if (toClient && !client.writableNeedDrain && link.toClient.bytes < laneBytes) server.resume();
     else server.pause();
   }
 
@@ -112,6 +148,9 @@ export async function startTcpProxy(targetPort: number, port = 0): Promise<TcpPr
       } else listener ??= await listen(ownPort);
     },
     mode: () => mode,
+    slow(next) {
+      pace = next;
+    },
     cut,
     connections: () => links.size,
     async stop() {

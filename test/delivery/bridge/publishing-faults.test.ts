@@ -7,6 +7,7 @@ import { type NatsServer, natsServerPath, startNatsServer } from "../../support/
 import { createTestDatabase } from "../../support/postgres.ts";
 import { type Service, type ServiceProcess, spawnService, startService } from "../../support/service.ts";
 import { openSql } from "../../support/sql.ts";
+import { startTcpProxy } from "../../support/tcp-proxy.ts";
 import { until } from "../../support/until.ts";
 
 const share = (url: string, stream: string, nats: object = {}) =>
@@ -126,13 +127,20 @@ describe.skipIf(natsServerPath === null)("one process", () => {
     await service.stop();
     const client = await server.connect();
     const manager = await client.jetstreamManager();
-    // The window of a real day, in the time of a test. What is published here after the events is forgotten after them.
-    const window = { duplicate_window: 100_000_000 };
-    await manager.streams.update("sluice_aged", window);
-    await manager.streams.add({ name: "probe", subjects: ["probe"], ...window });
-    const probe = () => client.jetstream().publish("probe", "", { msgID: "probe" });
-    await probe();
-    await until("JetStream has forgotten the ids", async () => !(await probe()).duplicate);
+    // Known as a duplicate as long as JetStream knows the id, then refused for its sequence.
+    const [newest] = (await heldBy(client, "sluice_aged")).slice(-1);
+    const isKnown = () =>
+      client
+        .jetstream()
+        .publish("sluice.aged.A", "", { msgID: newest?.headers["Nats-Msg-Id"] as string, expect: { lastSequence: 7 } })
+        .then(
+          ({ duplicate }) => duplicate,
+          () => false,
+        );
+    expect(await isKnown()).toBe(true);
+    // The window of a real day, in the time of a test.
+    await manager.streams.update("sluice_aged", { duplicate_window: 100_000_000 });
+    await until("JetStream has forgotten the ids", async () => !(await isKnown()));
     await sql`update bridge_cursors set "offset" = -1, position = -1, nats_sequence = 0`;
     service = await startService(env());
     await append(service.url, "aged", events(5, 20));
@@ -285,6 +293,34 @@ describe.skipIf(natsServerPath === null)("one process", () => {
     expect(await published("reborn", 10)).toEqual(range(10));
   });
 });
+
+test.skipIf(natsServerPath === null)(
+  "a slow connection gets every event once and in order, and appends do not wait for it",
+  async () => {
+    const server = await startNatsServer();
+    const proxy = await startTcpProxy(server.port);
+    const service = await startService({ NATS_URL: `nats://127.0.0.1:${proxy.port}`, NATS_CHECK_INTERVAL: "1s" });
+    await share(service.url, "slow");
+    await append(service.url, "slow", events(1));
+    const client = await server.connect();
+    await until("the first is there", async () => (await countOf(client, "sluice_slow")) === 1);
+    // Some hundred events a second.
+    proxy.slow({ bytes: 2_000, ms: 10 });
+    for (let n = 1; n < 1_500; n += 100)
+      expect((await append(service.url, "slow", events(n === 1_401 ? 99 : 100, n))).status).toBe(201);
+    await until("it comes along", async () => (await countOf(client, "sluice_slow")) > 500);
+    expect((await append(service.url, "slow", events(1, 1_500))).status).toBe(201);
+    await until("all is there", async () => (await countOf(client, "sluice_slow")) === 1_501);
+    expect(await offsetsOf(client, "sluice_slow")).toEqual(range(1_501));
+    const metrics = await (await fetch(`${service.url}/metrics`)).text();
+    const figure = (name: string) => new RegExp(`^sluice_bridge_${name} (\\d+)$`, "m").exec(metrics)?.[1];
+    // Nothing was sent a second time.
+    expect([figure("published_total"), figure("realigned_total")]).toEqual(["1501", "0"]);
+    await service.stop();
+    await proxy.stop();
+    await server.stop();
+  },
+);
 
 describe.skipIf(natsServerPath === null)("two processes", () => {
   let server: NatsServer;
