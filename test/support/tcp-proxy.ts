@@ -6,6 +6,7 @@ import { createConnection, createServer, type Server, type Socket } from "node:n
  * - `stall`: connections are accepted, but the bytes of the stalled directions wait until the proxy passes again.
  * - `half-open`: the server's side is gone and the client is not told: its bytes vanish, also after the proxy passes again.
  * - `refuse`: connections that exist go on, new ones are refused.
+ * - `slow`: bytes go both ways, each piece of them after a while.
  * - `lose-answers`: what the client sends arrives; the first bytes of the answer are lost, and the connection with them.
  */
 export type ProxyMode =
@@ -15,6 +16,7 @@ export type ProxyMode =
   | "stall-to-client"
   | "half-open"
   | "refuse"
+  | "slow"
   | "lose-answers";
 
 export type TcpProxy = {
@@ -22,8 +24,6 @@ export type TcpProxy = {
   /** Switches the proxy, existing connections included; resolves when the switch is done. */
   set: (mode: ProxyMode) => Promise<void>;
   mode: () => ProxyMode;
-  /** From now on so many bytes at a time take so long on their way, in either direction; null: no time at all. */
-  slow: (pace: Pace | null) => void;
   /** Destroys all connections, both sides; those that come later are served as the mode says. */
   cut: () => void;
   /** Connections of clients that are open now. */
@@ -31,22 +31,20 @@ export type TcpProxy = {
   stop: () => Promise<void>;
 };
 
-export type Pace = { bytes: number; ms: number };
+type Link = {
+  client: Socket;
+  server: Socket;
+  dead: boolean;
+  /** Sockets whose last piece is on its way still. */
+  held: Set<Socket>;
+};
 
-type Link = { client: Socket; server: Socket; dead: boolean; toServer: Lane; toClient: Lane };
-
-/** What is on its way in one direction. */
-type Lane = { waiting: Buffer[]; bytes: number; moving: boolean };
-
-/** A lane takes no more than this. */
-const laneBytes = 65_536;
-const emptyLane = (): Lane => ({ waiting: [], bytes: 0, moving: false });
+const slownessMs = 40;
 
 /** Starts a proxy on 127.0.0.1 that forwards to a port there; `port` 0 takes a free one. */
 export async function startTcpProxy(targetPort: number, port = 0): Promise<TcpProxy> {
   const links = new Set<Link>();
   let mode: ProxyMode = "pass";
-  let pace: Pace | null = null;
   let listener: Server | null = await listen(port);
   const ownPort = (listener.address() as { port: number }).port;
 
@@ -60,20 +58,30 @@ export async function startTcpProxy(targetPort: number, port = 0): Promise<TcpPr
 
   function accept(client: Socket): void {
     const server = createConnection({ port: targetPort, host: "127.0.0.1", noDelay: true });
-    const link: Link = { client, server, dead: false, toServer: emptyLane(), toClient: emptyLane() };
+    const link: Link = { client, server, dead: false, held: new Set() };
     links.add(link);
     const drop = () => {
       links.delete(link);
       client.destroy();
       server.destroy();
     };
+    const pass = (from: Socket, to: Socket, chunk: Buffer) => {
+      if (mode !== "slow") return void (to.write(chunk) || from.pause());
+      link.held.add(from);
+      from.pause();
+      setTimeout(() => {
+        link.held.delete(from);
+        if (!link.dead) to.write(chunk);
+        applyTo(link);
+      }, slownessMs);
+    };
     client.on("data", (chunk: Buffer) => {
-      if (!link.dead) forward(link, link.toServer, server, chunk);
+      if (!link.dead) pass(client, server, chunk);
     });
     server.on("data", (chunk: Buffer) => {
       if (link.dead) return;
       if (mode === "lose-answers") return drop();
-      forward(link, link.toClient, client, chunk);
+      pass(server, client, chunk);
     });
     client.on("drain", () => applyTo(link));
     server.on("drain", () => applyTo(link));
@@ -88,30 +96,6 @@ export async function startTcpProxy(targetPort: number, port = 0): Promise<TcpPr
     applyTo(link);
   }
 
-  function forward(link: Link, lane: Lane, to: Socket, chunk: Buffer): void {
-    if (pace === null && !lane.moving) to.write(chunk);
-    else {
-      lane.waiting.push(chunk);
-      lane.bytes += chunk.length;
-      if (!lane.moving) void move(link, lane, to);
-    }
-    applyTo(link);
-  }
-
-  /** Passes on what waits in a lane, at the pace of the moment. */
-  async function move(link: Link, lane: Lane, to: Socket): Promise<void> {
-    lane.moving = true;
-    for (let chunk = lane.waiting.shift(); chunk !== undefined && !link.dead; chunk = lane.waiting.shift()) {
-      const piece = pace === null ? chunk : chunk.subarray(0, pace.bytes);
-      if (piece.length < chunk.length) lane.waiting.unshift(chunk.subarray(piece.length));
-      if (pace !== null) await new Promise((resolve) => setTimeout(resolve, pace?.ms));
-      lane.bytes -= piece.length;
-      if (!to.destroyed) to.write(piece);
-      applyTo(link);
-    }
-    lane.moving = false;
-  }
-
   /** Lets the bytes of a connection flow as the mode says. */
   function applyTo(link: Link): void {
     const { client, server } = link;
@@ -122,9 +106,9 @@ export async function startTcpProxy(targetPort: number, port = 0): Promise<TcpPr
     if (link.dead) return void client.resume();
     const toServer = mode !== "stall" && mode !== "stall-to-server";
     const toClient = mode !== "stall" && mode !== "stall-to-client";
-    if (toServer && !server.writableNeedDrain && link.toServer.bytes < laneBytes) client.resume();
+    if (toServer && !server.writableNeedDrain && !link.held.has(client)) client.resume();
     else client.pause();
-    if (toClient && !client.writableNeedDrain && link.toClient.bytes < laneBytes) server.resume();
+    if (toClient && !client.writableNeedDrain && !link.held.has(server)) server.resume();
     else server.pause();
   }
 
@@ -148,9 +132,6 @@ export async function startTcpProxy(targetPort: number, port = 0): Promise<TcpPr
       } else listener ??= await listen(ownPort);
     },
     mode: () => mode,
-    slow(next) {
-      pace = next;
-    },
     cut,
     connections: () => links.size,
     async stop() {
