@@ -872,6 +872,8 @@ begin
   insert into bridge_cursors as c (stream_id, nats_stream, nats_created, nats_sequence, "offset", position, log_id, updated_at)
     select n.stream_id, n.nats_stream, n.nats_created, n.nats_sequence, n."offset", n.position, n.log_id, clock_timestamp()
     from json_populate_recordset(null::bridge_cursors, p_cursors) n
+      -- One that was removed meanwhile takes no other along.
+      join streams s on s.id = n.stream_id
     order by n.stream_id
     on conflict (stream_id) do update
       set nats_stream = excluded.nats_stream, nats_created = excluded.nats_created, nats_sequence = excluded.nats_sequence,

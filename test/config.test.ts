@@ -73,6 +73,7 @@ const bad: [name: string, ...values: string[]][] = [
   ["NATS_SUBJECT", "{type}.{stream}", "a..b", "a.>"],
   ["NATS_MODE", "batch"],
   ["NATS_TOPOLOGY", "none"],
+  ["NATS_CHECK_INTERVAL", "999ms", "61m", "30"],
   ["NATS_REPLICAS", "0", "6"],
   ["NATS_STORAGE", "tape"],
   ["NATS_MAX_AGE", "7", "500ms", "36501d"],

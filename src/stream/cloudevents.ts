@@ -112,7 +112,8 @@ export function parseBinaryMode(
   return [event];
 }
 
-function isJson(contentType: string): boolean {
+/** Whether a media type is one of JSON (JSON format of CloudEvents, section 3.1). */
+export function isJson(contentType: string): boolean {
   return /^[^;]*[/+]json\s*(;|$)/i.test(contentType);
 }
 

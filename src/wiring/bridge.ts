@@ -5,6 +5,7 @@ import { type Breaker, createBreaker } from "../delivery/bridge/breaker.ts";
 import type { Nats } from "../delivery/bridge/jetstream.ts";
 import { startNats } from "../delivery/bridge/nats.ts";
 import { type Outbound, startOutbound } from "../delivery/bridge/outbound/outbound.ts";
+import { guarded } from "../delivery/bridge/questions.ts";
 import type { ConnectionStanding } from "../http/bridge.ts";
 import type { Naming } from "../stream/cross-service/names.ts";
 import { readLogId } from "../stream/stream-head.ts";
@@ -15,7 +16,7 @@ import type { CommandParts } from "./processes.ts";
 export type BridgeParts = {
   bridge: {
     nats: Nats;
-    /** Around what JetStream is asked. */
+    /** Around what publishing and mirrors ask JetStream. */
     breaker: Breaker;
     outbound: Outbound;
   } | null;
@@ -48,13 +49,13 @@ export function startBridge(
   { leases }: Pick<CommandParts, "leases">,
 ): BridgeParts {
   const { config, database, onStop, log } = ground;
-  const nats = startConnection(ground);
-  if (nats === null) return { bridge: null };
+  const connection = startConnection(ground);
+  if (connection === null) return { bridge: null };
   const breaker = createBreaker(log);
-  const { topology, defaults } = config.bridge;
+  const nats = guarded(connection, breaker);
+  const { topology, checkIntervalMs, defaults } = config.bridge;
   const outbound = startOutbound({
     nats,
-    breaker,
     leases,
     reads: database.reads,
     writes: database.claims,
@@ -63,6 +64,7 @@ export function startBridge(
     readLogId: () => database.reads.run(readLogId),
     service: config.serviceName,
     topology,
+    checkIntervalMs,
     defaults,
     log,
   });

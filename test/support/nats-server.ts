@@ -1,6 +1,6 @@
 // Real nats-servers for tests: on free ports of the loopback interface, with stores of their own, to be killed, started again and wiped.
 import { existsSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -25,6 +25,9 @@ export type NatsServer = {
   start: () => Promise<void>;
   /** Kills it and deletes what JetStream holds. */
   wipe: () => Promise<void>;
+  /** Kills it and keeps a copy of what JetStream holds, which takes its place again at `restore`. */
+  backUp: () => Promise<void>;
+  restore: () => Promise<void>;
   /** A client's own connection; the server closes it when it stops. */
   connect: (options?: Parameters<typeof connect>[0]) => Promise<NatsConnection>;
   /** What the server has written so far. */
@@ -123,6 +126,15 @@ async function startOn(port: number, more: string, { config = "", connectOptions
     async wipe() {
       await kill();
       await rm(store, { recursive: true, force: true });
+    },
+    async backUp() {
+      await kill();
+      await cp(store, join(folder, "backup"), { recursive: true });
+    },
+    async restore() {
+      await kill();
+      await rm(store, { recursive: true, force: true });
+      await cp(join(folder, "backup"), store, { recursive: true });
     },
     async connect(given) {
       const client = await connect({

@@ -13,6 +13,8 @@ export type NatsOptions = {
   inboxPrefix: string;
   /** How long an answer of JetStream is waited for, in milliseconds. */
   timeoutMs: number;
+  /** How often the server is asked whether it is still there, in milliseconds; 10 s unless given. */
+  pingIntervalMs?: number;
   log: Log;
 };
 
@@ -39,6 +41,7 @@ export const wrongLastSequence = 10071;
 export const wrongLastId = 10070;
 export const streamNotFound = 10059;
 export const consumerNotFound = 10014;
+export const messageNotFound = 10037;
 export const subjectsOverlap = 10065;
 /** A message is larger than its stream allows. */
 export const messageTooLarge = 10054;

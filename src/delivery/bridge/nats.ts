@@ -8,37 +8,30 @@ import {
   type DeliverPolicy,
   headers,
   type JetStreamManager,
-  type Msg,
-  type MsgHdrs,
   type NatsConnection,
   NatsError,
-  nanos,
   type StreamConfig,
-  type StreamInfo,
 } from "nats";
+import { endSoon } from "../../base/end-soon.ts";
 import { pause } from "../../base/pause.ts";
 import { type Backoff, createBackoff } from "./backoff.ts";
 import {
-  type Confirmation,
   consumerNotFound,
-  type Headers,
   JetStreamError,
   MessageTooLarge,
+  messageNotFound,
   type Nats,
-  type NatsConsumer,
   type NatsOptions,
   type NatsState,
-  type NatsStream,
   NatsUnavailable,
   noStream,
-  type PullStatus,
-  type ReceivedMessage,
-  type StreamSettings,
   streamNotFound,
 } from "./jetstream.ts";
+import { configOf, confirmationOf, consumerOf, linesOf, nanos, received, statusOf, streamOf } from "./nats-words.ts";
 
 const pingIntervalMs = 10_000;
-const decoder = new TextDecoder();
+/** How long what was published may take to be written out at the end. */
+const stopMs = 2_000;
 
 export function startNats(options: NatsOptions): Nats {
   const { log } = options;
@@ -52,13 +45,13 @@ export function startNats(options: NatsOptions): Nats {
   let connects = 0;
 
   function enter(next: NatsState): void {
-    if (state === next) return;
+    if (state === next || abort.signal.aborted) return;
     state = next;
     for (const listener of listeners) listener(next);
   }
 
   function failed(error: unknown, what: string): void {
-    lastError = error instanceof Error ? error.message : String(error);
+    lastError = reasonOf(error, options);
     log.warn({ err: error, servers: options.servers }, what);
   }
 
@@ -73,7 +66,7 @@ export function startNats(options: NatsOptions): Nats {
       maxReconnectAttempts: -1,
       ignoreAuthErrorAbort: true,
       reconnectDelayHandler: backoff.nextMs,
-      pingInterval: pingIntervalMs,
+      pingInterval: options.pingIntervalMs ?? pingIntervalMs,
       maxPingOut: 2,
       ...(credentials?.kind === "password" && { user: credentials.user, pass: credentials.password }),
       ...(credentials?.kind === "token" && { token: credentials.token }),
@@ -103,6 +96,8 @@ export function startNats(options: NatsOptions): Nats {
         log.warn({ server: data }, "NATS connection lost");
         enter("disconnected");
       } else if (type === "reconnect") connected(nc);
+      // By itself the library would write out first what nobody takes.
+      else if (type === "staleConnection") void nc.close();
       else if (type === "error") failed(new Error(String(data)), "NATS reports an error");
       else if (type === "ldm") log.info({ server: data }, "the NATS server is about to leave");
     }
@@ -111,22 +106,25 @@ export function startNats(options: NatsOptions): Nats {
   /** Connects, and again whenever the library has given up for good. */
   async function keep(): Promise<void> {
     while (!abort.signal.aborted) {
+      let nc: NatsConnection | null = null;
       try {
-        const nc = await open();
-        if (abort.signal.aborted) return nc.close();
-        connection = nc;
+        nc = await open();
+        if (abort.signal.aborted) return;
         manager = await nc.jetstreamManager({ checkAPI: false, timeout: options.timeoutMs });
+        connection = nc;
         connected(nc);
         void watch(nc);
         const reason = await nc.closed();
-        connection = null;
-        manager = null;
         if (abort.signal.aborted) return;
         enter("disconnected");
         failed(reason ?? new Error("the connection was closed"), "NATS connection closed");
       } catch (error) {
         failed(error, "cannot connect to NATS");
         enter("disconnected");
+      } finally {
+        connection = null;
+        manager = null;
+        await nc?.close();
       }
       await pause(backoff.nextMs(), abort.signal);
     }
@@ -139,17 +137,19 @@ export function startNats(options: NatsOptions): Nats {
     return connection;
   }
 
-  /** Asks JetStream. What is not there is null. */
-  async function ask<T>(
-    task: (manager: JetStreamManager) => Promise<T>,
-    absent: readonly number[] = [],
-  ): Promise<T | null> {
+  /** Asks JetStream for what may not be there, as these codes say: then it is null. */
+  const askFor = <T>(task: (manager: JetStreamManager) => Promise<T>, absent: readonly number[]): Promise<T | null> =>
+    ask(task).catch((error: unknown) => {
+      if (error instanceof JetStreamError && absent.includes(error.code)) return null;
+      throw error;
+    });
+
+  async function ask<T>(task: (manager: JetStreamManager) => Promise<T>): Promise<T> {
     standing();
     try {
       return await task(manager as JetStreamManager);
     } catch (error) {
       const code = error instanceof NatsError ? (error.api_error?.err_code ?? null) : null;
-      if (code !== null && absent.includes(code)) return null;
       if (code !== null) throw new JetStreamError(code, (error as Error).message, { cause: error });
       const message = error instanceof Error ? error.message : String(error);
       if (error instanceof NatsError && error.code === "503")
@@ -201,29 +201,33 @@ export function startNats(options: NatsOptions): Nats {
         close: () => subscription.unsubscribe(),
       };
     },
-    findStream: async (name) => streamOf(await ask((jsm) => jsm.streams.info(name), [streamNotFound])),
-    createStream: async (name, subjects, settings) =>
-      streamOf(
-        await ask((jsm) => jsm.streams.add({ name, subjects: [...subjects], ...configOf(settings) })),
-      ) as NatsStream,
-    updateStream: async (name, subjects, settings) =>
-      streamOf(
-        await ask((jsm) => jsm.streams.update(name, { subjects: [...subjects], ...configOf(settings) })),
-      ) as NatsStream,
+    async findStream(name) {
+      const found = await askFor((jsm) => jsm.streams.info(name), [streamNotFound]);
+      return found && streamOf(found);
+    },
+    async createStream(name, subjects, settings) {
+      const config = { ...configOf(settings), name, subjects: [...subjects] } as Partial<StreamConfig>;
+      return streamOf(await ask((jsm) => jsm.streams.add(config)));
+    },
+    async updateStream(name, subjects, settings) {
+      const config = { ...configOf(settings), subjects: [...subjects] } as Partial<StreamConfig>;
+      return streamOf(await ask((jsm) => jsm.streams.update(name, config)));
+    },
     streamOfSubject: (subject) =>
-      ask((jsm) => jsm.streams.find(subject)).catch((error: unknown) => {
+      ask<string | null>((jsm) => jsm.streams.find(subject)).catch((error: unknown) => {
         // The library throws what has no code when no stream has the subject.
         if (error instanceof NatsUnavailable && /no stream matches/.test(error.message)) return null;
         throw error;
       }),
     async message(stream, sequence) {
-      const found = await ask((jsm) => jsm.streams.getMessage(stream, { seq: sequence }), [10037]);
+      const found = await askFor((jsm) => jsm.streams.getMessage(stream, { seq: sequence }), [messageNotFound]);
       if (found === null) return null;
       const storedMs = Math.floor(found.time.getTime());
       return { sequence: found.seq, subject: found.subject, storedMs, headers: new Map(linesOf(found.header)) };
     },
     async findConsumer(stream, name) {
-      return consumerOf(await ask((jsm) => jsm.consumers.info(stream, name), [consumerNotFound, streamNotFound]));
+      const found = await askFor((jsm) => jsm.consumers.info(stream, name), [consumerNotFound, streamNotFound]);
+      return found && consumerOf(found);
     },
     async createConsumer({ stream, name, subject, startSequence, ackWaitMs, maxUnacknowledged }) {
       const config: Partial<ConsumerConfig> = {
@@ -235,10 +239,10 @@ export function startNats(options: NatsOptions): Nats {
         max_ack_pending: maxUnacknowledged,
         ...(subject !== null && { filter_subject: subject }),
       };
-      return consumerOf(await ask((jsm) => jsm.consumers.add(stream, config))) as NatsConsumer;
+      return consumerOf(await ask((jsm) => jsm.consumers.add(stream, config)));
     },
     async deleteConsumer(stream, name) {
-      await ask((jsm) => jsm.consumers.delete(stream, name), [consumerNotFound, streamNotFound]);
+      await askFor((jsm) => jsm.consumers.delete(stream, name), [consumerNotFound, streamNotFound]);
     },
     openPuller(stream, consumer, { onMessage, onStatus }) {
       const nc = standing();
@@ -268,120 +272,22 @@ export function startNats(options: NatsOptions): Nats {
     async stop() {
       abort.abort(new Error("the service stops"));
       listeners.clear();
-      // What was published is written out first; a server that is away is not waited for.
-      if (connection !== null && state === "connected") await connection.drain().catch(() => {});
+      const soon = (end: Promise<unknown>) => endSoon(end, stopMs, abort.signal).catch(() => {});
+      // What was published is written out first; a server that is away or hangs is not waited for.
+      if (connection !== null && state === "connected") await soon(connection.drain());
       await connection?.close();
       state = "closed";
-      await kept;
+      // A server that is still called is hung up on when it answers.
+      await soon(kept);
     },
   };
 }
 
-function confirmationOf(data: Uint8Array, code: number | undefined): Confirmation {
-  if (data.length === 0)
-    return { code: noStream, message: code === 503 ? "no stream has the subject" : "an empty answer" };
-  const answer = JSON.parse(decoder.decode(data)) as {
-    seq?: number;
-    duplicate?: boolean;
-    error?: { err_code?: number; description?: string };
-  };
-  if (answer.error !== undefined || answer.seq === undefined)
-    return { code: answer.error?.err_code ?? -1, message: answer.error?.description ?? "no sequence in the answer" };
-  return { sequence: answer.seq, duplicate: answer.duplicate === true };
-}
-
-function configOf(settings: StreamSettings): Partial<StreamConfig> {
-  return {
-    max_age: nanos(settings.maxAgeMs),
-    max_bytes: settings.maxBytes,
-    max_msgs: settings.maxMessages,
-    num_replicas: settings.replicas,
-    storage: settings.storage as StreamConfig["storage"],
-    duplicate_window: nanos(settings.duplicateWindowMs),
-    description: settings.description,
-  };
-}
-
-function streamOf(info: StreamInfo | null): NatsStream | null {
-  if (info === null) return null;
-  const { config, state } = info;
-  return {
-    name: config.name,
-    subjects: config.subjects ?? [],
-    created: info.created as unknown as string,
-    messages: state.messages,
-    firstSequence: state.first_seq,
-    lastSequence: state.last_seq,
-    config: {
-      maxAgeMs: config.max_age / 1_000_000,
-      maxBytes: config.max_bytes,
-      maxMessages: config.max_msgs,
-      replicas: config.num_replicas,
-      storage: config.storage,
-      duplicateWindowMs: config.duplicate_window / 1_000_000,
-      description: config.description ?? "",
-    },
-  };
-}
-
-function consumerOf(
-  info: { name: string; num_ack_pending: number; num_pending: number; num_redelivered: number } | null,
-) {
-  if (info === null) return null;
-  const { name, num_ack_pending: unacknowledged, num_pending: pending, num_redelivered: redelivered } = info;
-  return { name, unacknowledged, pending, redelivered };
-}
-
-/** The address of an acknowledgement tells of the message (ADR-15): its delivery, sequences, time and what comes behind it. */
-function received(message: Msg, receipt: string): ReceivedMessage {
-  const tokens = receipt.split(".");
-  // Servers of later versions put a domain and an account in between.
-  const first = tokens.length >= 11 ? 6 : 4;
-  return {
-    subject: message.subject,
-    receipt,
-    attempt: Number(tokens[first]),
-    sequence: Number(tokens[first + 1]),
-    delivery: Number(tokens[first + 2]),
-    // Nanoseconds are more than a number can hold.
-    storedMs: Number((tokens[first + 3] ?? "").slice(0, -6)),
-    pending: Number(tokens[first + 4]),
-    get headers(): Headers {
-      return readHeaders(message as Msg & Raw);
-    },
-    data: message.data,
-  };
-}
-
-function statusOf({ headers }: Msg): PullStatus {
-  return {
-    code: headers?.code ?? 0,
-    description: headers?.description ?? "",
-    unserved: Number(headers?.get("Nats-Pending-Messages") || 0),
-  };
-}
-
-/** What the library keeps of a message as it came; there is no other way to it. */
-type Raw = { _rdata?: Uint8Array; _msg?: { hdr?: number } };
-
-/** The lines of headers as they came: the library's own reading takes six times as long, and would be a third of all work. */
-function readHeaders(message: Msg & Raw): [string, string][] {
-  const length = message._msg?.hdr;
-  if (message._rdata === undefined || length === undefined) return linesOf(message.headers);
-  const lines: [string, string][] = [];
-  if (length <= 0) return lines;
-  const text = decoder.decode(message._rdata.subarray(0, length));
-  let at = text.indexOf("\r\n") + 2;
-  for (let end = text.indexOf("\r\n", at); end > at; end = text.indexOf("\r\n", at)) {
-    const colon = text.indexOf(":", at);
-    if (colon > at && colon < end) lines.push([text.slice(at, colon), text.slice(colon + 1, end).trim()]);
-    at = end + 2;
-  }
-  return lines;
-}
-
-function linesOf(headers: MsgHdrs | undefined): [string, string][] {
-  const lines: [string, string][] = [];
-  for (const [name, values] of headers ?? []) lines.push([name, values[0] ?? ""]);
-  return lines;
+/** What a person can make something of. */
+function reasonOf(error: unknown, { tls, servers }: NatsOptions): string {
+  if (!(error instanceof NatsError) || error.code !== "TIMEOUT")
+    return error instanceof Error ? error.message : String(error);
+  // A certificate that is refused is not told to who presents it.
+  const refused = tls === null ? "" : ", or refused the certificate or the want of one: its log says so";
+  return `${servers.join(", ")} did not answer in time${refused}`;
 }

@@ -15,6 +15,8 @@ export type BridgeSettings = {
   subjectPattern: string;
   /** `verify`: JetStream streams are made by somebody else; they are looked at and never changed. */
   topology: "create" | "verify";
+  /** How often JetStream is looked at while nothing is published, in milliseconds. */
+  checkIntervalMs: number;
   /** What a stream has that says nothing of its own; null: no bound. */
   defaults: StreamDefaults;
 };
@@ -60,6 +62,7 @@ export function readBridgeSettings(readers: Readers): BridgeSettings {
     streamPattern: pattern("NATS_STREAM", "{service}_{stream}", isStreamPattern, streamPatternMeaning),
     subjectPattern: pattern("NATS_SUBJECT", "{service}.{stream}.{type}", isSubjectPattern, subjectPatternMeaning),
     topology: choice("NATS_TOPOLOGY", "create", ["create", "verify"]),
+    checkIntervalMs: duration("NATS_CHECK_INTERVAL", "30s", 1_000, 3_600_000),
     defaults: {
       mode: choice("NATS_MODE", "binary", ["binary", "structured"]),
       replicas: number("NATS_REPLICAS", 1, 1, 5),

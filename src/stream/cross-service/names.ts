@@ -43,8 +43,10 @@ export function namesOf(
   { service, streamPattern, subjectPattern }: Naming,
   own: { stream: string | null; subject: string | null } = { stream: null, subject: null },
 ): NatsNames {
+  const names = { "{service}": sanitise(service), "{stream}": sanitise(stream) };
+  // By a function: in a text, $& and its like would stand for the pattern.
   const fill = (pattern: string) =>
-    pattern.replaceAll("{service}", sanitise(service)).replaceAll("{stream}", sanitise(stream));
+    pattern.replace(/\{service\}|\{stream\}/g, (place) => names[place as keyof typeof names]);
   return { stream: shortened(fill(own.stream ?? streamPattern)), subject: fill(own.subject ?? subjectPattern) };
 }
 

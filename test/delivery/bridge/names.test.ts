@@ -27,6 +27,14 @@ test("the names of a stream follow the patterns of the service, or its own", () 
   expect(subjectFilter("x.svca")).toBe("x.svca");
 });
 
+test("names stand in patterns as they are, whatever they look like", () => {
+  const naming = defaultNaming("$&{stream}$1");
+  expect(namesOf("$`{service}$'", naming)).toEqual({
+    stream: "$&{stream}$1_$`{service}$'",
+    subject: "$&{stream}$1.$`{service}$'.{type}",
+  });
+});
+
 test("a name that is too long is cut, and two of them stay two", () => {
   const naming = defaultNaming("s".repeat(63));
   const [one, other] = [namesOf(`${"a".repeat(199)}b`, naming).stream, namesOf(`${"a".repeat(199)}c`, naming).stream];

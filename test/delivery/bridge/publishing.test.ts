@@ -124,6 +124,35 @@ describe.skipIf(natsServerPath === null)("with a server", () => {
     expect(held.header.get("Content-Type")).toBe("image/x; q=1");
   });
 
+  test("text travels as text, and all that is JSON as JSON", async () => {
+    await shared(service.url, "texts");
+    const given: [datacontenttype: string | undefined, data: unknown, payload: string][] = [
+      ["text/plain", 'Zoë said: "hello"', 'Zoë said: "hello"'],
+      ["text/plain; charset=utf-8", "", ""],
+      ["application/xml", "<a/>\n", "<a/>\n"],
+      ["text/plain", { n: 1 }, '{"n":1}'],
+      ["text/plain", 7, "7"],
+      ["application/json", "hello", '"hello"'],
+      ["application/problem+json; a=b", "hello", '"hello"'],
+      ["text/json", "hello", '"hello"'],
+      [undefined, "hello", '"hello"'],
+    ];
+    const appended = given.map(([datacontenttype, data]) => ({ type: "Said", datacontenttype, data }));
+    expect((await append(service.url, "texts", appended)).status).toBe(201);
+    const client = await server.connect();
+    await until("all are there", async () => (await countOf(client, "svca_texts")) === given.length);
+    const held = await heldBy(client, "svca_texts");
+    expect(held.map(({ text }) => text)).toEqual(given.map(([, , payload]) => payload));
+    expect(held.map(({ headers }) => headers["Content-Type"])).toEqual(
+      given.map(([type]) => type ?? "application/json"),
+    );
+    await shared(service.url, "said", { nats: { mode: "structured" } });
+    await append(service.url, "said", { type: "Said", datacontenttype: "text/plain", data: "hello" });
+    await until("it is there", async () => (await countOf(client, "svca_said")) === 1);
+    const [whole] = await heldBy(client, "svca_said");
+    expect(JSON.parse(whole?.text as string)).toMatchObject({ datacontenttype: "text/plain", data: "hello" });
+  });
+
   for (const mode of ["binary", "structured"])
     test(`a stock client and the package cloudevents read the ${mode} mode`, async () => {
       const client = await server.connect();

@@ -133,7 +133,7 @@ describe.skipIf(natsServerPath === null)("mirrors", async () => {
     const producer = await produce(client, "svca_later", ["svca.later.*"]);
     await producer.publish("svca.later.Begun", { n: 1 });
     await mirrored(url, "later", 1);
-    expect((await remote(url, "later")).state).toBe("mirroring");
+    await until("it is told", async () => (await remote(url, "later")).state === "mirroring");
     expect(await readAll(url, "later")).toHaveLength(1);
   });
 

@@ -1,6 +1,6 @@
-// What the bridge makes in JetStream, what it leaves alone, which rights it needs, and what it says of itself.
+// What the bridge makes in JetStream, what it leaves alone, and what it says of itself.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { countOf, offsetsOf, range } from "../../support/bridge.ts";
+import { countOf, range } from "../../support/bridge.ts";
 import { append, expectProblem, send } from "../../support/client.ts";
 import { type NatsServer, natsServerPath, startNatsServer } from "../../support/nats-server.ts";
 import { type Service, startService } from "../../support/service.ts";
@@ -167,57 +167,3 @@ test.skipIf(natsServerPath === null)(
     await server.stop();
   },
 );
-
-describe.skipIf(natsServerPath === null)("credentials:", () => {
-  const publishes = async (config: string, connectOptions: object, env: Record<string, string>) => {
-    const server = await startNatsServer({ config, connectOptions });
-    const service = await startService({ NATS_URL: server.url, SERVICE_NAME: "svca", ...env });
-    await put(service.url, "users", {});
-    await append(service.url, "users", [{ type: "A" }, { type: "B" }]);
-    const client = await server.connect();
-    await until("both are there", async () => (await countOf(client, "svca_users")) === 2);
-    expect(await offsetsOf(client, "svca_users")).toEqual([0, 1]);
-    await service.stop();
-    await server.stop();
-    return server.output();
-  };
-
-  test("user and password", () =>
-    publishes(
-      'authorization { user: "u", password: "p w" }',
-      { user: "u", pass: "p w" },
-      {
-        NATS_USER: "u",
-        NATS_PASSWORD: "p w",
-      },
-    ));
-
-  test("a token", () => publishes('authorization { token: "t0ken" }', { token: "t0ken" }, { NATS_TOKEN: "t0ken" }));
-
-  test("the permissions that the documentation prints are enough", async () => {
-    const page = await Bun.file(`${import.meta.dir}/../../../docs/bridge.md`).text();
-    const printed = /```\n(permissions \{[\s\S]*?\n\})\n```/.exec(page)?.[1] as string;
-    const config = `authorization { users: [
-      { user: "admin", password: "a" }
-      { user: "svca", password: "s", ${printed.replace("permissions {", "permissions: {")} }
-    ] }`;
-    const output = await publishes(
-      config,
-      { user: "admin", pass: "a" },
-      {
-        NATS_USER: "svca",
-        NATS_PASSWORD: "s",
-        NATS_INBOX_PREFIX: "_INBOX_svca",
-      },
-    );
-    expect(output).not.toContain("Violation");
-  });
-
-  test("TLS, with an authority of one's own", async () => {
-    const folder = (await Bun.$`mktemp -d`.text()).trim();
-    await Bun.$`openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1,DNS:localhost -keyout ${folder}/key.pem -out ${folder}/cert.pem`.quiet();
-    const tls = `tls { cert_file: "${folder}/cert.pem", key_file: "${folder}/key.pem" }`;
-    await publishes(tls, { tls: { caFile: `${folder}/cert.pem` } }, { NATS_TLS_CA: `${folder}/cert.pem` });
-    await Bun.$`rm -r ${folder}`;
-  });
-});

@@ -5,6 +5,7 @@ import type { Leases } from "../../../storage/lease.ts";
 import type { MirrorStanding, MirrorState, RemoteStream } from "../../../stream/remote/remote-streams.ts";
 import { createBackoff } from "../backoff.ts";
 import type { Nats } from "../jetstream.ts";
+import { askedUntil } from "../questions.ts";
 import { type RetriesOptions, retryDue } from "./retries.ts";
 import { runSession, type SessionOptions } from "./session.ts";
 
@@ -93,7 +94,7 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
       try {
         counters.sessions++;
         const end = await runSession(
-          { ...options, nats },
+          { ...options, nats: askedUntil(nats, either) },
           remote.id,
           options.consumerName(remote),
           listener(current),

@@ -1,4 +1,5 @@
 // Where to go on publishing: what JetStream has of a stream is found out from its last message and from the cursor. Pure but for its questions.
+import { unlessAborted } from "../../../base/unless-aborted.ts";
 import type { NatsStream, StoredMessage } from "../jetstream.ts";
 import type { Cursor } from "./cursor.ts";
 import { logIdHeader, offsetHeader, streamHeader } from "./message.ts";
@@ -13,69 +14,73 @@ export type Place = {
 
 export type Mine = { stream: string; logId: string };
 
-/** The newest message of ours, and how far the search for it came. */
-export type Last =
-  | { kind: "ours"; offset: number }
-  /** The message with this sequence is gone: limits of JetStream, or a person, have removed it. */
-  | { kind: "gone"; sequence: number }
-  | { kind: "none" };
+/** Messages that are looked through, at most, where there is no cursor to end at. */
+const lookedThrough = 1_000;
+/** One question is enough as a rule; with each answer that says nothing there are twice as many at once. */
+const mostQuestions = 32;
 
-/** Messages of strangers that are looked through, at most, where there is no cursor to end at. */
-const strangersPassed = 1_000;
-
-/** Looks from the last message down for one of ours, no further than the cursor. */
+/**
+ * The offset of the newest message of ours that is still there, no further down than the cursor; null where there is none. Messages
+ * that are gone say nothing. Rejects with the signal's reason, and with what a question rejects with.
+ */
 export async function findLast(
   jetstream: NatsStream,
   cursor: Cursor | null,
-  { stream, logId }: Mine,
+  mine: Mine,
   message: (sequence: number) => Promise<StoredMessage | null>,
-): Promise<Last> {
+  signal: AbortSignal,
+): Promise<number | null> {
   const { firstSequence, lastSequence } = jetstream;
-  const down = isSame(jetstream, cursor)
-    ? Math.min(cursor.sequence, lastSequence)
-    : Math.max(firstSequence, lastSequence - strangersPassed, 1) - 1;
-  for (let sequence = lastSequence; sequence > down; sequence--) {
-    const found = sequence < firstSequence ? null : await message(sequence);
-    if (found === null) return { kind: "gone", sequence };
-    const { headers } = found;
-    const offset = headers.get(offsetHeader) ?? "";
-    if (headers.get(logIdHeader) === logId && headers.get(streamHeader) === stream && /^\d{1,16}$/.test(offset))
-      return { kind: "ours", offset: Number(offset) };
+  const end = endsAt(jetstream, cursor) ? cursor.sequence : lastSequence - lookedThrough + 1;
+  const lowest = Math.max(firstSequence, end, 1);
+  for (let from = lastSequence, width = 1; from >= lowest; from -= width, width = Math.min(2 * width, mostQuestions)) {
+    const sequences = Array.from({ length: Math.min(width, from - lowest + 1) }, (_, n) => from - n);
+    for (const found of await unlessAborted(Promise.all(sequences.map(message)), signal)) {
+      const offset = found === null ? null : offsetOf(found, mine);
+      if (offset !== null) return offset;
+    }
   }
-  return { kind: "none" };
+  return null;
+}
+
+/** Null where the message is not one of ours. */
+function offsetOf({ headers }: StoredMessage, { stream, logId }: Mine): number | null {
+  const offset = headers.get(offsetHeader) ?? "";
+  const isOurs = headers.get(logIdHeader) === logId && headers.get(streamHeader) === stream;
+  return isOurs && /^\d{1,16}$/.test(offset) ? Number(offset) : null;
 }
 
 /**
- * Decides where to go on. What the last message of ours says is true, whatever the cursor says: a crash between the two, or a
- * JetStream restored from a backup, changes nothing. Where that message is gone, its sequence says how many events behind the
- * cursor were published, for each is one message, but for the withheld ones.
+ * Decides where to go on, so that nothing is left out. What the last message of ours says is true, whatever the cursor says: a crash
+ * between the two, or a JetStream restored from a backup, changes nothing. Without it the cursor is all that is sure: what stood
+ * behind it and is gone may have been anybody's.
  */
 export function placeOf(
   jetstream: NatsStream,
   cursor: Cursor | null,
-  last: Last,
+  last: number | null,
   logId: string,
   withheld: ReadonlySet<number>,
 ): Place {
   const sequence = jetstream.lastSequence;
-  if (last.kind === "ours") return { offset: last.offset, sequence, anew: false };
+  if (last !== null) return { offset: last, sequence, anew: false };
   if (!isSame(jetstream, cursor)) return { offset: -1, sequence, anew: true };
-  // Of another history of the log only the cursor is sure.
-  if (cursor.logId !== logId) return { offset: cursor.offset, sequence, anew: false };
-  const reached = last.kind === "gone" ? last.sequence : Math.min(sequence, cursor.sequence);
   let { offset } = cursor;
-  for (let n = cursor.sequence; n < reached; n++) {
-    do offset++;
-    while (withheld.has(offset));
-  }
-  for (let n = cursor.sequence; n > reached && offset >= 0; n--) {
-    do offset--;
-    while (withheld.has(offset));
-  }
+  // Of another history of the log only the cursor is sure. Of this one, no more events are lost than sequences.
+  if (cursor.logId === logId)
+    for (let n = cursor.sequence; n > sequence && offset >= 0; n--) {
+      while (withheld.has(offset)) offset--;
+      offset--;
+    }
   return { offset: Math.max(offset, -1), sequence, anew: false };
 }
 
 /** Whether the cursor speaks of this JetStream stream: one made at another time is another one, for it was wiped. */
 function isSame({ name, created }: NatsStream, cursor: Cursor | null): cursor is Cursor {
   return cursor !== null && cursor.jetstream === name && cursor.created === created;
+}
+
+/** Whether what stands below the cursor says no more than the cursor does: not where JetStream has lost what the cursor speaks of. */
+function endsAt(jetstream: NatsStream, cursor: Cursor | null): cursor is Cursor {
+  return isSame(jetstream, cursor) && cursor.sequence <= jetstream.lastSequence;
 }

@@ -1,4 +1,5 @@
 // An event as a message of NATS: the CloudEvents binding for NATS 1.0.3, binary mode or structured mode. Pure.
+import { isJson } from "../../../stream/cloudevents.ts";
 import { envelope, type SchemaLinks, type StoredEvent } from "../../../stream/event.ts";
 import type { Headers } from "../jetstream.ts";
 
@@ -44,7 +45,14 @@ function binaryMessage(event: StoredEvent, logId: string, schemas: SchemaLinks):
   headers.push(["ce-schemaversion", String(event.schemaVersion)]);
   if (event.correlationId !== null) headers.push(["ce-correlationid", headerValue(event.correlationId)]);
   if (event.partitionKey !== null) headers.push(["ce-partitionkey", headerValue(event.partitionKey)]);
-  return { headers, data: event.binary ?? (event.data === null ? nothing : encoder.encode(event.data)) };
+  return { headers, data: payloadOf(event, contentType) };
+}
+
+/** A JSON string under a media type that is none of JSON is text (JSON format, section 3.1). */
+function payloadOf({ data, binary }: StoredEvent, contentType: string | undefined): Uint8Array {
+  if (data === null) return binary ?? nothing;
+  const isText = data.startsWith('"') && contentType !== undefined && !isJson(contentType);
+  return encoder.encode(isText ? (JSON.parse(data) as string) : data);
 }
 
 /** The payload is the envelope (section 3.2). */

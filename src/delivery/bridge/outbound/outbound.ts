@@ -8,7 +8,6 @@ import type { SchemaLinks } from "../../../stream/event.ts";
 import { readPositionsWithin } from "../../../stream/page.ts";
 import type { Tail } from "../../../stream/tail.ts";
 import { createCandidateReader } from "../../../subscription/ledger/candidates.ts";
-import type { Breaker } from "../breaker.ts";
 import type { Nats } from "../jetstream.ts";
 import type { StreamDefaults } from "../settings.ts";
 import { writeCursors, writeStates } from "./cursor.ts";
@@ -24,7 +23,6 @@ export type Outbound = {
 
 export type OutboundOptions = {
   nats: Nats;
-  breaker: Breaker;
   leases: Pick<Leases, "want">;
   reads: Pool;
   writes: Pool;
@@ -33,6 +31,7 @@ export type OutboundOptions = {
   readLogId: () => Promise<string>;
   service: string;
   topology: "create" | "verify";
+  checkIntervalMs: number;
   defaults: StreamDefaults;
   log: Log;
 };

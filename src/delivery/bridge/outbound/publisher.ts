@@ -7,13 +7,13 @@ import { subjectOf } from "../../../stream/cross-service/names.ts";
 import type { SchemaLinks, StoredEvent } from "../../../stream/event.ts";
 import type { CandidateReader } from "../../../subscription/ledger/candidates.ts";
 import { createBackoff } from "../backoff.ts";
-import type { Breaker } from "../breaker.ts";
 import { type Nats, NatsUnavailable } from "../jetstream.ts";
+import { askedUntil } from "../questions.ts";
 import { findLast, type Place, placeOf } from "./alignment.ts";
 import { type Cursor, positionOf, readCursor, writeCursors, writeWithheld } from "./cursor.ts";
 import { createFeed, type Feed } from "./feed.ts";
 import { type Mode, messageOf } from "./message.ts";
-import { type Ending, publishFrom } from "./session.ts";
+import { type Ending, type Offsets, publishFrom } from "./session.ts";
 import { nextState, type PublishingEvent, type PublishingState } from "./state.ts";
 import { ensureStream, type Wanted } from "./topology.ts";
 
@@ -39,11 +39,12 @@ export type Publisher = {
 
 export type PublisherOptions = {
   nats: Nats;
-  breaker: Breaker;
   pool: Pool;
   lease: HeldLease;
   logId: string;
   topology: "create" | "verify";
+  /** How often JetStream is looked at while nothing is published, in milliseconds. */
+  checkIntervalMs: number;
   schemas: SchemaLinks;
   reader: Pick<CandidateReader, "read">;
   /** Everything up to here was offered by the tail. */
@@ -61,11 +62,12 @@ const silenceMs = 5_000;
 type Aligned = { place: Place; cursor: Cursor; withheld: Set<number>; warning: string | null };
 
 export function startPublisher(published: Published, options: PublisherOptions): Publisher {
-  const { nats, breaker, pool, lease, logId, counters, onChanged } = options;
+  const { pool, lease, logId, counters, onChanged } = options;
   const { streamId, stream, wanted } = published;
   const log = options.log.child({ stream, jetstream: wanted.name });
   const backoff = createBackoff({ initialMs: firstPauseMs, maxMs: longestPauseMs });
   const abort = new AbortController();
+  const nats = askedUntil(options.nats, abort.signal);
   let state: PublishingState = "waiting";
   let error: string | null = null;
   let since = new Date().toISOString();
@@ -73,8 +75,8 @@ export function startPublisher(published: Published, options: PublisherOptions):
   let cursor: Cursor | null = null;
   let isNoted = true;
   let underWay = 0;
-  /** Offset of an event whose id JetStream knows, although the event was not there when it was asked. */
-  let renamed: number | null = null;
+  /** Events whose ids JetStream knows, although they were not there when it was asked. */
+  let renamed: Offsets | null = null;
 
   function enter(event: PublishingEvent, reason: string | null): void {
     const next = nextState(state, event);
@@ -91,7 +93,8 @@ export function startPublisher(published: Published, options: PublisherOptions):
     const { stream: jetstream, unchanged } = await ensureStream(nats, wanted, options.topology);
     await note();
     const { cursor: noted, withheld } = await readCursor(pool, streamId);
-    const last = await findLast(jetstream, noted, { stream, logId }, (sequence) => nats.message(wanted.name, sequence));
+    const ask = (sequence: number) => nats.message(wanted.name, sequence);
+    const last = await findLast(jetstream, noted, { stream, logId }, ask, abort.signal);
     const place = placeOf(jetstream, noted, last, logId, withheld);
     const { offset, sequence } = place;
     const known = noted !== null && noted.offset <= offset ? noted.position : -1;
@@ -138,6 +141,7 @@ export function startPublisher(published: Published, options: PublisherOptions):
         {
           nats,
           jetstream: wanted.name,
+          created: from.created,
           sequence: place.sequence,
           offset: place.offset,
           feed,
@@ -170,6 +174,7 @@ export function startPublisher(published: Published, options: PublisherOptions):
             await writeCursors(pool, lease, [cursor], false);
           },
           silenceMs,
+          checkIntervalMs: options.checkIntervalMs,
         },
         abort.signal,
       );
@@ -181,16 +186,19 @@ export function startPublisher(published: Published, options: PublisherOptions):
 
   async function attempt(): Promise<void> {
     try {
-      const aligned = await breaker.run(align);
+      const aligned = await align();
       enter("aligned", aligned.warning);
       const ending = await publish(aligned);
       const isOnward = cursor !== null && cursor.offset > aligned.place.offset;
       if (isOnward) backoff.reset();
       counters.realigned++;
-      renamed = ending.kind === "misaligned" ? ending.duplicate : null;
+      renamed = ending.kind === "misaligned" ? ending.known : null;
       if (ending.kind === "misaligned") {
         log.info({ reason: ending.reason }, "JetStream has something else than was thought");
         enter(isOnward ? "misaligned" : "stuck", isOnward ? null : ending.reason);
+      } else if (ending.kind === "changed") {
+        log.info({ reason: ending.reason }, "JetStream was changed while nothing was published");
+        enter("misaligned", null);
       } else if (ending.kind === "refused") enter("refused", ending.reason);
       else if (ending.kind === "silent") enter("silent", "JetStream does not answer");
       else enter("disconnected", nats.lastError() ?? "not connected to NATS");

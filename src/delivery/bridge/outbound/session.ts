@@ -13,27 +13,34 @@ import {
   wrongLastSequence,
 } from "../jetstream.ts";
 import type { Feed } from "./feed.ts";
+import { watchIdle } from "./idle-watch.ts";
 import { headerValue, type Message } from "./message.ts";
 
-/** Why it ended. */
+/** Offsets from one to another, both included. */
+export type Offsets = { from: number; upTo: number };
+
+/** Why it ended; `known`: JetStream knows the id of the first of these, though it does not have the event any more. */
 export type Ending =
-  | { kind: "misaligned"; reason: string /** Answered as a duplicate. */; duplicate: number | null }
+  | { kind: "misaligned"; reason: string; known: Offsets | null }
+  /** It was seen while nothing was published. */
+  | { kind: "changed"; reason: string }
   | { kind: "refused"; reason: string }
   | { kind: "silent" }
   | { kind: "disconnected" };
 
 export type SessionOptions = {
-  nats: Pick<Nats, "openPublisher" | "onState" | "state">;
-  /** The JetStream stream, and its last sequence. */
+  nats: Pick<Nats, "openPublisher" | "onState" | "findStream">;
+  /** The JetStream stream, when it was made, and its last sequence. */
   jetstream: string;
+  created: string;
   sequence: number;
   /** The last offset that is published. */
   offset: number;
   feed: Feed;
   subjectOf: (event: StoredEvent) => string;
   messageOf: (event: StoredEvent) => Message;
-  /** An event whose id JetStream knows although it does not have the event: its message gets another id. */
-  renamed: number | null;
+  /** JetStream knows ids of these, and would pass over the events: their messages get other ids. */
+  renamed: Offsets | null;
   withheld: ReadonlySet<number>;
   /** In order; everything up to the event is published. */
   onConfirmed: (event: StoredEvent, sequence: number) => void;
@@ -44,6 +51,8 @@ export type SessionOptions = {
   onGap: (upTo: number) => Promise<void>;
   /** Time without an answer, in milliseconds. */
   silenceMs: number;
+  /** How often JetStream is looked at while nothing is published, in milliseconds. */
+  checkIntervalMs: number;
 };
 
 type UnderWay = { event: StoredEvent; bytes: number };
@@ -86,18 +95,19 @@ export async function publishFrom(options: SessionOptions, signal: AbortSignal):
     const oldest = underWay[first];
     const expected = options.sequence + confirmed + 1;
     if (oldest === undefined || number !== confirmed) {
-      end({ kind: "misaligned", reason: "an answer came out of order", duplicate: null });
+      end({ kind: "misaligned", reason: "an answer came out of order", known: null });
     } else if ("code" in answer) {
       if (answer.code === messageTooLarge) tooLarge = oldest.event;
       const isMisaligned = [messageTooLarge, wrongLastSequence, wrongLastId, noStream].includes(answer.code);
       end(
         isMisaligned
-          ? { kind: "misaligned", reason: answer.message, duplicate: null }
+          ? { kind: "misaligned", reason: answer.message, known: null }
           : { kind: "refused", reason: answer.message },
       );
     } else if (answer.sequence !== expected) {
       const reason = `it has sequence ${answer.sequence}, not ${expected}`;
-      end({ kind: "misaligned", reason, duplicate: answer.duplicate ? oldest.event.offset : null });
+      // Those behind it that are under way may be known too: not to be found out one by one.
+      end({ kind: "misaligned", reason, known: answer.duplicate ? { from: oldest.event.offset, upTo: offset } : null });
     } else {
       confirmed++;
       heardMs = performance.now();
@@ -155,7 +165,8 @@ export async function publishFrom(options: SessionOptions, signal: AbortSignal):
       if (!isOn()) return;
     }
     const { headers, data } = options.messageOf(event);
-    const id = headerValue(options.renamed === event.offset ? `${event.id}@${event.offset}` : event.id);
+    // Its place is new each time, and so is the id.
+    const id = headerValue(includes(options.renamed, event.offset) ? `${event.id}@${sequence + 1}` : event.id);
     headers.push(["Nats-Msg-Id", id]);
     headers.push(["Nats-Expected-Stream", jetstream]);
     headers.push(["Nats-Expected-Last-Sequence", String(sequence)]);
@@ -181,6 +192,15 @@ export async function publishFrom(options: SessionOptions, signal: AbortSignal):
     const watch = setInterval(() => {
       if (numbered !== confirmed && performance.now() - heardMs > options.silenceMs) end({ kind: "silent" });
     }, options.silenceMs / 5);
+    const watching = watchIdle(
+      {
+        find: () => nats.findStream(jetstream),
+        created: options.created,
+        confirmed: () => (numbered === confirmed ? sequence : null),
+        everyMs: options.checkIntervalMs,
+      },
+      stop.signal,
+    ).then((reason) => reason !== null && end({ kind: "changed", reason }));
     try {
       while (isOn()) {
         const events = await feed.read(stop.signal);
@@ -193,6 +213,8 @@ export async function publishFrom(options: SessionOptions, signal: AbortSignal):
       if (ending === null) throw error;
     } finally {
       clearInterval(watch);
+      stop.abort(new Error("the session has ended"));
+      await watching;
     }
     signal.throwIfAborted();
     if (tooLarge !== null) await options.withhold(tooLarge, "it is larger than its JetStream stream allows");
@@ -203,6 +225,9 @@ export async function publishFrom(options: SessionOptions, signal: AbortSignal):
     publisher.close();
   }
 }
+
+const includes = (offsets: Offsets | null, offset: number) =>
+  offsets !== null && offset >= offsets.from && offset <= offsets.upTo;
 
 function allWithheld(withheld: ReadonlySet<number>, from: number, to: number): boolean {
   for (let offset = from; offset <= to; offset++) if (!withheld.has(offset)) return false;

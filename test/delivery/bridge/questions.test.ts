@@ -1,0 +1,129 @@
+// Questions to JetStream: the circuit breaker counts silence alone, and nobody waits longer than he wants to.
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { createLog } from "../../../src/base/log.ts";
+import { createBreaker } from "../../../src/delivery/bridge/breaker.ts";
+import {
+  JetStreamError,
+  type Nats,
+  NatsUnavailable,
+  type StreamSettings,
+  subjectsOverlap,
+} from "../../../src/delivery/bridge/jetstream.ts";
+import { startNats } from "../../../src/delivery/bridge/nats.ts";
+import { askedUntil, guarded } from "../../../src/delivery/bridge/questions.ts";
+import { range } from "../../support/bridge.ts";
+import { send } from "../../support/client.ts";
+import { type NatsServer, natsServerPath, startNatsServer } from "../../support/nats-server.ts";
+import { putRemote } from "../../support/remote.ts";
+import { startService } from "../../support/service.ts";
+import { until } from "../../support/until.ts";
+
+const log = createLog("silent", "test");
+const settings: StreamSettings = {
+  maxAgeMs: 0,
+  maxBytes: -1,
+  maxMessages: -1,
+  replicas: 1,
+  storage: "file",
+  duplicateWindowMs: 1_000,
+  description: "of a test",
+};
+const startOn = async (server: NatsServer, timeoutMs = 60_000) => {
+  const nats = startNats({
+    servers: [server.url],
+    name: "test",
+    credentials: null,
+    tls: null,
+    inboxPrefix: "_INBOX",
+    timeoutMs,
+    log,
+  });
+  await until("it is connected", () => nats.state() === "connected");
+  return nats;
+};
+const errorOf = (question: Promise<unknown>): Promise<unknown> =>
+  question.then(
+    () => null,
+    (error: unknown) => error,
+  );
+
+describe.skipIf(natsServerPath === null)("with JetStream", () => {
+  let server: NatsServer;
+  let nats: Nats;
+  beforeAll(async () => {
+    server = await startNatsServer();
+    nats = await startOn(server);
+  });
+  afterAll(async () => {
+    await nats.stop();
+    await server.stop();
+  });
+
+  test("what JetStream refuses, or has not, is an answer", async () => {
+    const breaker = createBreaker(log);
+    const asked = guarded(nats, breaker);
+    await asked.createStream("taken", ["taken.*"], settings);
+    for (const _ of range(10)) {
+      expect(await errorOf(asked.createStream("other", ["taken.*"], settings))).toMatchObject({
+        code: subjectsOverlap,
+      });
+      expect(await errorOf(asked.updateStream("none", ["none"], settings))).toBeInstanceOf(JetStreamError);
+      expect(await asked.findStream("none")).toBeNull();
+      expect(await asked.streamOfSubject("none")).toBeNull();
+      expect(await asked.message("taken", 7)).toBeNull();
+      expect(await asked.findConsumer("taken", "none")).toBeNull();
+      await asked.deleteConsumer("taken", "none");
+    }
+    expect(breaker.state()).toBe("closed");
+  });
+
+  test("a question is given up when its signal fires", async () => {
+    const stop = new AbortController();
+    const asked = askedUntil(nats, stop.signal);
+    server.signal("SIGSTOP");
+    try {
+      // Without the signal it would last for a minute.
+      const hanging = [asked.findStream("any"), asked.message("any", 1), asked.deleteConsumer("any", "any")];
+      stop.abort(new Error("it ends"));
+      for (const question of hanging) expect(await errorOf(question)).toMatchObject({ message: "it ends" });
+      expect(await errorOf(asked.findStream("any"))).toMatchObject({ message: "it ends" });
+    } finally {
+      server.signal("SIGCONT");
+    }
+  });
+});
+
+test.skipIf(natsServerPath === null)("five silences in a row open the circuit; no connection is none", async () => {
+  const server = await startNatsServer({ config: "jetstream: false" });
+  const nats = await startOn(server);
+  const breaker = createBreaker(log);
+  const asked = guarded(nats, breaker);
+  for (const _ of range(5)) {
+    expect(breaker.state()).toBe("closed");
+    expect(await errorOf(asked.findStream("any"))).toBeInstanceOf(JetStreamError);
+  }
+  expect(breaker.state()).toBe("open");
+  const resting = await errorOf(asked.deleteConsumer("any", "any"));
+  expect(resting).toBeInstanceOf(NatsUnavailable);
+  expect((resting as Error).message).toContain("asked again later");
+  await server.kill();
+  await until("it has noticed", () => nats.state() === "disconnected");
+  const fresh = createBreaker(log);
+  for (const _ of range(10))
+    expect(await errorOf(guarded(nats, fresh).findStream("any"))).toBeInstanceOf(NatsUnavailable);
+  expect(fresh.state()).toBe("closed");
+  await nats.stop();
+  await server.stop();
+});
+
+test.skipIf(natsServerPath === null)("mirrors ask through the same circuit as publishing", async () => {
+  const server = await startNatsServer({ config: "jetstream: false" });
+  const service = await startService({ NATS_URL: server.url });
+  await putRemote(service.url, "far", { service: "svcb", stream: "far" });
+  await until("the circuit opens", async () => {
+    const { body } = await send<{ breaker: string }>(`${service.url}/api/bridge`);
+    return body.breaker === "open";
+  });
+  await service.stop();
+  await server.stop();
+});
