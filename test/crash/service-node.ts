@@ -9,6 +9,8 @@ export type ServiceNode = {
   port: number;
   /** Between the service and Postgres. */
   database: TcpProxy;
+  /** Between the service and NATS, where there is one. */
+  nats: TcpProxy | null;
   /** Between writers and the service. */
   writes: TcpProxy;
   /** Between readers and the service. */
@@ -34,6 +36,7 @@ export type ServiceNodeOptions = {
   index: number;
   port: number;
   databaseUrl: string;
+  natsPort: number | null;
   env: Record<string, string>;
   logFile: string;
   history: History;
@@ -47,9 +50,10 @@ const main = new URL("../../src/main.ts", import.meta.url).pathname;
 const skewedClock = new URL("./skewed-clock.ts", import.meta.url).pathname;
 
 export async function createServiceNode(options: ServiceNodeOptions): Promise<ServiceNode> {
-  const { index, port, history, logFile } = options;
+  const { index, port, history, logFile, natsPort } = options;
   const url = new URL(options.databaseUrl);
   const database = await startTcpProxy(Number(url.port));
+  const nats = natsPort === null ? null : await startTcpProxy(natsPort);
   const writes = await startTcpProxy(port);
   const reads = await startTcpProxy(port);
   url.port = String(database.port);
@@ -69,6 +73,7 @@ export async function createServiceNode(options: ServiceNodeOptions): Promise<Se
         PORT: String(port),
         MODULES: "none",
         DATABASE_URL: url.href,
+        ...(nats === null ? {} : { NATS_URL: `nats://127.0.0.1:${nats.port}` }),
         CLOCK_SKEW_MS: String(skewMs),
         ...options.env,
       },
@@ -108,6 +113,7 @@ export async function createServiceNode(options: ServiceNodeOptions): Promise<Se
     index,
     port,
     database,
+    nats,
     writes,
     reads,
     async start() {
@@ -147,7 +153,7 @@ export async function createServiceNode(options: ServiceNodeOptions): Promise<Se
     async stop() {
       stopped = true;
       await end("SIGTERM");
-      await Promise.all([database.stop(), writes.stop(), reads.stop()]);
+      await Promise.all([database, nats, writes, reads].map((proxy) => proxy?.stop()));
     },
     abandon() {
       stopped = true;

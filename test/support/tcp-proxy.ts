@@ -6,6 +6,7 @@ import { createConnection, createServer, type Server, type Socket } from "node:n
  * - `stall`: connections are accepted, but the bytes of the stalled directions wait until the proxy passes again.
  * - `half-open`: the server's side is gone and the client is not told: its bytes vanish, also after the proxy passes again.
  * - `refuse`: connections that exist go on, new ones are refused.
+ * - `slow`: bytes go both ways, each piece of them after a while.
  * - `lose-answers`: what the client sends arrives; the first bytes of the answer are lost, and the connection with them.
  */
 export type ProxyMode =
@@ -15,6 +16,7 @@ export type ProxyMode =
   | "stall-to-client"
   | "half-open"
   | "refuse"
+  | "slow"
   | "lose-answers";
 
 export type TcpProxy = {
@@ -29,7 +31,15 @@ export type TcpProxy = {
   stop: () => Promise<void>;
 };
 
-type Link = { client: Socket; server: Socket; dead: boolean };
+type Link = {
+  client: Socket;
+  server: Socket;
+  dead: boolean;
+  /** Sockets whose last piece is on its way still. */
+  held: Set<Socket>;
+};
+
+const slownessMs = 40;
 
 /** Starts a proxy on 127.0.0.1 that forwards to a port there; `port` 0 takes a free one. */
 export async function startTcpProxy(targetPort: number, port = 0): Promise<TcpProxy> {
@@ -48,20 +58,30 @@ export async function startTcpProxy(targetPort: number, port = 0): Promise<TcpPr
 
   function accept(client: Socket): void {
     const server = createConnection({ port: targetPort, host: "127.0.0.1", noDelay: true });
-    const link: Link = { client, server, dead: false };
+    const link: Link = { client, server, dead: false, held: new Set() };
     links.add(link);
     const drop = () => {
       links.delete(link);
       client.destroy();
       server.destroy();
     };
+    const pass = (from: Socket, to: Socket, chunk: Buffer) => {
+      if (mode !== "slow") return void (to.write(chunk) || from.pause());
+      link.held.add(from);
+      from.pause();
+      setTimeout(() => {
+        link.held.delete(from);
+        if (!link.dead) to.write(chunk);
+        applyTo(link);
+      }, slownessMs);
+    };
     client.on("data", (chunk: Buffer) => {
-      if (!link.dead && !server.write(chunk)) client.pause();
+      if (!link.dead) pass(client, server, chunk);
     });
     server.on("data", (chunk: Buffer) => {
       if (link.dead) return;
       if (mode === "lose-answers") return drop();
-      if (!client.write(chunk)) server.pause();
+      pass(server, client, chunk);
     });
     client.on("drain", () => applyTo(link));
     server.on("drain", () => applyTo(link));
@@ -86,9 +106,9 @@ export async function startTcpProxy(targetPort: number, port = 0): Promise<TcpPr
     if (link.dead) return void client.resume();
     const toServer = mode !== "stall" && mode !== "stall-to-server";
     const toClient = mode !== "stall" && mode !== "stall-to-client";
-    if (toServer && !server.writableNeedDrain) client.resume();
+    if (toServer && !server.writableNeedDrain && !link.held.has(client)) client.resume();
     else client.pause();
-    if (toClient && !client.writableNeedDrain) server.resume();
+    if (toClient && !client.writableNeedDrain && !link.held.has(server)) server.resume();
     else server.pause();
   }
 
