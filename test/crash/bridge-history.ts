@@ -1,7 +1,10 @@
 // What happened around NATS in a run: what strangers published, what was emptied, and when NATS was away.
 
-/** What a stranger publishes: CloudEvents in both modes, plain JSON, and what can never become an event. */
-export type StrangerForm = "binary" | "structured" | "plain" | "poison";
+/**
+ * What a stranger publishes: CloudEvents in both modes, plain JSON, and what can never become an event. A thief's has, as the message's
+ * id, that of an event which is about to be published.
+ */
+export type StrangerForm = "binary" | "structured" | "plain" | "poison" | "thief";
 
 /** A message of somebody else on a subject of a cross-service stream; published again until JetStream has confirmed it. */
 export type StrangerPublished = {
@@ -32,4 +35,7 @@ export type KilledPublisher = {
   ahead: number | null;
 };
 
-export type BridgeEntry = StrangerPublished | Emptied | NatsAway | KilledPublisher;
+/** All dead letters of a mirror were put back, to be tried again. */
+export type PutBack = { kind: "put-back"; at: number; mirror: string };
+
+export type BridgeEntry = StrangerPublished | Emptied | NatsAway | KilledPublisher | PutBack;

@@ -1,6 +1,8 @@
 // One seeded run of the bridge: a service that publishes, one that mirrors, NATS between them, load and faults, and the checks over all three.
 import { join } from "node:path";
 import { createMeter } from "./bridge-meter.ts";
+import { createBridgeOperator } from "./bridge-operator.ts";
+import { mirrorsCaughtUp, publisherCaughtUp } from "./bridge-settling.ts";
 import { readBridge } from "./bridge-snapshot.ts";
 import { summariseBridge } from "./bridge-summary.ts";
 import { appendLast, runBridgeWriters } from "./bridge-writers.ts";
@@ -19,21 +21,22 @@ import { checkBridge } from "./check/bridge.ts";
 import { nothingIsLeft } from "./check/rest.ts";
 import { type Cluster, findFreePort, type Membership } from "./cluster.ts";
 import { type FaultKind, faultKinds, planFaults } from "./faults.ts";
-import type { History } from "./history.ts";
 import { isNatsFault, natsFaultKinds, publisherFaultKinds } from "./nats-faults.ts";
 import { runNemesis } from "./nemesis.ts";
 import { createRandom } from "./random.ts";
-import { connected, type RunOptions, type RunResult, restLimits, runScenario, type Scenario } from "./scenario.ts";
-import { quiet, quietMs, servicesReady, whatIsLeft } from "./settling.ts";
+import { type RunOptions, type RunResult, restLimits, runScenario, type Scenario } from "./scenario.ts";
+import { quietMs, servicesReady, whatIsLeft } from "./settling.ts";
 import { runStrangers } from "./strangers.ts";
 
 export type BridgeRunOptions = Omit<RunOptions, "between" | "services"> & {
-  /** Of each of the two services. */
-  processes?: number;
   /** How many milliseconds the writers of arrays rest between two, at most. */
   restMs?: number;
 };
 
+/** Of each of the two services: one takes over from the other. */
+const processes = 2;
+/** Pools, wake-ups and duties: what the service reckons with for a process without projections. */
+const limits = { ...restLimits, databaseConnections: 22 };
 /** Nobody follows event streams here. */
 const processKinds = faultKinds.filter((kind) => !/readers|old-transaction/.test(kind));
 /** A process that is killed between publish and cursor is what matters most. */
@@ -53,21 +56,20 @@ export async function runBridge(options: BridgeRunOptions): Promise<RunResult> {
     // Short enough for others to take over within a fault; who is slow must not lose it all the time.
     LEASE_DURATION: random.pick(["1500ms", "4s"]),
   };
-  const { processes = 2 } = options;
   const member = (database: string | null, name: string): Membership[] =>
     Array.from({ length: processes }, () => ({ database, env: { ...env, ...options.env, SERVICE_NAME: name } }));
   const members = [...member(null, publishing), ...member(mirrorDatabase, mirroring)];
   const monitor = await findFreePort();
   const nats = { config: `max_payload: ${maxPayloadBytes}\nhttp: "127.0.0.1:${monitor}"` };
   const whole = { ...options, between: { members, nats } };
-  return runScenario(whole, (context) => bridgeAndCheck(context, { ...options, processes, monitor }));
+  return runScenario(whole, (context) => bridgeAndCheck(context, { ...options, monitor }));
 }
 
 async function bridgeAndCheck(
   { folder, cluster, history, random }: Parameters<Scenario>[0],
-  options: BridgeRunOptions & { processes: number; monitor: number },
+  options: BridgeRunOptions & { monitor: number },
 ): ReturnType<Scenario> {
-  const { durationMs, restMs = 60, processes, monitor } = options;
+  const { durationMs, restMs = 60, monitor } = options;
   const chosen = options.faults ?? kinds;
   const planned = (of: string, some: readonly FaultKind[]) =>
     some.length === 0
@@ -82,8 +84,9 @@ async function bridgeAndCheck(
     ),
   ];
   const publishers = cluster.services.slice(0, processes);
+  const mirrorPorts = cluster.services.slice(processes).map(({ port }) => port);
   const base = `http://127.0.0.1:${publishers.at(-1)?.port}`;
-  await declare(cluster, processes);
+  await declare(cluster);
   const stranger = await natsOf(cluster).connect({ timeout: 2_000 });
   const meter = createMeter(cluster.services.map(({ port }) => port));
   const stop = new AbortController();
@@ -95,9 +98,11 @@ async function bridgeAndCheck(
     ports: publishers.map(({ writes }) => writes.port),
     ...signals,
   };
+  const operator = createBridgeOperator({ history, random: random.fork("operator"), ports: mirrorPorts, ...signals });
   const load = Promise.all([
     runBridgeWriters({ ...writers, restMs }),
     runStrangers({ history, random: random.fork("strangers"), client: stranger, ...signals }),
+    operator.run(durationMs),
   ]);
   load.catch(() => {});
   try {
@@ -107,14 +112,17 @@ async function bridgeAndCheck(
     await load;
     await servicesReady(cluster, history);
     await appendLast(writers);
-    clearTimeout(patience);
     await publisherCaughtUp(history, base);
     await mirrorsCaughtUp(cluster, history);
+    // What was given up before its schema came, or by a process that did not know of it yet.
+    await operator.putBack();
+    await mirrorsCaughtUp(cluster, history);
+    clearTimeout(patience);
     const remains = await whatIsLeft(cluster, history);
     const counts = await meter.stop();
     const snapshot = await readBridge(cluster, processes, monitor);
     await Bun.write(join(folder, "bridge.json"), JSON.stringify(snapshot));
-    const left = nothingIsLeft(remains, restLimits).map((what) => `[12] ${what}`);
+    const left = nothingIsLeft(remains, limits).map((what) => `[12] ${what}`);
     return {
       violations: [...checkBridge(history.entries, snapshot), ...left],
       summary: (facts) => summariseBridge({ ...options, ...facts, history: history.entries, snapshot, counts }),
@@ -131,7 +139,7 @@ async function bridgeAndCheck(
 const natsOf = ({ nats }: Cluster) => nats as NonNullable<Cluster["nats"]>;
 
 /** Streams that are published, the schema that one mirror enforces, and the mirrors. */
-async function declare(cluster: Cluster, processes: number): Promise<void> {
+async function declare(cluster: Cluster): Promise<void> {
   const port = (index: number) => cluster.services[index]?.port as number;
   const [first, second] = [port(0), port(processes)];
   await put(second, `/api/schemas/${checkedType}/versions/1`, { schema: strictSchema });
@@ -150,61 +158,4 @@ async function put(port: number, path: string, body: object): Promise<void> {
     body: JSON.stringify(body),
   });
   if (!response.ok) throw new Error(`PUT ${path} was answered ${response.status}: ${await response.text()}`);
-}
-
-type Standings = {
-  outbound: { streams: { stream: string; state: string; lagEvents: string; error: string | null }[] };
-};
-
-/** Waits until everything is known to be published. */
-async function publisherCaughtUp(history: History, base: string): Promise<void> {
-  let seen = "nothing was seen";
-  await quiet(
-    history,
-    () => `the bridge has not caught up: ${seen}`,
-    async () => {
-      const answer = await fetch(`${base}/api/bridge`, { signal: AbortSignal.timeout(5_000) });
-      const { outbound } = (await answer.json()) as Standings;
-      const behind = outbound.streams.filter(({ lagEvents, state }) => lagEvents !== "0" || state !== "publishing");
-      seen = JSON.stringify(behind);
-      return outbound.streams.length === bridgedStreams.length && behind.length === 0;
-    },
-  );
-}
-
-type MirrorRow = { name: string; jetstream: string | null; created: string | null; sequence: string; retrying: number };
-
-/** Waits until each mirror stands at the end of its JetStream stream, as that is now, and tries nothing again. */
-async function mirrorsCaughtUp(cluster: Cluster, history: History): Promise<void> {
-  let seen = "nothing was seen";
-  const client = await natsOf(cluster).connect({ timeout: 5_000 });
-  try {
-    const manager = await client.jetstreamManager({ timeout: 5_000 });
-    const hasArrived = async (rows: readonly MirrorRow[], { mirror, jetstream }: (typeof bridgedStreams)[number]) => {
-      const { state, created } = await manager.streams.info(jetstream);
-      const row = rows.find(({ name }) => name === mirror);
-      return row?.created === created && Number(row.sequence) >= state.last_seq && row.retrying === 0;
-    };
-    await connected(
-      cluster,
-      (sql) =>
-        quiet(
-          history,
-          () => `the mirrors have not caught up: ${seen}`,
-          async () => {
-            const rows = await sql<MirrorRow[]>`
-              select r.name, r.jetstream, r.jetstream_created as created, r.sequence,
-                (select count(*)::int from event_streaming.remote_dead_letters l
-                 where l.remote_id = r.id and l.due_at is not null) as retrying
-              from event_streaming.remote_streams r`;
-            seen = JSON.stringify(rows);
-            const arrived = await Promise.all(bridgedStreams.map((stream) => hasArrived(rows, stream)));
-            return arrived.every((isThere) => isThere);
-          },
-        ),
-      mirrorDatabase,
-    );
-  } finally {
-    await client.close();
-  }
 }

@@ -32,6 +32,7 @@ export function summariseBridge(facts: BridgeRunFacts): string {
   const killed = history.filter((entry): entry is KilledPublisher => entry.kind === "killed-publisher");
   const ahead = killed.filter((kill) => (kill.ahead ?? 0) > 0);
   const emptied = history.filter(({ kind }) => kind === "emptied").length;
+  const putBack = history.filter(({ kind }) => kind === "put-back").length;
   const strangers = strangersOf(history);
   // What a process counted in its last moments is not known.
   const passedOver = Math.max(0, counts.received - counts.appended - counts.setAside);
@@ -42,7 +43,7 @@ export function summariseBridge(facts: BridgeRunFacts): string {
     `JetStream holds ${sum(({ held }) => held.length)} messages, emptied ${emptied} times; ` +
     `${sum(({ withheld }) => withheld.length)} withheld; realigned ${counts.realigned} times; ` +
     `killed between publish and cursor ${ahead.length} of ${killed.length} times, by ${ahead.reduce((total, kill) => total + (kill.ahead ?? 0), 0)} events; ` +
-    `mirrored: ${sum(({ mirrored }) => mirrored.length)} events, ${sum(({ letters }) => letters.length)} dead letters, ` +
+    `mirrored: ${sum(({ mirrored }) => mirrored.length)} events, ${sum(({ letters }) => letters.length)} dead letters, put back ${putBack} times, ` +
     `${counts.sessions} sessions, ${passedOver} messages passed over; ${strangers.length} messages of strangers; ` +
     `faults: ${[...faults].map(([what, times]) => `${what} ${times}`).join(", ") || "none"}; ${violations.length} violations`
   );

@@ -28,6 +28,8 @@ export const oversizedBytes = 310_000;
 /** Of a strict stream: an event with a greater `n` never matches. */
 export const greatestN = 989;
 export const checkedType = "Checked";
+/** Also of a strict stream: it has no schema until late in the run, so that its events are tried again. */
+export const lateType = "Late";
 export const strictSchema = {
   type: "object",
   properties: { n: { type: "integer", maximum: greatestN } },

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ProxyMode, TcpProxy } from "../support/tcp-proxy.ts";
 import { readAhead } from "./ahead.ts";
+import { publishing } from "./bridged.ts";
 import type { Cluster } from "./cluster.ts";
 import type { PlannedFault } from "./faults.ts";
 import type { History } from "./history.ts";
@@ -101,17 +102,19 @@ const lookingMs = 2_000;
 
 /** The process that publishes, in a moment when messages of its are not confirmed, if there is one soon. */
 async function publisherUnderLoad({ services }: Cluster): Promise<{ node: Node; underWay: number }> {
-  let publishing = services[0] as Node;
+  // The mirroring service holds the lease too, and has nothing to publish.
+  const candidates = services.filter(({ service }) => service === publishing);
+  let found = candidates[0] as Node;
   for (const deadline = Date.now() + lookingMs; Date.now() < deadline; await sleep(5)) {
-    for (const node of services) {
+    for (const node of candidates) {
       const text = await metricsOf(node.port);
       if (!/^sluice_bridge_publishes 1$/m.test(text)) continue;
-      publishing = node;
+      found = node;
       const underWay = Number(/^sluice_bridge_pending (\d+)$/m.exec(text)?.[1] ?? 0);
       if (underWay > 0) return { node, underWay };
     }
   }
-  return { node: publishing, underWay: 0 };
+  return { node: found, underWay: 0 };
 }
 
 /** Empty where the process does not answer. */

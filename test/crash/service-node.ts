@@ -6,6 +6,8 @@ import type { History } from "./history.ts";
 
 export type ServiceNode = {
   index: number;
+  /** The name of its service, where it has been given one. */
+  service: string | null;
   port: number;
   /** Between the service and Postgres. */
   database: TcpProxy;
@@ -111,6 +113,7 @@ export async function createServiceNode(options: ServiceNodeOptions): Promise<Se
 
   return {
     index,
+    service: options.env.SERVICE_NAME ?? null,
     port,
     database,
     nats,

@@ -22,9 +22,10 @@ export async function runStrangers({ history, random, client, stop, giveUp }: St
   const targets = bridgedStreams.filter(({ hasStrangers }) => hasStrangers);
   for (let n = 0; !stop.aborted; n++) {
     const mark = `stranger-${n}`;
-    const form = random.pick<StrangerForm>(["binary", "binary", "structured", "plain", "poison"]);
+    const form = random.pick<StrangerForm>(["binary", "structured", "plain", "poison", "thief"]);
     const to = random.pick(targets);
-    const published = await publish(client, to, mark, form, giveUp);
+    const messageId = form === "thief" ? nextId(history) : mark;
+    const published = await publish(client, to, messageOf(mark, form), messageId, giveUp);
     const { stream } = to;
     history.add({ kind: "stranger-published", at: history.now(), stream, mark, form, ...published });
     await sleep(random.between(20, 250));
@@ -34,14 +35,13 @@ export async function runStrangers({ history, random, client, stop, giveUp }: St
 async function publish(
   client: NatsConnection,
   { jetstream }: BridgedStream,
-  mark: string,
-  form: StrangerForm,
+  { lines, text }: Message,
+  messageId: string,
   giveUp: AbortSignal,
 ): Promise<{ attempts: number; isConfirmed: boolean }> {
   const js = client.jetstream({ timeout: 1_000 });
-  const { lines, text } = messageOf(mark, form);
   const head = headers();
-  for (const [name, value] of Object.entries({ "Nats-Msg-Id": mark, ...lines })) head.set(name, value);
+  for (const [name, value] of Object.entries({ "Nats-Msg-Id": messageId, ...lines })) head.set(name, value);
   const subject = `${jetstream.replace("_", ".")}.${strangeType}`;
   for (let attempts = 1; ; attempts++) {
     const isDone = await js.publish(subject, text, { headers: head }).then(
@@ -53,11 +53,21 @@ async function publish(
   }
 }
 
-function messageOf(mark: string, form: StrangerForm): { lines: Record<string, string>; text: string } {
+/** The id of an event that a writer is about to append. */
+function nextId({ entries }: History): string {
+  const last = entries.findLast((entry) => entry.kind === "invoked" && /^ids-\d+$/.test(entry.group));
+  const count = last?.kind === "invoked" ? Number(last.group.slice("ids-".length)) : 0;
+  return `ids-${count + 2}-0`;
+}
+
+type Message = { lines: Record<string, string>; text: string };
+
+function messageOf(mark: string, form: StrangerForm): Message {
   const data = { mark, n: 0 };
   const attributes = { specversion: "1.0", id: mark, type: strangeType, source: strangeSource };
   const time = "2026-01-01T00:00:00.000Z";
   switch (form) {
+    case "thief":
     case "binary": {
       const named = Object.entries({ ...attributes, time }).map(([name, value]) => [`ce-${name}`, value]);
       return {

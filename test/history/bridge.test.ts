@@ -1,6 +1,7 @@
 // The checks of the bridge find what they are for, and nothing in a run that is right.
 import { describe, expect, test } from "bun:test";
 import type { BridgedSnapshot } from "../crash/bridge-snapshot.ts";
+import { lateType } from "../crash/bridged.ts";
 import { acknowledgedWhileAway, bridgeWasTried } from "../crash/check/bridge.ts";
 import { append } from "./doctored.ts";
 import { addStranger, type BridgeRun, rightRun, streamOf, violationsOf } from "./doctored-bridge.ts";
@@ -169,6 +170,16 @@ describe("a mirror", () => {
       mirrored.splice(1, 2, { ...other, offset: 1 }, { ...one, offset: 2 });
     });
     expectOne(run, "orders 2 is orders 1, behind 2");
+  });
+  test("has what was tried again behind what came after it, and not before what it followed", () => {
+    const moved = (to: number) =>
+      runWith("checked", ({ mirrored }) => {
+        const [late] = mirrored.splice(5, 1) as [(typeof mirrored)[number]];
+        expect(late.content.type).toBe(lateType);
+        mirrored.splice(to, 0, late);
+      });
+    expect(violationsOf(moved(6))).toEqual([]);
+    expectOne(moved(2), "is checked 2, behind 6");
   });
   test("that tells another origin is found", () => {
     const change = (origin: object) =>

@@ -2,7 +2,7 @@
 import type { Content } from "../crash/bridge-content.ts";
 import type { StrangerForm } from "../crash/bridge-history.ts";
 import type { BridgedSnapshot, BridgeSnapshot, PublishedEvent } from "../crash/bridge-snapshot.ts";
-import { bridgedStreams, greatestN, oversizedBytes, tries } from "../crash/bridged.ts";
+import { bridgedStreams, greatestN, lateType, oversizedBytes, tries } from "../crash/bridged.ts";
 import { checkBridge } from "../crash/check/bridge.ts";
 import type { Entry } from "../crash/history.ts";
 import { strangeSource, strangeType } from "../crash/strangers.ts";
@@ -18,6 +18,8 @@ export function violationsOf({ history, snapshot }: BridgeRun): string[] {
 const logId = "log";
 const poisonAt = 3;
 const largeAt = 5;
+/** Was tried again, and went well. */
+const lateAt = 6;
 const eventsEach = 8;
 /** How many the bounded JetStream stream of the run keeps. */
 const keptEvents = 4;
@@ -25,15 +27,16 @@ const keptEvents = 4;
 function publishedEvent(stream: string, offset: number, position: number, isStrict: boolean): PublishedEvent {
   const mark = `${stream}/${offset}`;
   const n = isStrict && offset === poisonAt ? greatestN + 1 : offset;
+  const type = isStrict && offset === lateAt ? lateType : "Opened";
   const content: Content = {
     specversion: "1.0",
     id: `id-${mark}`,
-    type: "Opened",
+    type,
     source: "/svca",
     data: JSON.stringify({ mark, n }),
   };
   return {
-    ...{ stream, position, offset, id: `id-${mark}`, type: "Opened", mark, n, hash: mark, content },
+    ...{ stream, position, offset, id: `id-${mark}`, type, mark, n, hash: mark, content },
     ...{ recordedTime: "2026-01-01T00:00:00.000Z", bytes: !isStrict && offset === largeAt ? oversizedBytes : 200 },
   };
 }

@@ -7,7 +7,7 @@ import type {
   MirrorLetter,
   PublishedEvent,
 } from "../bridge-snapshot.ts";
-import { greatestN, tries } from "../bridged.ts";
+import { greatestN, lateType, tries } from "../bridged.ts";
 import { dueOf, oursOf } from "./bridge-published.ts";
 
 export function mirrorsAreWhole({ logId, streams }: BridgeSnapshot): string[] {
@@ -66,16 +66,20 @@ function becameOf(
   return violations;
 }
 
-/** Nothing that is tried again becomes an event in these runs: all of them stand in the order of the source. */
+/** Events stand in the order of the source; one that was tried again comes behind those that it was before, never sooner. */
 export function mirrorsKeepOrder({ streams }: BridgeSnapshot): string[] {
   return streams.flatMap((stream) => {
-    const events = ofTheLog(stream);
-    return events.flatMap(({ offset, origin }, n) => {
-      const before = events[n - 1];
-      return before !== undefined && before.origin.offset > origin.offset
-        ? [`${stream.mirror} ${offset} is ${stream.stream} ${origin.offset}, behind ${before.origin.offset}`]
-        : [];
-    });
+    const violations: string[] = [];
+    // From the end on: the first event behind each that was not tried again.
+    let behind: OfTheLog | null = null;
+    for (const event of ofTheLog(stream).reverse()) {
+      if (behind !== null && behind.origin.offset < event.origin.offset)
+        violations.push(
+          `${stream.mirror} ${behind.offset} is ${stream.stream} ${behind.origin.offset}, behind ${event.origin.offset}`,
+        );
+      if (event.content.type !== lateType) behind = event;
+    }
+    return violations;
   });
 }
 
