@@ -35,6 +35,7 @@ export type MirroredEvent = {
 export type MirrorLetter = {
   sequence: number;
   reason: string;
+  detail: string;
   attempts: number;
   offset: number | null;
   /** What the payload is read as; null where it is nothing. */
@@ -171,9 +172,9 @@ async function readMirrored(sql: postgres.Sql, mirror: string): Promise<Pick<Bri
     };
   });
   const rows = await sql<
-    { sequence: string; headers: string; payload: Uint8Array; reason: string; attempts: number }[]
+    { sequence: string; headers: string; payload: Uint8Array; reason: string; detail: string; attempts: number }[]
   >`
-    select l.sequence, l.headers::text as headers, l.payload, l.reason, l.attempts
+    select l.sequence, l.headers::text as headers, l.payload, l.reason, l.detail, l.attempts
     from remote_dead_letters l join remote_streams r on r.id = l.remote_id where r.name = ${mirror} order by l.id`;
   const letters = rows.map((row) => {
     const sequence = Number(row.sequence);
@@ -183,7 +184,7 @@ async function readMirrored(sql: postgres.Sql, mirror: string): Promise<Pick<Bri
     });
     const { offset, content } = message;
     const payload = new TextDecoder().decode(row.payload);
-    return { sequence, reason: row.reason, attempts: row.attempts, offset, content, payload };
+    return { sequence, reason: row.reason, detail: row.detail, attempts: row.attempts, offset, content, payload };
   });
   return { mirrored, letters };
 }

@@ -239,7 +239,7 @@ describe("a message of a stranger", () => {
       addStranger(run, "stranger-3", "plain", 2);
       const payload = JSON.stringify({ mark: "stranger-3" });
       const { letters } = streamOf(run, "orders");
-      letters.push({ sequence: 50, reason, attempts: 1, offset: null, content: null, payload });
+      letters.push({ sequence: 50, reason, detail: "", attempts: 1, offset: null, content: null, payload });
       return run;
     };
     expect(violationsOf(again("event-id-conflict"))).toEqual([]);

@@ -61,7 +61,7 @@ function rightStream(declared: (typeof bridgedStreams)[number], base: number): B
       .filter((event) => !isPoison(event))
       .map(({ content, offset }, n) => ({ offset: n, content: { ...content }, origin: { stream, offset, logId } })),
     letters: due.filter(isPoison).map(({ offset, content }) => ({
-      ...{ sequence: offset + 1, reason: "schema-mismatch", attempts: tries, offset },
+      ...{ sequence: offset + 1, reason: "schema-mismatch", detail: "", attempts: tries, offset },
       ...{ content: { ...content }, payload: content.data as string },
     })),
     consumers: [`svcb_${mirror.replaceAll(".", "_")}`],
@@ -79,7 +79,15 @@ export function addStranger({ history, snapshot }: BridgeRun, mark: string, form
   history.push({ kind: "stranger-published", at: sequence, stream: "orders", mark, form, attempts, isConfirmed: true });
   held.push({ sequence, offset: null, logId: null, content: form === "poison" ? null : content, text });
   if (form === "poison")
-    letters.push({ sequence, reason: "malformed-body", attempts: 1, offset: null, content: null, payload: text });
+    letters.push({
+      sequence,
+      reason: "malformed-body",
+      detail: "",
+      attempts: 1,
+      offset: null,
+      content: null,
+      payload: text,
+    });
   else mirrored.push({ offset: (mirrored.at(-1)?.offset ?? -1) + 1, content, origin: null });
 }
 

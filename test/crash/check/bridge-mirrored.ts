@@ -58,7 +58,9 @@ function becameOf(
     return [`${what} is in ${mirror} ${copies.length} times, and ${letters.length} times a dead letter of it`];
   if (isPoison && letter === undefined) return [`${what} does not match the schema, and is in ${mirror}`];
   if (!isPoison && letter !== undefined)
-    return [`${what} is a dead letter of ${mirror} without need: ${letter.reason} after ${letter.attempts} tries`];
+    return [
+      `${what} is a dead letter of ${mirror} without need: ${letter.reason} after ${letter.attempts} tries (${letter.detail})`,
+    ];
   const different = differences((copy ?? letter)?.content ?? {}, event.content);
   const violations = different.length > 0 ? [`${what} differs in ${mirror} in ${different.join(", ")}`] : [];
   if (letter !== undefined && (letter.reason !== "schema-mismatch" || letter.attempts !== tries))
