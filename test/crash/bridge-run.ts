@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { createMeter } from "./bridge-meter.ts";
 import { createBridgeOperator } from "./bridge-operator.ts";
-import { mirrorsCaughtUp, publisherCaughtUp } from "./bridge-settling.ts";
+import { memoryComesDown, mirrorsCaughtUp, publisherCaughtUp } from "./bridge-settling.ts";
 import { readBridge } from "./bridge-snapshot.ts";
 import { summariseBridge } from "./bridge-summary.ts";
 import { appendLast, runBridgeWriters } from "./bridge-writers.ts";
@@ -118,6 +118,7 @@ async function bridgeAndCheck(
     await operator.putBack();
     await mirrorsCaughtUp(cluster, history);
     clearTimeout(patience);
+    await memoryComesDown(cluster, history, limits.rssBytes);
     const remains = await whatIsLeft(cluster, history);
     const counts = await meter.stop();
     const snapshot = await readBridge(cluster, processes, monitor);

@@ -62,3 +62,15 @@ export async function mirrorsCaughtUp(cluster: Cluster, history: History): Promi
     await client.close();
   }
 }
+
+/** Waits until what a burst has left in memory is given back, which the runtime does by and by. */
+export function memoryComesDown(cluster: Cluster, history: History, maxBytes: number): Promise<void> {
+  return quiet(
+    history,
+    () => "a process does not give its memory back",
+    async () => {
+      const resources = await Promise.all(cluster.services.map((service) => service.resources()));
+      return resources.every(({ rss }) => rss <= maxBytes);
+    },
+  );
+}
