@@ -11,6 +11,8 @@ export type NewEvent = {
   n: number;
   pad: string;
   partitionKey?: string | null;
+  /** More of its attributes. */
+  attributes?: Record<string, string>;
 };
 
 export type Append = {
@@ -86,9 +88,10 @@ export function createAppendClient({ history, random, ports, nextOp, giveUp }: A
 }
 
 function requestOf({ stream, events, expected, key }: Append) {
-  const bodies = events.map(({ id, mark, type, n, pad, partitionKey = null }) => ({
+  const bodies = events.map(({ id, mark, type, n, pad, partitionKey = null, attributes = {} }) => ({
     ...(id === null ? {} : { id }),
     ...(partitionKey === null ? {} : { partitionkey: partitionKey }),
+    ...attributes,
     type,
     data: { mark, n, ...(pad === "" ? {} : { pad }) },
   }));

@@ -1,5 +1,7 @@
 // The faults that a run knows: each begins, holds for a while, and is healed.
 import type { Cluster } from "./cluster.ts";
+import type { History } from "./history.ts";
+import { beginNatsFault, isNatsFault, type NatsFaultKind } from "./nats-faults.ts";
 import type { Random } from "./random.ts";
 
 export const faultKinds = [
@@ -20,8 +22,8 @@ export const faultKinds = [
   "old-transaction",
 ] as const;
 
-/** Those that need a disk of their own are not among the usual ones. */
-export type FaultKind = (typeof faultKinds)[number] | "fill-disk";
+/** Those that need a disk of their own, or NATS, are not among the usual ones. */
+export type FaultKind = (typeof faultKinds)[number] | "fill-disk" | NatsFaultKind;
 
 /** One planned fault: which, where, how long it holds, and how long the nemesis then rests, in milliseconds. */
 export type PlannedFault = { kind: FaultKind; service: number; holdMs: number; restMs: number; hard: boolean };
@@ -43,6 +45,19 @@ const longestMs: Record<FaultKind, number> = {
   "stall-readers": 4_000,
   "old-transaction": 12_000,
   "fill-disk": 4_000,
+  "kill-nats": 2_500,
+  "pause-nats": 4_000,
+  "wipe-nats": 1_500,
+  "delete-jetstream": 10,
+  "kill-publisher": 800,
+  "pause-publisher": 6_000,
+  "cut-connection": 10,
+  "stall-connection": 7_000,
+  "stall-connection-to-server": 4_000,
+  "stall-connection-to-client": 4_000,
+  "half-open-connection": 4_000,
+  "refuse-connection": 1_500,
+  "slow-connection": 3_000,
 };
 
 /** The schedule of a run: it follows from the random source alone. The first faults are those that must occur. */
@@ -73,14 +88,20 @@ function shuffled<T>(random: Random, list: readonly T[]): T[] {
 }
 
 /** Begins a fault; resolves with the way to heal it. */
-export async function beginFault(cluster: Cluster, fault: PlannedFault): Promise<() => Promise<void>> {
+export async function beginFault(
+  cluster: Cluster,
+  fault: PlannedFault,
+  history: History,
+): Promise<() => Promise<void>> {
+  const { kind } = fault;
+  if (isNatsFault(kind)) return beginNatsFault(cluster, { ...fault, kind }, history);
   const service = cluster.services[fault.service] as Cluster["services"][number];
   const { database, writes, reads } = service;
   const switched = async (proxy: typeof database, mode: Parameters<typeof database.set>[0]) => {
     await proxy.set(mode);
     return () => proxy.set("pass");
   };
-  switch (fault.kind) {
+  switch (kind) {
     case "kill-service":
       await service.kill();
       return () => service.start();
@@ -126,7 +147,7 @@ export async function beginFault(cluster: Cluster, fault: PlannedFault): Promise
     case "fill-disk":
       return fillDisk(cluster, fault.hard);
     default:
-      return fault.kind satisfies never;
+      return kind satisfies never;
   }
 }
 

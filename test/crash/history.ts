@@ -1,5 +1,6 @@
 // What clients saw in a run: each request and its outcome, each frame and page, as lines of JSON.
 import { appendFileSync } from "node:fs";
+import type { BridgeEntry } from "./bridge-history.ts";
 import type { ConsumerEntry } from "./consumer-history.ts";
 import type { ProcessEntry } from "./process-history.ts";
 
@@ -136,7 +137,8 @@ export type Entry =
   | Alarm
   | Fault
   | ConsumerEntry
-  | ProcessEntry;
+  | ProcessEntry
+  | BridgeEntry;
 
 export type History = {
   entries: Entry[];

@@ -1,4 +1,5 @@
 // Runs seed after seed until the time is over; ends with 1 at the first violation and keeps that run's history.
+import { runBridge } from "./bridge-run.ts";
 import { runConsumers } from "./consumer-run.ts";
 import { runProcesses } from "./process-run.ts";
 import { createRandom } from "./random.ts";
@@ -13,11 +14,12 @@ type Arguments = {
   checkpoints: boolean;
   consumers: boolean;
   processes: boolean;
+  bridge: boolean;
 };
 
-const flags = ["--full-disk", "--checkpoints", "--consumers", "--processes"];
+const flags = ["--full-disk", "--checkpoints", "--consumers", "--processes", "--bridge"];
 const usage =
-  "usage: scripts/crash [--seconds 600] [--seed N] [--runs N] [--run-seconds 30] [--full-disk] [--checkpoints] [--consumers|--processes]";
+  "usage: scripts/crash [--seconds 600] [--seed N] [--runs N] [--run-seconds 30] [--full-disk] [--checkpoints] [--consumers|--processes|--bridge]";
 
 function readArguments(args: readonly string[]): Arguments {
   const given = new Map<string, number>();
@@ -40,6 +42,7 @@ function readArguments(args: readonly string[]): Arguments {
     checkpoints: given.has("--checkpoints"),
     consumers: given.has("--consumers"),
     processes: given.has("--processes"),
+    bridge: given.has("--bridge"),
   };
 }
 
@@ -50,7 +53,7 @@ function eventsBefore(seed: number, always: boolean): number {
   return random.pick([1, 1, 2]) * 100_000 - random.between(100, 8_000);
 }
 
-const { seconds, seed, runs, durationMs, fullDisk, checkpoints, consumers, processes } = readArguments(
+const { seconds, seed, runs, durationMs, fullDisk, checkpoints, consumers, processes, bridge } = readArguments(
   process.argv.slice(2),
 );
 const deadline = Date.now() + seconds * 1_000;
@@ -60,13 +63,15 @@ for (let run = 0; run < runs && Date.now() < deadline; run++) {
     ? await runConsumers(options)
     : processes
       ? await runProcesses(options)
-      : await runHistory({ ...options, prefilled: eventsBefore(seed + run, checkpoints), fullDisk });
+      : bridge
+        ? await runBridge(options)
+        : await runHistory({ ...options, prefilled: eventsBefore(seed + run, checkpoints), fullDisk });
   console.log(summary);
   if (violations.length === 0) continue;
   for (const violation of violations.slice(0, 50)) console.log(`  ${violation}`);
   if (violations.length > 50) console.log(`  and ${violations.length - 50} more`);
   console.log(`history and logs: ${folder}`);
-  const modes = `${fullDisk ? " --full-disk" : ""}${checkpoints ? " --checkpoints" : ""}${consumers ? " --consumers" : ""}${processes ? " --processes" : ""}`;
+  const modes = `${fullDisk ? " --full-disk" : ""}${checkpoints ? " --checkpoints" : ""}${consumers ? " --consumers" : ""}${processes ? " --processes" : ""}${bridge ? " --bridge" : ""}`;
   console.log(`again: scripts/crash --seed ${seed + run} --runs 1 --run-seconds ${durationMs / 1_000}${modes}`);
   process.exit(1);
 }

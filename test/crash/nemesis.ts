@@ -19,7 +19,7 @@ export async function runNemesis(
   async function carryOut(fault: PlannedFault): Promise<void> {
     const what = `${fault.kind} ${fault.service} for ${fault.holdMs} ms${fault.hard ? ", hard" : ""}`;
     history.add({ kind: "fault", at: history.now(), what, phase: "begins" });
-    const heal = await beginFault(cluster, fault);
+    const heal = await beginFault(cluster, fault, history);
     await rest(fault.holdMs);
     await heal();
     history.add({ kind: "fault", at: history.now(), what, phase: "ends" });
@@ -27,12 +27,12 @@ export async function runNemesis(
 
   for (const fault of plan) {
     if (over.signal.aborted) break;
-    const place = placeOf(fault);
-    await busy.get(place);
+    const places = placesOf(fault, cluster.services.length);
+    await Promise.all(places.map((place) => busy.get(place)));
     const done = carryOut(fault).finally(() => {
-      if (busy.get(place) === done) busy.delete(place);
+      for (const place of places) if (busy.get(place) === done) busy.delete(place);
     });
-    busy.set(place, done);
+    for (const place of places) busy.set(place, done);
     // Without a rest the next one begins while this one holds.
     if (fault.restMs > 0 && fault.kind !== "old-transaction") await done;
     await rest(fault.restMs);
@@ -43,9 +43,13 @@ export async function runNemesis(
 }
 
 /** Two faults of one place would heal each other. */
-function placeOf({ kind, service }: PlannedFault): string {
-  if (kind === "old-transaction" || kind === "crash-postgres" || kind === "fill-disk") return kind;
-  if (kind.includes("service")) return `process ${service}`;
-  if (kind.includes("readers")) return `readers ${service}`;
-  return kind === "lose-answers" ? `writers ${service}` : `database ${service}`;
+function placesOf({ kind, service }: PlannedFault, services: number): string[] {
+  if (kind === "old-transaction" || kind === "crash-postgres" || kind === "fill-disk") return [kind];
+  // Which process publishes is seen when it begins.
+  if (kind.includes("publisher")) return Array.from({ length: services }, (_, index) => `process ${index}`);
+  if (kind.includes("service")) return [`process ${service}`];
+  if (kind.includes("readers")) return [`readers ${service}`];
+  if (kind.includes("connection")) return [`nats ${service}`];
+  if (kind.includes("nats") || kind.includes("jetstream")) return ["nats"];
+  return [kind === "lose-answers" ? `writers ${service}` : `database ${service}`];
 }

@@ -3,8 +3,9 @@ import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { NatsServerOptions } from "../support/nats-server.ts";
 import { defectsLogged } from "./check/service-log.ts";
-import { type Cluster, startCluster } from "./cluster.ts";
+import { type Cluster, type Membership, startCluster } from "./cluster.ts";
 import type { FaultKind } from "./faults.ts";
 import { createHistory, type History } from "./history.ts";
 import { createRandom, type Random } from "./random.ts";
@@ -28,6 +29,8 @@ export type RunOptions = {
   fullDisk?: boolean;
   /** Settings of the services beside those that the seed decides. */
   env?: Record<string, string>;
+  /** Several services with databases of their own, one membership a process, and NATS between them. */
+  between?: { members: readonly Membership[]; nats: NatsServerOptions };
 };
 
 /** What one kind of run does between the start of its services and their end. */
@@ -57,10 +60,14 @@ export async function runScenario(options: RunOptions, scenario: Scenario): Prom
   // The account that Postgres runs as must be able to pass.
   await chmod(folder, 0o755);
   const history = createHistory(join(folder, "history.jsonl"));
-  const services = options.services ?? (random.fork("services").chance(0.65) ? 2 : 1);
+  const { between } = options;
+  const count = options.services ?? (random.fork("services").chance(0.65) ? 2 : 1);
+  const members = between?.members ?? Array.from({ length: count }, () => ({ database: null, env: {} }));
+  const services = members.length;
   const cluster = await startCluster({
     folder,
-    services,
+    members,
+    nats: between?.nats ?? null,
     fsync: options.fsync ?? false,
     smallDisk: options.fullDisk ?? false,
     skewClocks: options.skewClocks ?? false,
@@ -108,12 +115,13 @@ async function inTime<T>(run: Promise<T>, ms: number): Promise<T> {
   }
 }
 
-/** Runs a task with a connection to the database. */
+/** Runs a task with a connection to a database, by default the first one. */
 export async function connected<T>(
   cluster: Cluster,
   task: (sql: ReturnType<Cluster["connect"]>) => Promise<T>,
+  database?: string,
 ): Promise<T> {
-  const sql = cluster.connect();
+  const sql = cluster.connect(database);
   try {
     return await task(sql);
   } finally {

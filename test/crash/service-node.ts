@@ -6,9 +6,13 @@ import type { History } from "./history.ts";
 
 export type ServiceNode = {
   index: number;
+  /** The name of its service, where it has been given one. */
+  service: string | null;
   port: number;
   /** Between the service and Postgres. */
   database: TcpProxy;
+  /** Between the service and NATS, where there is one. */
+  nats: TcpProxy | null;
   /** Between writers and the service. */
   writes: TcpProxy;
   /** Between readers and the service. */
@@ -34,6 +38,7 @@ export type ServiceNodeOptions = {
   index: number;
   port: number;
   databaseUrl: string;
+  natsPort: number | null;
   env: Record<string, string>;
   logFile: string;
   history: History;
@@ -47,9 +52,10 @@ const main = new URL("../../src/main.ts", import.meta.url).pathname;
 const skewedClock = new URL("./skewed-clock.ts", import.meta.url).pathname;
 
 export async function createServiceNode(options: ServiceNodeOptions): Promise<ServiceNode> {
-  const { index, port, history, logFile } = options;
+  const { index, port, history, logFile, natsPort } = options;
   const url = new URL(options.databaseUrl);
   const database = await startTcpProxy(Number(url.port));
+  const nats = natsPort === null ? null : await startTcpProxy(natsPort);
   const writes = await startTcpProxy(port);
   const reads = await startTcpProxy(port);
   url.port = String(database.port);
@@ -69,6 +75,7 @@ export async function createServiceNode(options: ServiceNodeOptions): Promise<Se
         PORT: String(port),
         MODULES: "none",
         DATABASE_URL: url.href,
+        ...(nats === null ? {} : { NATS_URL: `nats://127.0.0.1:${nats.port}` }),
         CLOCK_SKEW_MS: String(skewMs),
         ...options.env,
       },
@@ -106,8 +113,10 @@ export async function createServiceNode(options: ServiceNodeOptions): Promise<Se
 
   return {
     index,
+    service: options.env.SERVICE_NAME ?? null,
     port,
     database,
+    nats,
     writes,
     reads,
     async start() {
@@ -147,7 +156,7 @@ export async function createServiceNode(options: ServiceNodeOptions): Promise<Se
     async stop() {
       stopped = true;
       await end("SIGTERM");
-      await Promise.all([database.stop(), writes.stop(), reads.stop()]);
+      await Promise.all([database, nats, writes, reads].map((proxy) => proxy?.stop()));
     },
     abandon() {
       stopped = true;

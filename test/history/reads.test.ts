@@ -141,4 +141,10 @@ test("a defect in a service's log is found once, and an outage of the database i
   const line = (msg: string) => `${JSON.stringify({ level: "error", msg, err: { message: "why" } })}\n`;
   expect(defectsLogged(0, `the database is starting up\n${line("append failed")}`)).toEqual([]);
   expect(defectsLogged(0, line("unhandled rejection") + line("unhandled rejection"))).toHaveLength(1);
+  const twice = JSON.stringify({
+    level: "warn",
+    msg: "append failed",
+    err: { message: "there already", code: "23505" },
+  });
+  expect(defectsLogged(0, `${twice}\n`)).toEqual(["service 0 logged: append failed: there already"]);
 });

@@ -80,6 +80,18 @@ test("what is stalled waits, in one direction or both, and comes when the proxy 
   await until("all has come", () => client.text() === "helloonetwo" && other.text() === "new");
 });
 
+test("what is slowed comes in order, also when the proxy passes again before all of it has come", async () => {
+  const client = await greeted();
+  await proxy.set("slow");
+  client.socket.write("one");
+  client.socket.write("two");
+  await until("it comes all the same", () => client.text() === "helloonetwo");
+  client.socket.write("three");
+  await proxy.set("pass");
+  client.socket.write("four");
+  await until("all has come", () => client.text() === "helloonetwothreefour");
+});
+
 test("a half-open connection swallows what it is sent, also when the proxy passes again", async () => {
   const client = await greeted();
   await proxy.set("half-open");

@@ -56,6 +56,38 @@ test("an append beyond the last partition fails with the error that is recognise
   expect(await sql`select from streams where name = 'beyond'`).toHaveLength(0);
 });
 
+test("a partition that is added while an append is being planned is not overlooked by those that follow", async () => {
+  const url = await createTestDatabase();
+  const [one, other, locker] = [openSql(url, 1), openSql(url, 1), openSql(url, 1)];
+  try {
+    for (let n = 0; n < 2; n++) await other`select log_partition_add(false, 1000)`;
+    const append = (by: postgres.Sql, count = 1) =>
+      callLogAppend(by, [
+        { stream: "s", events: Array.from({ length: count }, () => newEvent()), expected: "any", idempotency: null },
+      ]);
+    await append(other);
+    await one`set plan_cache_mode = force_generic_plan`;
+    // It has looked which partitions there are, and waits for an index of this one.
+    const planned = await locker.begin(async (tx) => {
+      await tx`reindex index events_persistent_1000_stream_offset`;
+      const appending = append(one);
+      await until("it is being planned", async () => {
+        const waiting = await other`
+          select from pg_locks where relation = 'events_persistent_1000_stream_offset'::regclass and not granted`;
+        return waiting.length > 0;
+      });
+      await other`select log_partition_add(false, 1000)`;
+      return { appending };
+    });
+    await planned.appending;
+    for (let n = 0; n < 5; n++) await append(other, 500);
+    await append(one);
+    expect(await logDefects(other)).toEqual([]);
+  } finally {
+    await Promise.all([one, other, locker].map((each) => each.end()));
+  }
+});
+
 test("the first position at or after a time is found, whatever is missing between", async () => {
   for (let i = 0; i < 30; i++) await store(`timed-${i % 3}`, 1 + (i % 4));
   await sql`update events set recorded_at = '2026-01-01T00:00:00Z'::timestamptz + (position / 3) * interval '1 second'`;

@@ -112,6 +112,25 @@ describe.skipIf(natsServerPath === null)("poison", async () => {
     expect((await readAll(url, "strict")).filter(({ data }) => "m" in (data as object))).toHaveLength(4);
   });
 
+  test("what was refused last, when JetStream was wiped and refilled, is not refused a second time", async () => {
+    await put(`${url}/api/schemas/Tallied/versions/1`, { schema: { type: "object", required: ["n"] } });
+    await put(`${url}/api/streams/tallies`, { validation: "enforce" });
+    await putRemote(url, "tallies", { service: "svca", stream: "tallies", maxDeliveries: 2, backoff: quick });
+    const event = { "ce-stream": "tallies", "ce-type": "Tallied" };
+    const fill = async (events: object[]) => {
+      const producer = await produce(client, "svca_tallies", ["svca.tallies.*"]);
+      for (const [offset, data] of events.entries())
+        await producer.publish("svca.tallies.Tallied", data, sluiceHeaders(offset, event));
+    };
+    await fill([{ n: 0 }, { m: 1 }]);
+    await until("it is given up", async () => (await letters(url, "tallies")).length === 1);
+    await (await client.jetstreamManager()).streams.delete("svca_tallies");
+    await fill([{ n: 0 }, { m: 1 }, { n: 2 }]);
+    await until("the next is there", async () => (await readAll(url, "tallies")).length === 2);
+    await until("nothing is tried again", async () => (await remote(url, "tallies")).retrying.count === "0");
+    expect((await letters(url, "tallies")).map(({ payload }) => payload)).toEqual(['{"m":1}']);
+  });
+
   test("an id that is taken by another content is a dead letter, and not one event is lost beside it", async () => {
     const producer = await produce(client, "svca_ids", ["svca.ids.*"]);
     const named = (id: string) => ({ "ce-specversion": "1.0", "ce-id": id, "ce-type": "T", "ce-source": "/s" });

@@ -6,8 +6,8 @@ import type { MirrorCursor, MirrorMove, OriginOffset, RefusedMessage } from "../
 import type { ReadMessage, StoredMessage } from "./message.ts";
 import { isKnown, type Origins, withOrigin } from "./origins.ts";
 
-/** A message as it came, and what it was read as; a refused event is replaced by the problem. */
-export type Entry = ReadMessage & { message: StoredMessage };
+/** A message as it came, and what it was read as; `refusal`: why the log does not take its event. */
+export type Entry = ReadMessage & { message: StoredMessage; refusal?: Problem };
 
 /** Where a mirror stands in the database. */
 export type MirrorPlace = { remote: number; revision: number; cursor: MirrorCursor; origins: Origins };
@@ -31,7 +31,7 @@ export function planOf(entries: readonly Entry[], place: MirrorPlace, definition
   for (const entry of entries) {
     const { origin, event, message } = entry;
     if (origin !== null && isKnown(reached, origin)) continue;
-    // What it says of where it stood is not believed either: it would hide what really stands there.
+    // What no event says of where it stood is not believed either: it would hide what really stands there.
     if (event instanceof Error) {
       letters.push(refused(message, event, definition));
       continue;
@@ -39,6 +39,10 @@ export function planOf(entries: readonly Entry[], place: MirrorPlace, definition
     if (origin !== null) {
       withOrigin(reached, origin);
       changed.set(`${origin.logId}/${origin.stream}`, origin);
+    }
+    if (entry.refusal !== undefined) {
+      letters.push(refused(message, entry.refusal, definition));
+      continue;
     }
     events.push(event);
     from.push(entry);

@@ -56,7 +56,7 @@ export async function storeEntries(
       if (refusal !== null) {
         const guilty = new Set(guiltyOf(refusal, plan.from));
         if (guilty.size === 0) return storeHalves(entries, plan, signal);
-        for (const entry of guilty) entry.event = refusal;
+        for (const entry of guilty) entry.refusal = refusal;
         continue;
       }
       signal.throwIfAborted();
