@@ -9,6 +9,7 @@ export type RemoteBody = {
   state: string;
   mirrored: { jetstream: string; sequence: string } | null;
   pending: string | null;
+  lagSeconds: number | null;
   redelivered: string;
   retrying: { count: string };
   deadLetters: { count: string };

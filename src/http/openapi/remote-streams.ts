@@ -50,7 +50,7 @@ const described: Record<string, Schema> = {
   state: {
     enum: ["starting", "no-nats", "disconnected", "waiting", "mirroring", "failing"],
     description:
-      "`starting`: no process has it in hand yet. `no-nats`: the service has no `NATS_URL`. `disconnected`: NATS is away. `waiting`: JetStream has no such stream yet. `failing`: `lastError` says why, and it is tried again",
+      "As who mirrors it says. While no process does: `no-nats` where the one that was asked has no `NATS_URL`, `disconnected` where NATS is away from it, else `starting`. `waiting`: JetStream has no such stream yet. `failing`: `lastError` says why, and it is tried again",
   },
   mirrored: {
     type: ["object", "null"],
@@ -58,7 +58,7 @@ const described: Record<string, Schema> = {
     properties: { jetstream: text("The stream of JetStream"), sequence: number("Of the message") },
     required: ["jetstream", "sequence"],
   },
-  pending: maybe(number("Messages that are not mirrored yet")),
+  pending: maybe(number("Messages that are not mirrored yet; null while no process knows")),
   lagSeconds: { type: ["number", "null"], description: "How long the oldest of those has been in JetStream" },
   redelivered: number("Messages that came again"),
   retrying: counted("Messages that could not become events and are tried again"),

@@ -1,11 +1,15 @@
-// The mirror of one remote stream: runs while this process holds its lease, session after session.
+// The mirror of one remote stream: runs while this process is connected and holds its lease, session after session.
 import type { Log } from "../../../base/log.ts";
 import { pause } from "../../../base/pause.ts";
-import type { Leases } from "../../../storage/lease.ts";
-import type { MirrorStanding, MirrorState, RemoteStream } from "../../../stream/remote/remote-streams.ts";
+import type { HeldLease, Leases } from "../../../storage/lease.ts";
+import {
+  type MirrorStanding,
+  type MirrorState,
+  mirrorLease,
+  type RemoteStream,
+} from "../../../stream/remote/remote-streams.ts";
 import { createBackoff } from "../backoff.ts";
 import type { Nats } from "../jetstream.ts";
-import { type RetriesOptions, retryDue } from "./retries.ts";
 import { runSession, type SessionOptions } from "./session.ts";
 
 /** Of all mirrors of this process. */
@@ -18,26 +22,23 @@ export type MirrorCounters = {
   sessions: number;
 };
 
-export type MirrorOptions = Omit<SessionOptions, "nats"> &
-  Omit<RetriesOptions, "onDead"> & {
-    /** Null without a connection by configuration. */
-    nats: Nats | null;
-    leases: Pick<Leases, "want">;
-    consumerName: (remote: RemoteStream) => string;
-    counters: MirrorCounters;
-    /** It has something to tell. */
-    onChanged: () => void;
-    log: Log;
-  };
+export type MirrorOptions = Omit<SessionOptions, "nats"> & {
+  /** Null without a connection by configuration. */
+  nats: Nats | null;
+  leases: Pick<Leases, "want">;
+  consumerName: (remote: RemoteStream) => string;
+  counters: MirrorCounters;
+  /** It has something to tell. */
+  onChanged: () => void;
+  log: Log;
+};
 
 export type Mirror = {
   remote: RemoteStream;
-  /** Null while another process has it in hand. */
-  standing: () => MirrorStanding | null;
+  /** Null while this process has it not in hand. */
+  standing: () => { lease: HeldLease; standing: MirrorStanding } | null;
   /** Begins anew, with the definition as it is now. */
   restart: (remote: RemoteStream) => void;
-  /** Tries what is due again, if this process has it in hand. */
-  retry: () => void;
   stop: () => Promise<void>;
 };
 
@@ -45,10 +46,13 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
   const { nats, leases, counters, onChanged, log } = options;
   let remote = first;
   let standing: MirrorStanding | null = null;
+  let held: HeldLease | null = null;
   let session = new AbortController();
-  let held: AbortSignal | null = null;
   let running: Promise<void> = Promise.resolve();
-  let retrying: Promise<void> | null = null;
+  /** Who cannot reach NATS leaves it to the others. */
+  let giveUp: (() => Promise<void>) | null = null;
+  let changing: Promise<void> = Promise.resolve();
+  let stopped = false;
 
   function enter(state: MirrorState): void {
     if (standing === null || standing.state === state) return;
@@ -64,10 +68,10 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
     enter("failing");
   }
 
-  async function run(signal: AbortSignal): Promise<void> {
+  async function run(nats: Nats, lease: HeldLease, signal: AbortSignal): Promise<void> {
     const backoff = createBackoff({ initialMs: 100, maxMs: 5_000 });
     const current: MirrorStanding = {
-      state: "disconnected",
+      state: "starting",
       pending: null,
       behindSinceMs: null,
       received: 0,
@@ -76,14 +80,15 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
       lastErrorAt: null,
     };
     standing = current;
+    held = lease;
+    signal.addEventListener("abort", () => {
+      standing = null;
+      held = null;
+    });
     onChanged();
     while (!signal.aborted) {
-      if (nats === null) {
-        enter("no-nats");
-        return;
-      }
       if (nats.state() !== "connected") {
-        enter("disconnected");
+        // Short: it comes back, or the lease is given up.
         await connection(nats, signal);
         continue;
       }
@@ -144,48 +149,44 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
     };
   }
 
-  const giveUp = leases.want(`remote:${first.name}`, {
-    onGained(lease, signal) {
-      log.info({ remoteStream: remote.name, epoch: lease.epoch }, "this process mirrors the remote stream");
-      held = signal;
-      // What was under way when the lease was lost comes to its end first.
-      running = running.then(() => (signal.aborted ? undefined : run(signal)));
-      signal.addEventListener(
-        "abort",
-        () => {
-          if (held === signal) held = null;
-          standing = null;
-        },
-        { once: true },
-      );
-    },
-  });
+  const want = (nats: Nats) =>
+    leases.want(mirrorLease(first.name), {
+      onGained(lease, signal) {
+        log.info({ remoteStream: remote.name, epoch: lease.epoch }, "this process mirrors the remote stream");
+        // What was under way when the lease was lost comes to its end first.
+        running = running.then(() => (signal.aborted ? undefined : run(nats, lease, signal)));
+      },
+    });
+
+  function follow(): void {
+    changing = changing.then(async () => {
+      if (nats !== null && nats.state() === "connected" && !stopped) {
+        giveUp ??= want(nats);
+      } else if (giveUp !== null) {
+        const mine = giveUp;
+        giveUp = null;
+        await mine();
+        await running;
+      }
+    });
+  }
+  const forget = nats?.onState(follow);
+  follow();
 
   return {
     get remote() {
       return remote;
     },
-    standing: () => standing,
+    standing: () => (standing === null || held === null ? null : { lease: held, standing }),
     restart(changed) {
       remote = changed;
       session.abort(new Error("the remote stream was put anew"));
     },
-    retry() {
-      const signal = held;
-      if (signal === null || retrying !== null) return;
-      const onDead = () => void counters.dead++;
-      retrying = retryDue({ ...options, onDead }, remote, signal)
-        .catch((error: unknown) =>
-          log.debug({ err: error, remoteStream: remote.name }, "messages wait for another try"),
-        )
-        .finally(() => {
-          retrying = null;
-        });
-    },
     async stop() {
-      await giveUp();
-      await running;
-      await retrying;
+      stopped = true;
+      forget?.();
+      follow();
+      await changing;
     },
   };
 }

@@ -1,22 +1,15 @@
 // The mirrors of all remote streams, as the database has them: started, changed and stopped with them.
 import { type Loop, startLoop } from "../../../base/loop.ts";
 import { defaultNaming, namesOf } from "../../../stream/cross-service/names.ts";
-import { remotesWithDueLetters } from "../../../stream/remote/letters.ts";
-import {
-  type MirrorStanding,
-  type RemoteStream,
-  readRemoteStreams,
-  reportStanding,
-} from "../../../stream/remote/remote-streams.ts";
+import { type RemoteStream, readRemoteStreams, reportStanding } from "../../../stream/remote/remote-streams.ts";
 import { type Mirror, type MirrorCounters, type MirrorOptions, startMirror } from "./mirror.ts";
+import { startRetries } from "./retries.ts";
 
 export type Mirrors = {
   /** Remote streams were put or removed, or dead letters put back: looked at at once here, and within a second elsewhere. */
   wake: () => void;
   /** Stops what mirrors a remote stream that was removed, and takes its consumer out of JetStream where that can be reached. */
   forget: (remote: RemoteStream) => Promise<void>;
-  /** Of the mirrors that this process has in hand, by name. */
-  standings: () => ReadonlyMap<string, MirrorStanding>;
   /** Of this process. */
   counters: () => MirrorCounters;
   stop: () => Promise<void>;
@@ -43,8 +36,6 @@ export function startMirrors(options: MirrorsOptions): Mirrors {
       if (mirror === undefined) mirrors.set(remote.id, begin(remote));
       else if (definitionOf(mirror.remote) !== definitionOf(remote)) mirror.restart(remote);
     }
-    if (mirrors.size === 0) return;
-    for (const id of await remotesWithDueLetters(pool)) mirrors.get(id)?.retry();
     await report();
   }
 
@@ -59,17 +50,21 @@ export function startMirrors(options: MirrorsOptions): Mirrors {
 
   async function report(): Promise<void> {
     for (const [id, mirror] of mirrors) {
-      const standing = mirror.standing();
-      const text = JSON.stringify(standing);
-      if (standing === null || reported.get(id) === text) continue;
-      await reportStanding(pool, id, standing);
+      const found = mirror.standing();
+      const text = JSON.stringify(found);
+      if (found === null || reported.get(id) === text) continue;
+      await reportStanding(pool, found.lease, id, found.standing);
       reported.set(id, text);
     }
   }
 
   loop = startLoop("remote-streams", lookMs, look, log);
+  const retries = startRetries({ ...options, onDead: () => void counters.dead++ });
   return {
-    wake: () => loop.wake(),
+    wake() {
+      loop.wake();
+      retries.wake();
+    },
     async forget(remote) {
       const mirror = mirrors.get(remote.id);
       if (mirror !== undefined) await end(remote.id, mirror);
@@ -81,17 +76,9 @@ export function startMirrors(options: MirrorsOptions): Mirrors {
         );
       });
     },
-    standings() {
-      const all = new Map<string, MirrorStanding>();
-      for (const mirror of mirrors.values()) {
-        const standing = mirror.standing();
-        if (standing !== null) all.set(mirror.remote.name, standing);
-      }
-      return all;
-    },
     counters: () => counters,
     async stop() {
-      await loop.stop();
+      await Promise.all([loop.stop(), retries.stop()]);
       await Promise.all([...mirrors].map(([id, mirror]) => end(id, mirror)));
     },
   };

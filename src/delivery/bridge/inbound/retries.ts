@@ -1,15 +1,22 @@
 // Tries messages again that could not become events, when they are due or somebody has put them back.
 import { Problem } from "../../../base/errors.ts";
 import type { Log } from "../../../base/log.ts";
+import { startLoop } from "../../../base/loop.ts";
+import type { Leases } from "../../../storage/lease.ts";
 import type { Pool } from "../../../storage/pool.ts";
 import type { Appender } from "../../../stream/append.ts";
-import { failLetter, type RemoteLetter, readDueLetters } from "../../../stream/remote/letters.ts";
-import type { RemoteStream } from "../../../stream/remote/remote-streams.ts";
+import {
+  failLetter,
+  type RemoteLetter,
+  readDueLetters,
+  remotesWithDueLetters,
+} from "../../../stream/remote/letters.ts";
+import { findRemoteStream, type RemoteStream } from "../../../stream/remote/remote-streams.ts";
 import { failureOf } from "./batch.ts";
 import { type ReadContext, readMessage } from "./message.ts";
 import { isMovedElsewhere, refusalOf } from "./storing.ts";
 
-export type RetriesOptions = {
+export type RetryOptions = {
   pool: Pool;
   appender: Pick<Appender, "append">;
   context: Omit<ReadContext, "stream">;
@@ -18,10 +25,69 @@ export type RetriesOptions = {
   log: Log;
 };
 
+export type RetriesOptions = RetryOptions & { leases: Pick<Leases, "want"> };
+
+export type Retries = {
+  /** Messages were put back: looked at at once if it is done here, and within a second elsewhere. */
+  wake: () => void;
+  stop: () => Promise<void>;
+};
+
+/** One process tries the messages of all remote streams, whether or not it reaches NATS: they are in the database. */
+const lettersLease = "remote-letters";
+const lookMs = 1_000;
 const lettersAtOnce = 100;
 
+export function startRetries(options: RetriesOptions): Retries {
+  const { pool, leases, log } = options;
+  let held: AbortSignal | null = null;
+  /** By remote stream: one that takes long holds up no other. */
+  const underWay = new Map<number, Promise<void>>();
+
+  async function look(): Promise<void> {
+    const signal = held;
+    if (signal === null) return;
+    for (const id of await remotesWithDueLetters(pool)) if (!underWay.has(id)) underWay.set(id, tryDue(id, signal));
+  }
+
+  async function tryDue(id: number, signal: AbortSignal): Promise<void> {
+    try {
+      const remote = await findRemoteStream(pool, id);
+      if (remote !== null) await retryDue(options, remote, signal);
+    } catch (error) {
+      log.debug({ err: error, remoteStream: id }, "messages wait for another try");
+    } finally {
+      underWay.delete(id);
+    }
+  }
+
+  const loop = startLoop("remote-letters", lookMs, look, log);
+  const giveUp = leases.want(lettersLease, {
+    onGained(_lease, signal) {
+      held = signal;
+      signal.addEventListener(
+        "abort",
+        () => {
+          if (held === signal) held = null;
+        },
+        { once: true },
+      );
+      loop.wake();
+    },
+  });
+
+  return {
+    wake: loop.wake,
+    async stop() {
+      await giveUp();
+      await loop.stop();
+      await Promise.all(underWay.values());
+    },
+  };
+}
+
 /** Tries what is due, oldest first, until nothing is. Throws what the database throws when it is away. */
-export async function retryDue(options: RetriesOptions, remote: RemoteStream, signal: AbortSignal): Promise<void> {
+async function retryDue(options: RetryOptions, remote: RemoteStream, signal: AbortSignal): Promise<void> {
   const { pool } = options;
   while (!signal.aborted) {
     const letters = await readDueLetters(pool, remote.id, lettersAtOnce);
@@ -34,7 +100,7 @@ export async function retryDue(options: RetriesOptions, remote: RemoteStream, si
 }
 
 async function retry(
-  { pool, appender, context, onDead, log }: RetriesOptions,
+  { pool, appender, context, onDead, log }: RetryOptions,
   remote: RemoteStream,
   letter: RemoteLetter,
 ): Promise<void> {
