@@ -91,21 +91,21 @@ type InHand = Entry & { receipt: string; bytes: number };
 async function feed(
   { nats, pool, appender, context }: Pick<SessionOptions, "nats" | "pool" | "appender" | "context">,
   { remote, consumer }: { remote: RemoteStream; consumer: string },
-  begin: MirrorPlace,
+  from: MirrorPlace,
   listener: SessionListener,
   signal: AbortSignal,
 ): Promise<string> {
-  const { jetstream } = begin.cursor;
+  const { jetstream } = from.cursor;
   const reading = { ...context, stream: remote.name };
   const ended = Promise.withResolvers<string>();
-  let place = begin;
+  let place = from;
   let isOver = false;
   let queue: InHand[] = [];
   let held = { messages: 0, bytes: 0 };
   /** Asked for, and not delivered yet. */
   let outstanding = 0;
   let deliveries = 0;
-  let taken = begin.cursor.sequence;
+  let taken = from.cursor.sequence;
   let undelivered = 0;
   let heardMs = performance.now();
   let storing: Promise<void> | null = null;
@@ -147,9 +147,7 @@ async function feed(
       const bytes = data.length + 500;
       held = { messages: held.messages + 1, bytes: held.bytes + bytes };
       queue.push({ ...readMessage(message, reading), message, receipt, bytes });
-      storing ??= store().finally(() => {
-        storing = null;
-      });
+      begin();
     }
     refill();
   }
@@ -164,6 +162,14 @@ async function feed(
     }
     outstanding = unserved === 0 ? 0 : Math.max(0, outstanding - unserved);
     refill();
+  }
+
+  function begin(): void {
+    storing ??= store().finally(() => {
+      storing = null;
+      // What came after the last look into the queue, and before this.
+      if (queue.length > 0 && !isOver) begin();
+    });
   }
 
   async function store(): Promise<void> {
