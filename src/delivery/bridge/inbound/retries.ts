@@ -86,14 +86,14 @@ export function startRetries(options: RetriesOptions): Retries {
   };
 }
 
-/** Tries what is due, oldest first, until nothing is. Throws what the database throws when it is away. */
-async function retryDue(options: RetryOptions, remote: RemoteStream, signal: AbortSignal): Promise<void> {
-  const { pool } = options;
-  while (!signal.aborted) {
-    const letters = await readDueLetters(pool, remote.id, lettersAtOnce);
+/** Tries what is due, oldest first, each once: what is due still then waits for the next call. Throws what the database throws when it is away. */
+export async function retryDue(options: RetryOptions, remote: RemoteStream, signal: AbortSignal): Promise<void> {
+  for (let last = 0; ; ) {
+    const letters = await readDueLetters(options.pool, remote.id, last, lettersAtOnce);
     for (const letter of letters) {
       if (signal.aborted) return;
       await retry(options, remote, letter);
+      last = letter.id;
     }
     if (letters.length === 0) return;
   }
@@ -122,8 +122,8 @@ async function retry(
       problem = refusal;
     }
   const failure = failureOf(problem, remote, letter.attempts + 1);
-  await failLetter(pool, letter.id, failure);
-  if (failure.retryMs !== null) return;
+  const isMine = await failLetter(pool, letter, failure);
+  if (!isMine || failure.retryMs !== null) return;
   onDead();
   log.warn({ remoteStream: name, deadLetter: letter.id, ...failure }, "a message was given up");
 }
