@@ -55,7 +55,7 @@ const described: Record<string, Schema> = {
   mirrored: {
     type: ["object", "null"],
     description: "Up to which message of JetStream all are in the log, or set aside",
-    properties: { jetstream: text("The stream of JetStream"), sequence: number("Of the message") },
+    properties: { jetstream: text("The stream of JetStream"), sequence: number("Of the message; 0 before the first") },
     required: ["jetstream", "sequence"],
   },
   pending: maybe(number("Messages that are not mirrored yet; null while no process knows")),

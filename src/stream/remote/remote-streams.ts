@@ -12,8 +12,10 @@ export type RemoteStream = RemoteDefinition & {
   createdAt: string;
   /** Rises with each move of the cursor. */
   revision: number;
-  /** Null before the first message. */
+  /** Null before the stream of JetStream was found. */
   cursor: MirrorCursor | null;
+  /** The stream of JetStream that a former source led to, where a consumer may be left. */
+  former: string | null;
 };
 
 /** How a mirror stands, as the process says that has it in hand. */
@@ -174,8 +176,16 @@ function standing(sql: Sql) {
     left join leases l on l.name = ${mirrorLease("")} || r.name and l.until > clock_timestamp()`;
 }
 
+/** A consumer of a former source is not there any more. */
+export async function forgetFormer(pool: Pool, id: number, former: string): Promise<void> {
+  await pool.run(
+    (sql) => sql`
+      update remote_streams set jetstream = null where id = ${id} and jetstream = ${former} and jetstream_created = ''`,
+  );
+}
+
 function fromRow(row: Row): RemoteStream {
-  const { jetstream } = row;
+  const { jetstream, jetstream_created: created } = row;
   return {
     id: Number(row.id),
     name: row.name,
@@ -186,12 +196,13 @@ function fromRow(row: Row): RemoteStream {
     backoffMaxMs: row.backoff_max_ms,
     createdAt: row.created_at,
     revision: Number(row.revision),
+    former: created === "" ? jetstream : null,
     cursor:
-      jetstream === null
+      jetstream === null || created === null || created === ""
         ? null
         : {
             jetstream,
-            created: row.jetstream_created ?? "",
+            created,
             sequence: Number(row.sequence),
             storedMs: row.stored_ms === null ? null : Number(row.stored_ms),
           },

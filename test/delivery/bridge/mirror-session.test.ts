@@ -78,6 +78,7 @@ function play(onAcknowledged: (receipt: string, handlers: PullHandlers) => void)
 }
 
 const listener: SessionListener = {
+  onConsumer() {},
   onBegun() {},
   onReceived() {},
   onStored() {},

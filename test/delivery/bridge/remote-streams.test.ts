@@ -205,6 +205,44 @@ describe.skipIf(natsServerPath === null)("mirrors", async () => {
     expect((await readAll(url, "gone")).map(({ type }) => type)).toEqual(["One", "Two"]);
   });
 
+  test("a consumer of a mirror that has mirrored nothing yet goes with it, whoever is asked to remove it", async () => {
+    const without = await startService({ DATABASE_URL: service.databaseUrl, SERVICE_NAME: "svcb" });
+    await produce(client, "svca_hollow", ["svca.hollow.*"]);
+    const consumers = async () =>
+      (await Array.fromAsync(manager.consumers.list("svca_hollow"))).map(({ name }) => name);
+    for (const asked of [url, without.url]) {
+      await putRemote(url, "hollow", { service: "svca", stream: "hollow" });
+      await until("it has a consumer", async () => (await consumers()).length > 0);
+      expect((await send(`${asked}/api/remote-streams/hollow`, { method: "DELETE" })).status).toBe(204);
+      if (asked === url) expect(await consumers()).toEqual([]);
+      await until("it is taken away", async () => (await consumers()).length === 0);
+    }
+    await without.stop();
+  });
+
+  test("a mirror that is put with another source leaves no consumer in the stream of the first, whether or not it had begun", async () => {
+    const producer = await produce(client, "svca_first", ["svca.first.*"]);
+    await produce(client, "svca_second", ["svca.second.*"]);
+    await putRemote(url, "moving", { service: "svca", stream: "first" });
+    await producer.publish("svca.first.Seen", { n: 1 });
+    await mirrored(url, "moving", 1);
+    const consumers = async (stream: string) =>
+      (await Array.fromAsync(manager.consumers.list(stream))).map(({ name }) => name);
+    for (const [was, is] of [
+      ["first", "second"],
+      ["second", "unborn"],
+      ["unborn", "first"],
+    ] as const) {
+      const answer = await putRemote(url, "moving", { service: "svca", stream: is });
+      expect(answer.body.mirrored?.jetstream).not.toBe(`svca_${was}`);
+      if (was !== "unborn") await until(`${was} has none`, async () => (await consumers(`svca_${was}`)).length === 0);
+      if (is !== "unborn") await until(`${is} has one`, async () => (await consumers(`svca_${is}`)).length === 1);
+    }
+    await mirrored(url, "moving", 1);
+    expect(await readAll(url, "moving")).toHaveLength(1);
+    expect((await remote(url, "moving")).mirrored).toEqual({ jetstream: "svca_first", sequence: "1" });
+  });
+
   test("definitions that make no sense are refused, and say what is wrong", async () => {
     const bad: [unknown, string][] = [
       [{}, ""],

@@ -10,6 +10,7 @@ import {
 } from "../../../stream/remote/remote-streams.ts";
 import { createBackoff } from "../backoff.ts";
 import type { Nats } from "../jetstream.ts";
+import { consumerName, takeAwayConsumer } from "./consumer.ts";
 import { runSession, type SessionOptions } from "./session.ts";
 
 /** Of all mirrors of this process. */
@@ -26,7 +27,6 @@ export type MirrorOptions = Omit<SessionOptions, "nats"> & {
   /** Null without a connection by configuration. */
   nats: Nats | null;
   leases: Pick<Leases, "want">;
-  consumerName: (remote: RemoteStream) => string;
   counters: MirrorCounters;
   /** It has something to tell. */
   onChanged: () => void;
@@ -39,7 +39,8 @@ export type Mirror = {
   standing: () => { lease: HeldLease; standing: MirrorStanding } | null;
   /** Begins anew, with the definition as it is now. */
   restart: (remote: RemoteStream) => void;
-  stop: () => Promise<void>;
+  /** `isRemoved`: nobody goes on, so the consumer goes too. */
+  stop: (isRemoved: boolean) => Promise<void>;
 };
 
 export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror {
@@ -52,6 +53,10 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
   /** Who cannot reach NATS leaves it to the others. */
   let giveUp: (() => Promise<void>) | null = null;
   let changing: Promise<void> = Promise.resolve();
+  const consumer = consumerName(options.context.service, first.name);
+  /** Where this process has made a consumer last. */
+  let jetstream: string | null = null;
+  const ending = new AbortController();
   let stopped = false;
 
   function enter(state: MirrorState): void {
@@ -97,13 +102,7 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
       const before = current.received;
       try {
         counters.sessions++;
-        const end = await runSession(
-          { ...options, nats },
-          remote.id,
-          options.consumerName(remote),
-          listener(current),
-          either,
-        );
+        const end = await runSession({ ...options, nats }, remote.id, consumer, listener(current), either);
         if (end.kind === "removed") return;
         if (end.kind === "waiting") {
           current.pending = null;
@@ -124,6 +123,9 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
 
   function listener(current: MirrorStanding) {
     return {
+      onConsumer(name: string) {
+        jetstream = name;
+      },
       onBegun({ pending }: { pending: number }) {
         current.pending = pending;
         current.behindSinceMs = null;
@@ -154,7 +156,8 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
       onGained(lease, signal) {
         log.info({ remoteStream: remote.name, epoch: lease.epoch }, "this process mirrors the remote stream");
         // What was under way when the lease was lost comes to its end first.
-        running = running.then(() => (signal.aborted ? undefined : run(nats, lease, signal)));
+        const either = AbortSignal.any([signal, ending.signal]);
+        running = running.then(() => (either.aborted ? undefined : run(nats, lease, either)));
       },
     });
 
@@ -182,9 +185,14 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
       remote = changed;
       session.abort(new Error("the remote stream was put anew"));
     },
-    async stop() {
+    async stop(isRemoved) {
       stopped = true;
       forget?.();
+      ending.abort(new Error("the mirror stops"));
+      await running;
+      // Before the lease goes: the same name may be put anew.
+      if (isRemoved && jetstream !== null && nats?.state() === "connected")
+        await takeAwayConsumer(nats, jetstream, consumer, log);
       follow();
       await changing;
     },

@@ -1,7 +1,7 @@
 // The mirrors of all remote streams, as the database has them: started, changed and stopped with them.
 import { type Loop, startLoop } from "../../../base/loop.ts";
-import { defaultNaming, namesOf } from "../../../stream/cross-service/names.ts";
 import { type RemoteStream, readRemoteStreams, reportStanding } from "../../../stream/remote/remote-streams.ts";
+import { consumerName, takeAwayConsumer } from "./consumer.ts";
 import { type Mirror, type MirrorCounters, type MirrorOptions, startMirror } from "./mirror.ts";
 import { startRetries } from "./retries.ts";
 
@@ -15,7 +15,7 @@ export type Mirrors = {
   stop: () => Promise<void>;
 };
 
-export type MirrorsOptions = Omit<MirrorOptions, "consumerName" | "counters" | "onChanged">;
+export type MirrorsOptions = Omit<MirrorOptions, "counters" | "onChanged">;
 
 const lookMs = 1_000;
 
@@ -25,12 +25,11 @@ export function startMirrors(options: MirrorsOptions): Mirrors {
   const mirrors = new Map<number, Mirror>();
   const reported = new Map<number, string>();
   let loop: Loop | null = null;
-  const consumerName = ({ name }: RemoteStream) => namesOf(name, defaultNaming(context.service)).stream;
 
   async function look(): Promise<void> {
     const remotes = await readRemoteStreams(pool);
     const ids = new Set(remotes.map(({ id }) => id));
-    for (const [id, mirror] of mirrors) if (!ids.has(id)) await end(id, mirror);
+    for (const [id, mirror] of mirrors) if (!ids.has(id)) await end(id, mirror, true);
     for (const remote of remotes) {
       const mirror = mirrors.get(remote.id);
       if (mirror === undefined) mirrors.set(remote.id, begin(remote));
@@ -39,13 +38,12 @@ export function startMirrors(options: MirrorsOptions): Mirrors {
     await report();
   }
 
-  const begin = (remote: RemoteStream) =>
-    startMirror(remote, { ...options, consumerName, counters, onChanged: () => loop?.wake() });
+  const begin = (remote: RemoteStream) => startMirror(remote, { ...options, counters, onChanged: () => loop?.wake() });
 
-  async function end(id: number, mirror: Mirror): Promise<void> {
+  async function end(id: number, mirror: Mirror, isRemoved: boolean): Promise<void> {
     mirrors.delete(id);
     reported.delete(id);
-    await mirror.stop();
+    await mirror.stop(isRemoved);
   }
 
   async function report(): Promise<void> {
@@ -67,19 +65,15 @@ export function startMirrors(options: MirrorsOptions): Mirrors {
     },
     async forget(remote) {
       const mirror = mirrors.get(remote.id);
-      if (mirror !== undefined) await end(remote.id, mirror);
-      if (nats === null || remote.cursor === null || nats.state() !== "connected") return;
-      await nats.deleteConsumer(remote.cursor.jetstream, consumerName(remote)).catch((error: unknown) => {
-        log.warn(
-          { err: error, remoteStream: remote.name },
-          "the consumer of a removed remote stream is left in JetStream",
-        );
-      });
+      if (mirror !== undefined) await end(remote.id, mirror, true);
+      const jetstream = remote.cursor?.jetstream ?? remote.former;
+      if (nats === null || jetstream === null || nats.state() !== "connected") return;
+      await takeAwayConsumer(nats, jetstream, consumerName(context.service, remote.name), log);
     },
     counters: () => counters,
     async stop() {
       await Promise.all([loop.stop(), retries.stop()]);
-      await Promise.all([...mirrors].map(([id, mirror]) => end(id, mirror)));
+      await Promise.all([...mirrors].map(([id, mirror]) => end(id, mirror, false)));
     },
   };
 }

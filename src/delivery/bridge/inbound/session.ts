@@ -3,10 +3,12 @@ import type { Log } from "../../../base/log.ts";
 import type { Pool } from "../../../storage/pool.ts";
 import type { Appender } from "../../../stream/append.ts";
 import type { Naming } from "../../../stream/cross-service/names.ts";
-import type { RemoteStream } from "../../../stream/remote/remote-streams.ts";
+import { advanceMirror, isMoved } from "../../../stream/remote/move.ts";
+import { forgetFormer, type RemoteStream } from "../../../stream/remote/remote-streams.ts";
 import type { Nats, NatsConsumer, PullStatus, ReceivedMessage } from "../jetstream.ts";
 import { align, locate } from "./alignment.ts";
 import type { Entry, MirrorPlace } from "./batch.ts";
+import { takeAwayConsumer } from "./consumer.ts";
 import { type ReadContext, readMessage } from "./message.ts";
 import { readPlace, storeEntries } from "./storing.ts";
 
@@ -21,6 +23,8 @@ export type SessionOptions = {
 
 /** What a session tells of itself. */
 export type SessionListener = {
+  /** A consumer is about to be made in this stream of JetStream. */
+  onConsumer: (jetstream: string) => void;
   onBegun: (consumer: NatsConsumer) => void;
   onReceived: (isRepeated: boolean) => void;
   onStored: (events: number, setAside: number) => void;
@@ -40,6 +44,7 @@ const pullExpiresMs = 30_000;
 const heartbeatMs = 5_000;
 const silenceMs = 12_000;
 const ackWaitMs = 30_000;
+const movedElsewhere = "the mirror was moved by somebody else";
 
 /**
  * Resolves when it has ended, and what was in hand is stored or left to the next session. The cursor in the database decides where
@@ -56,6 +61,11 @@ export async function runSession(
   const found = await readPlace(pool, id);
   if (found === null) return { kind: "removed" };
   const { remote, origins } = found;
+  const { former } = remote;
+  if (former !== null) {
+    await takeAwayConsumer(nats, former, consumerName, log);
+    await forgetFormer(pool, id, former);
+  }
   const stream = await locate(nats, remote.source, naming);
   if (stream === null) return { kind: "waiting" };
   const cursor = await align(nats, remote.cursor, stream);
@@ -64,6 +74,19 @@ export async function runSession(
       { remoteStream: remote.name, jetstream: stream.name, created: stream.created, was: remote.cursor },
       "the stream of JetStream is another one than before: it is mirrored from its first message",
     );
+  let { revision } = remote;
+  if (cursor !== remote.cursor) {
+    // Noted first: whoever removes the mirror, or puts it with another source, knows where its consumer is.
+    const move = { remote: id, revision, cursor, origins: [], letters: [], settled: [] };
+    try {
+      await advanceMirror(pool, move);
+    } catch (error) {
+      if (isMoved(error)) return { kind: "ended", why: movedElsewhere };
+      throw error;
+    }
+    revision++;
+  }
+  listener.onConsumer(stream.name);
   await nats.deleteConsumer(stream.name, consumerName);
   const consumer = await nats.createConsumer({
     stream: stream.name,
@@ -75,7 +98,7 @@ export async function runSession(
   });
   signal.throwIfAborted();
   listener.onBegun(consumer);
-  const place: MirrorPlace = { remote: id, revision: remote.revision, cursor, origins };
+  const place: MirrorPlace = { remote: id, revision, cursor, origins };
   const why = await feed(
     { nats, pool, appender, context },
     { remote, consumer: consumer.name },
@@ -184,7 +207,7 @@ async function feed(
         end(error instanceof Error ? error.message : String(error));
       });
       if (stored === undefined) return;
-      if (stored === null) return end("the mirror was moved by somebody else");
+      if (stored === null) return end(movedElsewhere);
       place = stored.place;
       listener.onStored(stored.events, stored.setAside);
       for (const { bytes } of batch) held = { messages: held.messages - 1, bytes: held.bytes - bytes };
