@@ -1,16 +1,19 @@
 // A remote stream as the API shows it, by whichever process is asked.
+import { consumerName } from "../delivery/bridge/inbound/consumer.ts";
 import type { NatsState } from "../delivery/bridge/jetstream.ts";
 import { describeRemoteDefinition } from "../stream/remote/definition.ts";
 import { lettersCountedTo, type RemoteStanding } from "../stream/remote/remote-streams.ts";
 
 export type RemoteStreamViewOptions = {
+  /** Name of this service. */
+  service: string;
   /** Of this process; null without NATS_URL. */
   natsState: () => NatsState | null;
 };
 
 export type RemoteStreamView = ReturnType<typeof createRemoteStreamView>;
 
-export function createRemoteStreamView({ natsState }: RemoteStreamViewOptions) {
+export function createRemoteStreamView({ service, natsState }: RemoteStreamViewOptions) {
   /** Of a mirror that no process has in hand: why this one has not. */
   function idleState(): "no-nats" | "disconnected" | "starting" {
     const connection = natsState();
@@ -25,6 +28,8 @@ export function createRemoteStreamView({ natsState }: RemoteStreamViewOptions) {
       name,
       ...describeRemoteDefinition(remote),
       createdAt,
+      /** In JetStream, where a mirror is allowed what it needs by this name. */
+      consumer: consumerName(service, name),
       state: isInHand ? (standing?.state ?? "starting") : idleState(),
       /** Of JetStream: how far it is mirrored. */
       mirrored: cursor === null ? null : { jetstream: cursor.jetstream, sequence: String(cursor.sequence) },

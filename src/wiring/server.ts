@@ -34,7 +34,10 @@ export function startRoutes(
   const onControl = announceControl(parts);
   const body = createBodyReader({ maxBytes: config.maxBodyBytes, timeoutMs: config.bodyTimeoutMs });
   onStop(body.stop);
-  const showRemoteStream = createRemoteStreamView({ natsState: () => bridge?.nats.state() ?? null });
+  const showRemoteStream = createRemoteStreamView({
+    service: config.serviceName,
+    natsState: () => bridge?.nats.state() ?? null,
+  });
   return {
     append: { appender, body, service: config.serviceName, log, observeLatency: metrics.observeAppend },
     events: {

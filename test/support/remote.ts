@@ -6,6 +6,7 @@ import { until } from "./until.ts";
 
 export type RemoteBody = {
   name: string;
+  consumer: string;
   state: string;
   mirrored: { jetstream: string; sequence: string } | null;
   pending: string | null;

@@ -47,6 +47,7 @@ const described: Record<string, Schema> = {
   maxDeliveries,
   backoff: backoff((schema) => schema),
   createdAt: time("When it was put first"),
+  consumer: text("The name of its consumer in JetStream, by which an account is allowed what it needs"),
   state: {
     enum: ["starting", "no-nats", "disconnected", "waiting", "mirroring", "failing"],
     description:
@@ -129,6 +130,7 @@ const users = {
   maxDeliveries: 5,
   backoff: { initial: "1s", factor: 2, max: "1m" },
   createdAt: "2026-11-21T10:00:00.000Z",
+  consumer: "svcb_users",
   state: "mirroring",
   mirrored: { jetstream: "svca_users", sequence: "1042" },
   pending: "0",

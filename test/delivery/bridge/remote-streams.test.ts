@@ -187,6 +187,21 @@ describe.skipIf(natsServerPath === null)("mirrors", async () => {
     await origin.stop();
   });
 
+  test("mirrors whose names come to the same in JetStream have a consumer each, and tell its name", async () => {
+    const producer = await produce(client, "svca_shared", ["svca.shared.*"]);
+    for (const name of ["like.this", "like_this"]) await putRemote(url, name, { service: "svca", stream: "shared" });
+    const names = await Promise.all(
+      ["like.this", "like_this"].map(async (name) => {
+        await until("it mirrors", async () => (await remote(url, name)).state === "mirroring");
+        return (await remote(url, name)).consumer;
+      }),
+    );
+    const found = await Array.fromAsync(manager.consumers.list("svca_shared"));
+    expect(found.map(({ name }) => name).toSorted()).toEqual(names.toSorted());
+    await producer.publish("svca.shared.Seen", { n: 1 });
+    for (const name of ["like.this", "like_this"]) await mirrored(url, name, 1);
+  });
+
   test("what is removed is mirrored no more, its consumer is gone, and its events stay", async () => {
     const producer = await produce(client, "svca_gone", ["svca.gone.*"]);
     await putRemote(url, "gone", { service: "svca", stream: "gone" });
