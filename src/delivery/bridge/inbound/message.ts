@@ -3,6 +3,7 @@ import { bodyTooLarge, invalidEvent, malformedBody, Problem, type Violation } fr
 import type { NewEvent } from "../../../stream/event.ts";
 import { toEvent } from "../../../stream/event-input.ts";
 import { JsonWalk } from "../../../stream/json-text.ts";
+import type { RemoteSource } from "../../../stream/remote/definition.ts";
 import type { OriginOffset } from "../../../stream/remote/move.ts";
 
 /** A message as JetStream stores it. */
@@ -20,12 +21,17 @@ export type StoredMessage = {
 /** An event; `origin`: where it stands in the log of the service that published it, if that says so. */
 export type ReadMessage = { event: NewEvent | Problem; origin: OriginOffset | null };
 
-export type ReadContext = {
-  /** The local stream. */
-  stream: string;
+/** What is the same for all mirrors of a service. */
+export type ReadSettings = {
   /** Name of this service. */
   service: string;
   maxEventBytes: number;
+};
+
+export type ReadContext = ReadSettings & {
+  /** The local stream. */
+  stream: string;
+  source: RemoteSource;
 };
 
 type Value = Record<string, unknown>;
@@ -37,6 +43,8 @@ const ownPlace = ["position", "recordedtime", "stream", "offset", "logid"];
 const ofEarlierOrigin = ["originstream", "originoffset", "originlogid"];
 const maxOffset = /^\d{1,15}$/;
 const maxIdLength = 256;
+// Of the types that are the service's own, those that stand in streams which can be shared: the transitions of sagas.
+const sagaTransition = /^sluice\.saga-[a-z-]+$/;
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /** Reads a message. What can never become an event comes as the problem that says why. */
@@ -57,7 +65,9 @@ export function readMessage(message: StoredMessage, context: ReadContext): ReadM
     if (body.data !== null && value.datacontenttype === "application/json") delete value.datacontenttype;
     if (body.binary !== null) value.data_base64 = Buffer.from(body.binary).toString("base64");
     const violations: Violation[] = [];
-    const parse = { stream: context.stream, service: context.service, idempotencyKey: null, own: origin !== null };
+    // Who writes to the stream of a service is that service; a subject or a stream by its name may be anybody's.
+    const own = origin !== null && "service" in context.source && sagaTransition.test(String(value.type));
+    const parse = { stream: context.stream, service: context.service, idempotencyKey: null, own };
     const event = toEvent({ value, data: body.data }, "", parse, 0, violations);
     if (event === null || violations.length > 0) return { event: invalidEvent(violations), origin };
     const whole = origin === null ? event : withOrigin(event, origin, dataschema);

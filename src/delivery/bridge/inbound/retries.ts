@@ -13,13 +13,13 @@ import {
 } from "../../../stream/remote/letters.ts";
 import { findRemoteStream, type RemoteStream } from "../../../stream/remote/remote-streams.ts";
 import { failureOf } from "./batch.ts";
-import { type ReadContext, readMessage } from "./message.ts";
+import { type ReadSettings, readMessage } from "./message.ts";
 import { isMovedElsewhere, refusalOf } from "./storing.ts";
 
 export type RetryOptions = {
   pool: Pool;
   appender: Pick<Appender, "append">;
-  context: Omit<ReadContext, "stream">;
+  context: ReadSettings;
   /** A message was given up. */
   onDead: () => void;
   log: Log;
@@ -104,8 +104,8 @@ async function retry(
   remote: RemoteStream,
   letter: RemoteLetter,
 ): Promise<void> {
-  const { id: stream, name } = remote;
-  const { event } = readMessage({ ...letter, data: letter.payload }, { ...context, stream: name });
+  const { id: stream, name, source } = remote;
+  const { event } = readMessage({ ...letter, data: letter.payload }, { ...context, stream: name, source });
   let problem: Problem;
   if (event instanceof Problem) problem = event;
   else

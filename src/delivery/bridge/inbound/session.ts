@@ -9,7 +9,7 @@ import type { Nats, NatsConsumer, PullStatus, ReceivedMessage } from "../jetstre
 import { align, locate } from "./alignment.ts";
 import type { Entry, MirrorPlace } from "./batch.ts";
 import { takeAwayConsumer } from "./consumer.ts";
-import { type ReadContext, readMessage } from "./message.ts";
+import { type ReadSettings, readMessage } from "./message.ts";
 import { readPlace, storeEntries } from "./storing.ts";
 
 export type SessionOptions = {
@@ -17,7 +17,7 @@ export type SessionOptions = {
   pool: Pool;
   appender: Pick<Appender, "append">;
   naming: Naming;
-  context: Omit<ReadContext, "stream">;
+  context: ReadSettings;
   log: Log;
 };
 
@@ -119,7 +119,7 @@ async function feed(
   signal: AbortSignal,
 ): Promise<string> {
   const { jetstream } = from.cursor;
-  const reading = { ...context, stream: remote.name };
+  const reading = { ...context, stream: remote.name, source: remote.source };
   const ended = Promise.withResolvers<string>();
   let place = from;
   let isOver = false;
