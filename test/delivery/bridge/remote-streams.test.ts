@@ -103,7 +103,7 @@ describe.skipIf(natsServerPath === null)("mirrors", async () => {
       { type: "Placed", source: "nats:legacy.orders.Placed", data: { amount: 2 } },
       { type: "Structured", source: "/foreign", data: { a: 1 } },
       { type: "Unsaid", source: "/foreign", data: undefined },
-      { type: "Binary", source: "/foreign", data: Buffer.from("<a/>").toString("base64") },
+      { type: "Binary", source: "/foreign", data: "<a/>" },
       { type: "Scanned", source: "nats:legacy.orders.Scanned", data: Buffer.from([0, 255, 1]).toString("base64") },
       { type: "Empty", source: "nats:legacy.orders.Empty", data: undefined },
     ]);

@@ -5,6 +5,7 @@ import { toEvent } from "../../../stream/event-input.ts";
 import { JsonWalk } from "../../../stream/json-text.ts";
 import type { RemoteSource } from "../../../stream/remote/definition.ts";
 import type { OriginOffset } from "../../../stream/remote/move.ts";
+import { isJson, isText, jsonOrNull, onOneLine, parseJson, readJson, textOf, textOrNull } from "./payload.ts";
 
 /** A message as JetStream stores it. */
 export type StoredMessage = {
@@ -45,7 +46,6 @@ const maxOffset = /^\d{1,15}$/;
 const maxIdLength = 256;
 // Of the types that are the service's own, those that stand in streams which can be shared: the transitions of sagas.
 const sagaTransition = /^sluice\.saga-[a-z-]+$/;
-const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /** Reads a message. What can never become an event comes as the problem that says why. */
 export function readMessage(message: StoredMessage, context: ReadContext): ReadMessage {
@@ -114,7 +114,7 @@ function readBody(message: StoredMessage, headers: ReadonlyMap<string, string>):
 }
 
 function readStructured(text: string): Body {
-  const value = parse(text);
+  const value = parseJson(text);
   if (!isObject(value)) throw malformedBody("An event is a JSON object");
   const walk = new JsonWalk(text);
   const span = walk.member("data");
@@ -137,7 +137,10 @@ function readBinaryMode(headers: ReadonlyMap<string, string>, contentType: strin
   if (value.datacontenttype === undefined && contentType !== null) value.datacontenttype = contentType;
   const type = (value.datacontenttype ?? null) as string | null;
   if (data.length === 0) return { value, data: null, binary: null };
-  if (type !== null && !isJson(type)) return { value, data: null, binary: data };
+  if (type !== null && !isJson(type)) {
+    const text = isText(type) ? textOrNull(data) : null;
+    return text === null ? { value, data: null, binary: data } : { value, data: JSON.stringify(text), binary: null };
+  }
   const json = type === null ? jsonOrNull(data) : readJson(data);
   return json === null ? { value, data: null, binary: data } : { value, data: json, binary: null };
 }
@@ -153,7 +156,7 @@ function readPlain(message: StoredMessage, headers: ReadonlyMap<string, string>,
         : readJson(data);
   // A CloudEvent whose producer forgot to say so.
   if (json !== null && contentType === null && /"specversion"/.test(json)) {
-    const value = parse(json);
+    const value = parseJson(json);
     if (isObject(value) && value.specversion === "1.0" && "id" in value && "type" in value && "source" in value)
       return readStructured(json);
   }
@@ -177,56 +180,6 @@ function readPlain(message: StoredMessage, headers: ReadonlyMap<string, string>,
 function requireIdentity(value: Value): void {
   const missing = ["id", "source", "type"].filter((name) => value[name] === undefined || value[name] === "");
   if (missing.length > 0) throw invalidEvent(missing.map((name) => ({ path: `/${name}`, message: "is missing" })));
-}
-
-function readJson(data: Uint8Array): string {
-  const text = textOf(data).trim();
-  parse(text);
-  return checked(text);
-}
-
-/** The text where the bytes are JSON; null where they are anything else. */
-function jsonOrNull(data: Uint8Array): string | null {
-  let text: string;
-  try {
-    text = utf8.decode(data).trim();
-    JSON.parse(text);
-  } catch {
-    return null;
-  }
-  return checked(text);
-}
-
-function checked(text: string): string {
-  const walk = new JsonWalk(text);
-  walk.value();
-  if (walk.refusal !== null) throw invalidEvent([{ path: "/data", message: walk.refusal }]);
-  return onOneLine(text);
-}
-
-/** Line breaks stand between tokens only: a string of JSON cannot hold a raw one. */
-function onOneLine(text: string): string {
-  return text.includes("\n") || text.includes("\r") ? text.replace(/[\r\n]+\s*/g, " ") : text;
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw malformedBody(`The message is not JSON: ${error instanceof Error ? error.message : "it cannot be parsed"}`);
-  }
-}
-
-function textOf(data: Uint8Array): string {
-  try {
-    return utf8.decode(data);
-  } catch {
-    throw malformedBody("The message is not UTF-8");
-  }
-}
-
-function isJson(contentType: string): boolean {
-  return /^[^;]*[/+]json\s*(;|$)/i.test(contentType);
 }
 
 function isObject(value: unknown): value is Value {
