@@ -1,11 +1,17 @@
-// A session of a mirror at the seams: messages that come at the worst moment. JetStream alone is played.
+// Mirrors at the seams: what comes at the worst moment, and what takes long. JetStream alone is played.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { createLog } from "../../../src/base/log.ts";
+import { startMirrors } from "../../../src/delivery/bridge/inbound/mirrors.ts";
 import { runSession, type SessionListener } from "../../../src/delivery/bridge/inbound/session.ts";
 import type { Nats, PullHandlers, ReceivedMessage } from "../../../src/delivery/bridge/jetstream.ts";
+import { createLeases } from "../../../src/storage/lease.ts";
 import { defaultNaming } from "../../../src/stream/cross-service/names.ts";
 import { parseRemoteDefinition } from "../../../src/stream/remote/definition.ts";
-import { configureRemoteStream, describeRemoteStream } from "../../../src/stream/remote/remote-streams.ts";
+import {
+  configureRemoteStream,
+  describeRemoteStream,
+  removeRemoteStream,
+} from "../../../src/stream/remote/remote-streams.ts";
 import { type Appending, openAppending } from "../../support/appending.ts";
 import { until } from "../../support/until.ts";
 
@@ -49,7 +55,10 @@ const message = (sequence: number): ReceivedMessage => ({
 const unasked = () => Promise.reject(new Error("it is not asked for that"));
 
 /** A JetStream that delivers what it is told to, when it is told to. */
-function play(onAcknowledged: (receipt: string, handlers: PullHandlers) => void) {
+function play(
+  onAcknowledged: (receipt: string, handlers: PullHandlers) => void,
+  findStream: Nats["findStream"] = () => Promise.resolve(stream),
+) {
   const played: { handlers: PullHandlers | null } = { handlers: null };
   const nats: Nats = {
     state: () => "connected",
@@ -60,7 +69,7 @@ function play(onAcknowledged: (receipt: string, handlers: PullHandlers) => void)
     openPublisher: () => {
       throw new Error("it is not asked for that");
     },
-    findStream: () => Promise.resolve(stream),
+    findStream,
     createStream: unasked,
     updateStream: unasked,
     streamOfSubject: unasked,
@@ -113,4 +122,40 @@ test("a message that comes in the moment in which the last one is done with is s
   await until("both are stored", async () => (await describeRemoteStream(reads, "numbers")).cursor?.sequence === 2);
   abort.abort();
   expect((await session).kind).toBe("ended");
+});
+
+test("a mirror that is long in stopping holds up no other, but for the next one of its name", async () => {
+  const { reads, claims, appender } = appending;
+  const put = (name: string) => {
+    const definition = parseRemoteDefinition({ service: "svca", stream: name }, { service: "svcb", stream: name });
+    return configureRemoteStream(claims, name, definition);
+  };
+  const asked: string[] = [];
+  const slow = Promise.withResolvers<null>();
+  const { nats } = play(
+    () => {},
+    (name) => {
+      asked.push(name);
+      return name === "svca_slow" ? slow.promise : Promise.resolve(null);
+    },
+  );
+  const leases = createLeases({ pool: claims, ttlMs: 10_000, log });
+  leases.start();
+  const options = { nats, pool: claims, appender, leases, naming: defaultNaming("svcb"), log };
+  const mirrors = startMirrors({ ...options, context: { service: "svcb", maxEventBytes: 1_000_000 } });
+  const timesAsked = (name: string) => asked.filter((one) => one === name).length;
+  await put("slow");
+  mirrors.wake();
+  await until("the slow one is under way", () => timesAsked("svca_slow") === 1);
+  await removeRemoteStream(claims, "slow");
+  await put("slow");
+  await put("quick");
+  mirrors.wake();
+  await until("the other one has begun", () => timesAsked("svca_quick") > 0);
+  expect(timesAsked("svca_slow")).toBe(1);
+  slow.resolve(null);
+  await until("its successor has begun", () => timesAsked("svca_slow") > 1);
+  expect((await describeRemoteStream(reads, "slow")).isInHand).toBe(true);
+  await mirrors.stop();
+  await leases.stop();
 });

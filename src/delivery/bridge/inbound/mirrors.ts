@@ -24,26 +24,39 @@ export function startMirrors(options: MirrorsOptions): Mirrors {
   const counters: MirrorCounters = { received: 0, redelivered: 0, appended: 0, setAside: 0, dead: 0, sessions: 0 };
   const mirrors = new Map<number, Mirror>();
   const reported = new Map<number, string>();
+  /** By name: those that are about to stop. */
+  const ending = new Map<string, Promise<void>>();
   let loop: Loop | null = null;
 
   async function look(): Promise<void> {
     const remotes = await readRemoteStreams(pool);
     const ids = new Set(remotes.map(({ id }) => id));
-    for (const [id, mirror] of mirrors) if (!ids.has(id)) await end(id, mirror, true);
+    for (const [id, mirror] of mirrors) if (!ids.has(id)) void end(id, mirror, true);
     for (const remote of remotes) {
       const mirror = mirrors.get(remote.id);
-      if (mirror === undefined) mirrors.set(remote.id, begin(remote));
-      else if (definitionOf(mirror.remote) !== definitionOf(remote)) mirror.restart(remote);
+      if (mirror === undefined) {
+        // One of its name before it has the lease and the consumer still; its end is a reason to look again.
+        if (!ending.has(remote.name)) mirrors.set(remote.id, begin(remote));
+      } else if (definitionOf(mirror.remote) !== definitionOf(remote)) mirror.restart(remote);
     }
     await report();
   }
 
   const begin = (remote: RemoteStream) => startMirror(remote, { ...options, counters, onChanged: () => loop?.wake() });
 
-  async function end(id: number, mirror: Mirror, isRemoved: boolean): Promise<void> {
+  function end(id: number, mirror: Mirror, isRemoved: boolean): Promise<void> {
     mirrors.delete(id);
     reported.delete(id);
-    await mirror.stop(isRemoved);
+    const { name } = mirror.remote;
+    const ended = mirror
+      .stop(isRemoved)
+      .catch((error: unknown) => log.error({ err: error, remoteStream: name }, "a mirror did not stop"))
+      .then(() => {
+        ending.delete(name);
+        loop?.wake();
+      });
+    ending.set(name, ended);
+    return ended;
   }
 
   async function report(): Promise<void> {
@@ -73,7 +86,8 @@ export function startMirrors(options: MirrorsOptions): Mirrors {
     counters: () => counters,
     async stop() {
       await Promise.all([loop.stop(), retries.stop()]);
-      await Promise.all([...mirrors].map(([id, mirror]) => end(id, mirror, false)));
+      for (const [id, mirror] of mirrors) void end(id, mirror, false);
+      await Promise.all(ending.values());
     },
   };
 }
