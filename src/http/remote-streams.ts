@@ -4,6 +4,7 @@ import type { Log } from "../base/log.ts";
 import type { Principal } from "../base/principal.ts";
 import type { Mirrors } from "../delivery/bridge/inbound/mirrors.ts";
 import type { Pool } from "../storage/pool.ts";
+import type { Naming } from "../stream/cross-service/names.ts";
 import { parseRemoteDefinition } from "../stream/remote/definition.ts";
 import {
   discardLetters,
@@ -13,6 +14,7 @@ import {
   type RemoteLetter,
   replayLetters,
 } from "../stream/remote/letters.ts";
+import { requireMirrorable } from "../stream/remote/own-streams.ts";
 import {
   configureRemoteStream,
   describeRemoteStream,
@@ -31,8 +33,7 @@ export type RemoteStreamsDependencies = {
   reads: Pool;
   writes: Pool;
   mirrors: Pick<Mirrors, "wake" | "forget">;
-  /** Name of this service. */
-  service: string;
+  naming: Naming;
   show: RemoteStreamView;
   body: BodyReader;
   log: Log;
@@ -55,7 +56,7 @@ export function remoteStreamsHandlers({
   reads,
   writes,
   mirrors,
-  service,
+  naming,
   show,
   body,
   log,
@@ -106,7 +107,9 @@ export function remoteStreamsHandlers({
     async put({ request, params, principal, requestId }) {
       readQuery(request, []);
       const name = manageable(principal, params.name);
-      const definition = parseRemoteDefinition(await readJson(body, request), { service, stream: name });
+      const own = { service: naming.service, stream: name };
+      const definition = parseRemoteDefinition(await readJson(body, request), own);
+      await requireMirrorable(reads, name, definition.source, naming, principal);
       const isNew = await configureRemoteStream(writes, name, definition);
       mirrors.wake();
       log.info(

@@ -95,7 +95,7 @@ export function startRoutes(
       reads,
       writes: claims,
       mirrors: parts.mirrors,
-      service: config.serviceName,
+      naming: namingOf(config),
       show: showRemoteStream,
       body,
       log,

@@ -214,7 +214,7 @@ export const putRemoteStream = operation(
     operationId: "putRemoteStream",
     summary: "Mirror a stream of another service",
     description:
-      "Its events are appended to the local stream of this name, in their order, each once, from the first one that JetStream still has. The local stream is made where there is none, and is then a stream like any other. What is mirrored need not be there yet. One that is put with another source begins anew with that.",
+      "Its events are appended to the local stream of this name, in their order, each once, from the first one that JetStream still has. The local stream is made where there is none, and is then a stream like any other. What is mirrored need not be there yet. Streams of this service itself are mirrored for who may read them, and never into themselves. One that is put with another source begins anew with that.",
     requestBody: {
       required: true,
       description: "What is mirrored. Read as JSON, whatever the content type says.",

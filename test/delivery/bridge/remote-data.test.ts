@@ -5,6 +5,7 @@ import { readMessage } from "../../../src/delivery/bridge/inbound/message.ts";
 const context = {
   stream: "texts",
   service: "svcb",
+  logId: "0b6f3f52-1b6f-4c06-9a53-6f6d0b2f7a01",
   maxEventBytes: 1_000_000,
   source: { service: "svca", stream: "texts" },
 };

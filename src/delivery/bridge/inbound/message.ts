@@ -20,7 +20,12 @@ export type StoredMessage = {
 };
 
 /** An event; `origin`: where it stands in the log of the service that published it, if that says so. */
-export type ReadMessage = { event: NewEvent | Problem; origin: OriginOffset | null };
+export type ReadMessage = {
+  event: NewEvent | Problem;
+  origin: OriginOffset | null;
+  /** It was appended to the very stream that mirrors it, and comes back to it: that has it, or has forgotten it. */
+  isReturned: boolean;
+};
 
 /** What is the same for all mirrors of a service. */
 export type ReadSettings = {
@@ -30,6 +35,8 @@ export type ReadSettings = {
 };
 
 export type ReadContext = ReadSettings & {
+  /** Of this service's log. */
+  logId: string;
   /** The local stream. */
   stream: string;
   source: RemoteSource;
@@ -41,7 +48,7 @@ type Body = { value: Value; data: string | null; binary: Uint8Array | null };
 
 // What the service that published an event says of its place there; here it has another one.
 const ownPlace = ["position", "recordedtime", "stream", "offset", "logid"];
-const ofEarlierOrigin = ["originstream", "originoffset", "originlogid"];
+const ofFirstPlace = ["originstream", "originoffset", "originlogid"];
 const maxOffset = /^\d{1,15}$/;
 const maxIdLength = 256;
 // Of the types that are the service's own, those that stand in streams which can be shared: the transitions of sagas.
@@ -50,15 +57,19 @@ const sagaTransition = /^sluice\.saga-[a-z-]+$/;
 /** Reads a message. What can never become an event comes as the problem that says why. */
 export function readMessage(message: StoredMessage, context: ReadContext): ReadMessage {
   let origin: OriginOffset | null = null;
+  let isReturned = false;
   try {
     const headers = new Map<string, string>();
     for (const [name, value] of message.headers) headers.set(name.toLowerCase(), value);
     const body = readBody(message, headers);
     const { value } = body;
-    origin = originOf(value);
-    const { dataschema } = value;
+    const { dataschema, logid, stream, offset, originlogid, originstream, originoffset } = value;
+    origin = placeOf(logid, stream, offset);
+    // What a service passes on that it has mirrored itself says where it was appended.
+    const first = origin && (placeOf(originlogid, originstream, originoffset) ?? origin);
+    isReturned = first !== null && first.logId === context.logId && first.stream === context.stream;
     for (const name of ownPlace) delete value[name];
-    for (const name of ofEarlierOrigin) delete value[name];
+    for (const name of ofFirstPlace) delete value[name];
     // The link to a schema comes and goes with the schema; the event stays the same.
     if (origin !== null) delete value.dataschema;
     // What the envelope says without being told.
@@ -69,11 +80,12 @@ export function readMessage(message: StoredMessage, context: ReadContext): ReadM
     const own = origin !== null && "service" in context.source && sagaTransition.test(String(value.type));
     const parse = { stream: context.stream, service: context.service, idempotencyKey: null, own };
     const event = toEvent({ value, data: body.data }, "", parse, 0, violations);
-    if (event === null || violations.length > 0) return { event: invalidEvent(violations), origin };
-    const whole = origin === null ? event : withOrigin(event, origin, dataschema);
-    return { event: whole.bytes > context.maxEventBytes ? bodyTooLarge(context.maxEventBytes) : whole, origin };
+    if (event === null || violations.length > 0) return { event: invalidEvent(violations), origin, isReturned };
+    const whole = first === null ? event : withOrigin(event, first, dataschema);
+    const isTooLarge = whole.bytes > context.maxEventBytes;
+    return { event: isTooLarge ? bodyTooLarge(context.maxEventBytes) : whole, origin, isReturned };
   } catch (error) {
-    return { event: error instanceof Problem ? error : malformedBody(String(error)), origin };
+    return { event: error instanceof Problem ? error : malformedBody(String(error)), origin, isReturned };
   }
 }
 
@@ -85,16 +97,16 @@ function withOrigin(event: NewEvent, origin: OriginOffset, dataschema: unknown):
   return { ...event, attributes: `${event.attributes.slice(0, -1)}${more}}`, bytes: event.bytes + more.length };
 }
 
-/** Where it stands in the log of a service of this kind. */
-function originOf({ logid, stream, offset }: Value): OriginOffset | null {
+/** A place in the log of a service of this kind; null where it is none. */
+function placeOf(logId: unknown, stream: unknown, offset: unknown): OriginOffset | null {
   const isOne =
-    typeof logid === "string" &&
-    /^[0-9a-f-]{36}$/.test(logid) &&
+    typeof logId === "string" &&
+    /^[0-9a-f-]{36}$/.test(logId) &&
     typeof stream === "string" &&
     /^[A-Za-z0-9._:-]{1,200}$/.test(stream) &&
     typeof offset === "string" &&
     maxOffset.test(offset);
-  return isOne ? { logId: logid, stream, offset: Number(offset) } : null;
+  return isOne ? { logId, stream, offset: Number(offset) } : null;
 }
 
 function readBody(message: StoredMessage, headers: ReadonlyMap<string, string>): Body {

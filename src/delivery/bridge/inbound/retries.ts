@@ -12,6 +12,7 @@ import {
   remotesWithDueLetters,
 } from "../../../stream/remote/letters.ts";
 import { findRemoteStream, type RemoteStream } from "../../../stream/remote/remote-streams.ts";
+import { readLogId } from "../../../stream/stream-head.ts";
 import { failureOf } from "./batch.ts";
 import { type ReadSettings, readMessage } from "./message.ts";
 import { isMovedElsewhere, refusalOf } from "./storing.ts";
@@ -88,11 +89,12 @@ export function startRetries(options: RetriesOptions): Retries {
 
 /** Tries what is due, oldest first, each once: what is due still then waits for the next call. Throws what the database throws when it is away. */
 export async function retryDue(options: RetryOptions, remote: RemoteStream, signal: AbortSignal): Promise<void> {
+  const logId = await options.pool.run(readLogId);
   for (let last = 0; ; ) {
     const letters = await readDueLetters(options.pool, remote.id, last, lettersAtOnce);
     for (const letter of letters) {
       if (signal.aborted) return;
-      await retry(options, remote, letter);
+      await retry(options, remote, letter, logId);
       last = letter.id;
     }
     if (letters.length === 0) return;
@@ -103,9 +105,10 @@ async function retry(
   { pool, appender, context, onDead, log }: RetryOptions,
   remote: RemoteStream,
   letter: RemoteLetter,
+  logId: string,
 ): Promise<void> {
   const { id: stream, name, source } = remote;
-  const { event } = readMessage({ ...letter, data: letter.payload }, { ...context, stream: name, source });
+  const { event } = readMessage({ ...letter, data: letter.payload }, { ...context, logId, stream: name, source });
   let problem: Problem;
   if (event instanceof Problem) problem = event;
   else

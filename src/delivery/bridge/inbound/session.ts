@@ -9,7 +9,7 @@ import type { Nats, NatsConsumer, PullStatus, ReceivedMessage } from "../jetstre
 import { align, locate } from "./alignment.ts";
 import type { Entry, MirrorPlace } from "./batch.ts";
 import { takeAwayConsumer } from "./consumer.ts";
-import { type ReadSettings, readMessage } from "./message.ts";
+import { type ReadContext, type ReadSettings, readMessage } from "./message.ts";
 import { readPlace, storeEntries } from "./storing.ts";
 
 export type SessionOptions = {
@@ -60,7 +60,7 @@ export async function runSession(
 ): Promise<SessionEnd> {
   const found = await readPlace(pool, id);
   if (found === null) return { kind: "removed" };
-  const { remote, origins } = found;
+  const { remote, origins, logId } = found;
   const { former } = remote;
   if (former !== null) {
     await takeAwayConsumer(nats, former, consumerName, log);
@@ -100,8 +100,8 @@ export async function runSession(
   listener.onBegun(consumer);
   const place: MirrorPlace = { remote: id, revision, cursor, origins };
   const why = await feed(
-    { nats, pool, appender, context },
-    { remote, consumer: consumer.name },
+    { nats, pool, appender, log },
+    { remote, consumer: consumer.name, reading: { ...context, logId, stream: remote.name, source: remote.source } },
     place,
     listener,
     signal,
@@ -112,14 +112,13 @@ export async function runSession(
 type InHand = Entry & { receipt: string; bytes: number };
 
 async function feed(
-  { nats, pool, appender, context }: Pick<SessionOptions, "nats" | "pool" | "appender" | "context">,
-  { remote, consumer }: { remote: RemoteStream; consumer: string },
+  { nats, pool, appender, log }: Pick<SessionOptions, "nats" | "pool" | "appender" | "log">,
+  { remote, consumer, reading }: { remote: RemoteStream; consumer: string; reading: ReadContext },
   from: MirrorPlace,
   listener: SessionListener,
   signal: AbortSignal,
 ): Promise<string> {
   const { jetstream } = from.cursor;
-  const reading = { ...context, stream: remote.name, source: remote.source };
   const ended = Promise.withResolvers<string>();
   let place = from;
   let isOver = false;
@@ -130,6 +129,7 @@ async function feed(
   let deliveries = 0;
   let taken = from.cursor.sequence;
   let undelivered = 0;
+  let isReturnTold = false;
   let heardMs = performance.now();
   let storing: Promise<void> | null = null;
 
@@ -169,7 +169,15 @@ async function feed(
       const message = { jetstream, sequence, storedMs, subject, headers: headersOf(received), data };
       const bytes = data.length + 500;
       held = { messages: held.messages + 1, bytes: held.bytes + bytes };
-      queue.push({ ...readMessage(message, reading), message, receipt, bytes });
+      const read = readMessage(message, reading);
+      if (read.isReturned && !isReturnTold) {
+        isReturnTold = true;
+        log.info(
+          { remoteStream: remote.name, jetstream, sequence },
+          "events of this stream come back to it, and are passed over",
+        );
+      }
+      queue.push({ ...read, message, receipt, bytes });
       begin();
     }
     refill();
