@@ -19,7 +19,10 @@ begin
       set source = excluded.source, max_deliveries = excluded.max_deliveries, backoff_initial_ms = excluded.backoff_initial_ms,
           backoff_factor = excluded.backoff_factor, backoff_max_ms = excluded.backoff_max_ms,
           revision = r.revision + case when r.source::text = excluded.source::text then 0 else 1 end,
-          jetstream = case when r.source::text = excluded.source::text then r.jetstream end
+          -- The stream is kept without its time: that is where the consumer of the former source is to be taken away.
+          jetstream_created = case when r.source::text = excluded.source::text then r.jetstream_created else '' end,
+          sequence = case when r.source::text = excluded.source::text then r.sequence else 0 end,
+          stored_ms = case when r.source::text = excluded.source::text then r.stored_ms end
     returning xmax = 0 into is_new;
   return is_new;
 end $$;

@@ -7,12 +7,13 @@ import type { Pool } from "../storage/pool.ts";
 import { listRemoteStreams } from "../stream/remote/remote-streams.ts";
 import { type Handler, json } from "./context.ts";
 import { readAfter, readNumber, readQuery, readStreamName } from "./parameters.ts";
-import { showRemoteStream } from "./remote-streams.ts";
+import type { RemoteStreamView } from "./remote-stream-view.ts";
 
 export type BridgeDependencies = {
   reads: Pool;
   /** Of this process; null without NATS_URL. */
   connection: (() => ConnectionStanding) | null;
+  showRemoteStream: RemoteStreamView;
 };
 
 export type ConnectionStanding = {
@@ -36,7 +37,7 @@ export type StreamShown = Omit<OutboundStanding, "offset" | "sequence" | "lagEve
   withheld: string;
 };
 
-export function bridgeHandlers({ reads, connection }: BridgeDependencies): BridgeHandlers {
+export function bridgeHandlers({ reads, connection, showRemoteStream }: BridgeDependencies): BridgeHandlers {
   return {
     async get({ request, principal }) {
       const query = readQuery(request, ["after", "limit"]);

@@ -4,7 +4,8 @@ import type { Log } from "../base/log.ts";
 import type { Principal } from "../base/principal.ts";
 import type { Mirrors } from "../delivery/bridge/inbound/mirrors.ts";
 import type { Pool } from "../storage/pool.ts";
-import { describeRemoteDefinition, parseRemoteDefinition } from "../stream/remote/definition.ts";
+import type { Naming } from "../stream/cross-service/names.ts";
+import { parseRemoteDefinition } from "../stream/remote/definition.ts";
 import {
   discardLetters,
   findLetter,
@@ -13,10 +14,10 @@ import {
   type RemoteLetter,
   replayLetters,
 } from "../stream/remote/letters.ts";
+import { requireMirrorable } from "../stream/remote/own-streams.ts";
 import {
   configureRemoteStream,
   describeRemoteStream,
-  lettersCountedTo,
   listRemoteStreams,
   type RemoteStanding,
   removeRemoteStream,
@@ -26,13 +27,14 @@ import { type Exchange, type Handler, json } from "./context.ts";
 import { DeadLetterChoice } from "./dead-letters.ts";
 import { createJsonReader, readJson } from "./json-body.ts";
 import { readAfter, readNumber, readQuery, readStreamName } from "./parameters.ts";
+import type { RemoteStreamView } from "./remote-stream-view.ts";
 
 export type RemoteStreamsDependencies = {
   reads: Pool;
   writes: Pool;
   mirrors: Pick<Mirrors, "wake" | "forget">;
-  /** Name of this service. */
-  service: string;
+  naming: Naming;
+  show: RemoteStreamView;
   body: BodyReader;
   log: Log;
 };
@@ -54,7 +56,8 @@ export function remoteStreamsHandlers({
   reads,
   writes,
   mirrors,
-  service,
+  naming,
+  show,
   body,
   log,
 }: RemoteStreamsDependencies): RemoteStreamsHandlers {
@@ -93,25 +96,27 @@ export function remoteStreamsHandlers({
       const following = new URLSearchParams(query);
       following.set("after", shown.at(-1)?.name ?? "");
       return json({
-        remoteStreams: shown.filter(({ name }) => principal.canRead(name)).map(showRemoteStream),
+        remoteStreams: shown.filter(({ name }) => principal.canRead(name)).map(show),
         next: found.length > limit ? `/api/remote-streams?${following}` : null,
       });
     },
     async get(exchange) {
       readQuery(exchange.request, []);
-      return json(showRemoteStream(await visible(exchange)));
+      return json(show(await visible(exchange)));
     },
     async put({ request, params, principal, requestId }) {
       readQuery(request, []);
       const name = manageable(principal, params.name);
-      const definition = parseRemoteDefinition(await readJson(body, request), { service, stream: name });
+      const own = { service: naming.service, stream: name };
+      const definition = parseRemoteDefinition(await readJson(body, request), own);
+      await requireMirrorable(reads, name, definition.source, naming, principal);
       const isNew = await configureRemoteStream(writes, name, definition);
       mirrors.wake();
       log.info(
         { requestId: requestId(), remoteStream: name, ...definition },
         isNew ? "remote stream created" : "remote stream configured",
       );
-      return json(showRemoteStream(await describeRemoteStream(reads, name)), isNew ? 201 : 200);
+      return json(show(await describeRemoteStream(reads, name)), isNew ? 201 : 200);
     },
     async remove({ request, params, principal, requestId }) {
       readQuery(request, []);
@@ -152,28 +157,6 @@ export function remoteStreamsHandlers({
       log.info({ requestId: exchange.requestId(), remoteStream: remote.name, discarded }, "dead letters discarded");
       return json({ discarded });
     },
-  };
-}
-
-const counted = (count: number) => ({ count: String(count), atLeast: count >= lettersCountedTo });
-
-/** A remote stream as the API shows it. */
-export function showRemoteStream(remote: RemoteStanding) {
-  const { name, createdAt, cursor, standing, retrying, deadLetters } = remote;
-  const behindMs = standing?.behindSinceMs == null ? null : Math.max(0, Date.now() - standing.behindSinceMs);
-  return {
-    name,
-    ...describeRemoteDefinition(remote),
-    createdAt,
-    state: standing?.state ?? "starting",
-    /** Of JetStream: how far it is mirrored. */
-    mirrored: cursor === null ? null : { jetstream: cursor.jetstream, sequence: String(cursor.sequence) },
-    pending: standing?.pending == null ? null : String(standing.pending),
-    lagSeconds: standing?.pending == null ? null : (behindMs ?? 0) / 1_000,
-    redelivered: String(standing?.redelivered ?? 0),
-    retrying: counted(retrying),
-    deadLetters: counted(deadLetters),
-    lastError: standing?.lastError == null ? null : { message: standing.lastError, at: standing.lastErrorAt },
   };
 }
 

@@ -19,8 +19,9 @@ export type RemoteSources = {
 type RemoteFigures = {
   name: string;
   up: number;
-  pending: number;
-  lagSeconds: number;
+  /** Null while no process knows. */
+  pending: number | null;
+  lagSeconds: number | null;
   retrying: number;
   deadLetters: number;
 };
@@ -58,16 +59,23 @@ export function addRemoteMetrics(registry: Registry, { counters, standings }: Re
       async collect() {
         const rows = await refresh();
         this.reset();
-        for (const row of rows ?? []) this.set({ stream: row.name }, row[figure]);
+        for (const row of rows ?? []) {
+          const value = row[figure];
+          if (value !== null) this.set({ stream: row.name }, value);
+        }
       },
     });
   gauge("sluice_remote_up", "1 while the messages of a remote stream are taken as they come.", "up");
   gauge(
     "sluice_remote_pending",
-    "Messages of a remote stream that are not mirrored yet, as far as that is known.",
+    "Messages of a remote stream that are not mirrored yet; left out while no process knows.",
     "pending",
   );
-  gauge("sluice_remote_lag_seconds", "How long the first of them has been in JetStream.", "lagSeconds");
+  gauge(
+    "sluice_remote_lag_seconds",
+    "How long the first of them has been in JetStream; left out likewise.",
+    "lagSeconds",
+  );
   gauge("sluice_remote_retrying", "Messages that are tried again, counted up to 10000.", "retrying");
   gauge("sluice_remote_dead_letters", "Messages that were given up, counted up to 10000.", "deadLetters");
 }

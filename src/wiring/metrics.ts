@@ -3,7 +3,7 @@ import { readStandings } from "../delivery/bridge/outbound/publications.ts";
 import { watchLoopLag } from "../ops/loop-lag.ts";
 import { createMetrics, type Metrics } from "../ops/metrics.ts";
 import { readStanding } from "../stream/outbox/standing.ts";
-import { listRemoteStreams } from "../stream/remote/remote-streams.ts";
+import { listRemoteStreams, type MirrorStanding } from "../stream/remote/remote-streams.ts";
 import { createUnreadGauge } from "../subscription/receipts/unread-gauge.ts";
 import { readFigures } from "../subscription/registry/figures.ts";
 import type { Ground } from "./ground.ts";
@@ -57,11 +57,11 @@ export function startMetrics({ database, onStop, log }: Ground, parts: Parts): M
         counters: parts.mirrors.counters,
         async standings() {
           const found = await listRemoteStreams(reads, "", remoteStreamsMeasured);
-          return found.map(({ name, standing, retrying, deadLetters }) => ({
+          return found.map(({ name, isInHand, standing, retrying, deadLetters }) => ({
             name,
-            up: Number(standing?.state === "mirroring"),
-            pending: standing?.pending ?? 0,
-            lagSeconds: standing?.behindSinceMs == null ? 0 : Math.max(0, Date.now() - standing.behindSinceMs) / 1_000,
+            up: Number(isInHand && standing?.state === "mirroring"),
+            pending: standing?.pending ?? null,
+            lagSeconds: lagOf(standing),
             retrying,
             deadLetters,
           }));
@@ -76,6 +76,11 @@ export function startMetrics({ database, onStop, log }: Ground, parts: Parts): M
     },
     log,
   );
+}
+
+function lagOf(standing: MirrorStanding | null): number | null {
+  if (standing === null || standing.pending === null) return null;
+  return standing.behindSinceMs === null ? 0 : Math.max(0, Date.now() - standing.behindSinceMs) / 1_000;
 }
 
 const figuresOf =

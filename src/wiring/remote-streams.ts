@@ -16,13 +16,14 @@ export async function startRemoteStreams(
   { bridge }: BridgeParts,
 ): Promise<RemoteStreamParts> {
   const { serviceName: service, maxBodyBytes: maxEventBytes } = config;
-  await putRemoteStreams(modules, { writes: database.claims, service, log });
+  const naming = namingOf(config);
+  await putRemoteStreams(modules, { writes: database.claims, naming, log });
   const mirrors = startMirrors({
     nats: bridge?.nats ?? null,
     pool: database.claims,
     appender,
     leases,
-    naming: namingOf(config),
+    naming,
     context: { service, maxEventBytes },
     log,
   });

@@ -1,6 +1,7 @@
 // Wires the routes: which parts each of them is given.
 import { createSemaphore } from "../base/semaphore.ts";
 import { createBodyReader } from "../http/body.ts";
+import { createRemoteStreamView } from "../http/remote-stream-view.ts";
 import type { ServerDependencies } from "../http/server.ts";
 import { checkHealth } from "../ops/health.ts";
 import { type Metrics, renderMetrics } from "../ops/metrics.ts";
@@ -33,6 +34,10 @@ export function startRoutes(
   const onControl = announceControl(parts);
   const body = createBodyReader({ maxBytes: config.maxBodyBytes, timeoutMs: config.bodyTimeoutMs });
   onStop(body.stop);
+  const showRemoteStream = createRemoteStreamView({
+    service: config.serviceName,
+    natsState: () => bridge?.nats.state() ?? null,
+  });
   return {
     append: { appender, body, service: config.serviceName, log, observeLatency: metrics.observeAppend },
     events: {
@@ -84,9 +89,17 @@ export function startRoutes(
     processed: { processed: subscriptions.processed, catalog, reads, body },
     locks: { locks: parts.locks, body },
     commands: { ...parts.workflows, body, log },
-    bridge: { reads, connection: bridge && (() => standingOf(bridge)) },
+    bridge: { reads, connection: bridge && (() => standingOf(bridge)), showRemoteStream },
     outbox: { reads, writes: claims, body, wake: parts.outbox.wake, log },
-    remoteStreams: { reads, writes: claims, mirrors: parts.mirrors, service: config.serviceName, body, log },
+    remoteStreams: {
+      reads,
+      writes: claims,
+      mirrors: parts.mirrors,
+      naming: namingOf(config),
+      show: showRemoteStream,
+      body,
+      log,
+    },
     projections: { projections: parts.projections, body, log },
     schemas: { ...schemas, reads, body },
     sagas: { sagas: parts.sagas, body },

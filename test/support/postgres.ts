@@ -43,6 +43,9 @@ export async function createTestDatabase(): Promise<string> {
   creating = creating.then(async () => {
     const sql = postgres(url, { database: "postgres", max: 1, onnotice() {} });
     await sql.unsafe(`create database ${name} template ${template}`).finally(() => sql.end());
+    // A copy is a history of its own: services tell their events apart by it.
+    const own = postgres(url, { database: name, max: 1, onnotice() {} });
+    await own.unsafe(`update ${testSchema}.log set log_id = gen_random_uuid()`).finally(() => own.end());
   });
   await creating;
   return Object.assign(new URL(url), { pathname: `/${name}` }).href;

@@ -6,9 +6,11 @@ import { until } from "./until.ts";
 
 export type RemoteBody = {
   name: string;
+  consumer: string;
   state: string;
   mirrored: { jetstream: string; sequence: string } | null;
   pending: string | null;
+  lagSeconds: number | null;
   redelivered: string;
   retrying: { count: string };
   deadLetters: { count: string };

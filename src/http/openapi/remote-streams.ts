@@ -47,18 +47,19 @@ const described: Record<string, Schema> = {
   maxDeliveries,
   backoff: backoff((schema) => schema),
   createdAt: time("When it was put first"),
+  consumer: text("The name of its consumer in JetStream, by which an account is allowed what it needs"),
   state: {
     enum: ["starting", "no-nats", "disconnected", "waiting", "mirroring", "failing"],
     description:
-      "`starting`: no process has it in hand yet. `no-nats`: the service has no `NATS_URL`. `disconnected`: NATS is away. `waiting`: JetStream has no such stream yet. `failing`: `lastError` says why, and it is tried again",
+      "As who mirrors it says. While no process does: `no-nats` where the one that was asked has no `NATS_URL`, `disconnected` where NATS is away from it, else `starting`. `waiting`: JetStream has no such stream yet. `failing`: `lastError` says why, and it is tried again",
   },
   mirrored: {
     type: ["object", "null"],
     description: "Up to which message of JetStream all are in the log, or set aside",
-    properties: { jetstream: text("The stream of JetStream"), sequence: number("Of the message") },
+    properties: { jetstream: text("The stream of JetStream"), sequence: number("Of the message; 0 before the first") },
     required: ["jetstream", "sequence"],
   },
-  pending: maybe(number("Messages that are not mirrored yet")),
+  pending: maybe(number("Messages that are not mirrored yet; null while no process knows")),
   lagSeconds: { type: ["number", "null"], description: "How long the oldest of those has been in JetStream" },
   redelivered: number("Messages that came again"),
   retrying: counted("Messages that could not become events and are tried again"),
@@ -129,6 +130,7 @@ const users = {
   maxDeliveries: 5,
   backoff: { initial: "1s", factor: 2, max: "1m" },
   createdAt: "2026-11-21T10:00:00.000Z",
+  consumer: "svcb_users",
   state: "mirroring",
   mirrored: { jetstream: "svca_users", sequence: "1042" },
   pending: "0",
@@ -212,7 +214,7 @@ export const putRemoteStream = operation(
     operationId: "putRemoteStream",
     summary: "Mirror a stream of another service",
     description:
-      "Its events are appended to the local stream of this name, in their order, each once, from the first one that JetStream still has. The local stream is made where there is none, and is then a stream like any other. What is mirrored need not be there yet. One that is put with another source begins anew with that.",
+      "Its events are appended to the local stream of this name, in their order, each once, from the first one that JetStream still has. The local stream is made where there is none, and is then a stream like any other. What is mirrored need not be there yet. Streams of this service itself are mirrored for who may read them, and never into themselves. One that is put with another source begins anew with that.",
     requestBody: {
       required: true,
       description: "What is mirrored. Read as JSON, whatever the content type says.",

@@ -77,15 +77,20 @@ export async function remotesWithDueLetters(pool: Pool): Promise<number[]> {
   return rows.map(({ id }) => Number(id));
 }
 
-/** Those that are to be tried again now, oldest first; at least one if there is any, whatever its size. */
-export async function readDueLetters(pool: Pool, remote: number, limit: number): Promise<RemoteLetter[]> {
+/** Those behind an id that are to be tried again now, oldest first; at least one if there is any, whatever its size. */
+export async function readDueLetters(
+  pool: Pool,
+  remote: number,
+  after: number,
+  limit: number,
+): Promise<RemoteLetter[]> {
   const rows = await pool.run(
     (sql) => sql<Row[]>`
       select l.* from (
         select m.id, sum(pg_column_size(m.payload)) over w - pg_column_size(m.payload) as bytes_before
         from (
           select d.id, d.payload from remote_dead_letters d
-          where d.remote_id = ${remote} and d.due_at <= clock_timestamp() order by d.id limit ${limit}
+          where d.remote_id = ${remote} and d.id > ${after} and d.due_at <= clock_timestamp() order by d.id limit ${limit}
         ) m
         window w as (order by m.id rows unbounded preceding)
       ) i join remote_dead_letters l using (id)
@@ -94,19 +99,20 @@ export async function readDueLetters(pool: Pool, remote: number, limit: number):
   return rows.map(fromRow);
 }
 
-/** What became of a try: `retryMs` until the next one, null when it is given up. */
+/** What became of a try: `retryMs` until the next one, null when it is given up. False where that was told of the try before. */
 export async function failLetter(
   pool: Pool,
-  id: number,
+  { id, attempts }: Pick<RemoteLetter, "id" | "attempts">,
   { reason, detail, retryMs }: Pick<RefusedMessage, "reason" | "detail" | "retryMs">,
-): Promise<void> {
-  await pool.run(
-    (sql) => sql`
+): Promise<boolean> {
+  return pool.run(async (sql) => {
+    const rows = await sql`
       update remote_dead_letters
       set attempts = attempts + 1, reason = ${reason}, detail = ${shortened(detail)}, last_failed_at = date_trunc('milliseconds', clock_timestamp()),
           due_at = clock_timestamp() + ${retryMs}::float8 * interval '1 ms'
-      where id = ${id} and due_at is not null`,
-  );
+      where id = ${id} and attempts = ${attempts} and due_at is not null`;
+    return rows.count === 1;
+  });
 }
 
 /** Has them tried again at once, as if for the first time. Returns how many. */

@@ -1,5 +1,6 @@
 // The remote streams of this service: put, listed, removed, and where the mirror of each stands.
 import { remoteStreamNotFound } from "../../base/errors.ts";
+import type { HeldLease } from "../../storage/lease.ts";
 import type { Pool, Sql } from "../../storage/pool.ts";
 import type { RemoteDefinition, RemoteSource } from "./definition.ts";
 import type { MirrorCursor, OriginOffset } from "./move.ts";
@@ -11,8 +12,10 @@ export type RemoteStream = RemoteDefinition & {
   createdAt: string;
   /** Rises with each move of the cursor. */
   revision: number;
-  /** Null before the first message. */
+  /** Null before the stream of JetStream was found. */
   cursor: MirrorCursor | null;
+  /** The stream of JetStream that a former source led to, where a consumer may be left. */
+  former: string | null;
 };
 
 /** How a mirror stands, as the process says that has it in hand. */
@@ -30,15 +33,17 @@ export type MirrorStanding = {
 };
 
 /**
- * - `no-nats`: this service has no connection to NATS by its configuration.
- * - `disconnected`: there is none at the moment.
+ * - `starting`: it is found out where it stands.
  * - `waiting`: JetStream has no such stream yet.
  * - `mirroring`: messages are taken as they come.
  * - `failing`: it is tried again; the last error says why.
  */
-export type MirrorState = "no-nats" | "disconnected" | "waiting" | "mirroring" | "failing";
+export type MirrorState = "starting" | "waiting" | "mirroring" | "failing";
 
 export type RemoteStanding = RemoteStream & {
+  /** Some process holds its lease. */
+  isInHand: boolean;
+  /** As it was told last: by who has it in hand, or had it, and then what only that one knows is left out. */
   standing: MirrorStanding | null;
   /** Messages that are tried again, and those that were given up. */
   retrying: number;
@@ -65,6 +70,7 @@ type Row = {
 };
 
 type StandingRow = Row & {
+  in_hand: boolean;
   state: MirrorState | null;
   pending: string | null;
   behind_since_ms: string | null;
@@ -139,16 +145,24 @@ export async function removeRemoteStream(pool: Pool, name: string): Promise<Remo
   return fromRow(rows[0]);
 }
 
-/** Says how a mirror stands, unless it was removed. */
-export async function reportStanding(pool: Pool, id: number, standing: MirrorStanding): Promise<void> {
+/** Says how a mirror stands; nothing, once another process holds its lease, or it was removed. */
+export async function reportStanding(
+  pool: Pool,
+  { name, owner, epoch }: HeldLease,
+  id: number,
+  standing: MirrorStanding,
+): Promise<void> {
   const { state, pending, behindSinceMs, received, redelivered, lastError, lastErrorAt } = standing;
   await pool.run(
     (sql) => sql`
+      with held as (
+        select from leases l where l.name = ${name} and l.owner = ${owner} and l.epoch = ${epoch} for key share
+      )
       insert into remote_standings as s
         (remote_id, state, pending, behind_since_ms, received, redelivered, last_error, last_error_at, updated_at)
       select r.id, ${state}, ${pending}, ${behindSinceMs}, ${received}, ${redelivered}, ${lastError}, ${lastErrorAt}::text::timestamptz,
              clock_timestamp()
-      from remote_streams r where r.id = ${id}
+      from remote_streams r cross join held where r.id = ${id}
       on conflict (remote_id) do update
         set state = excluded.state, pending = excluded.pending, behind_since_ms = excluded.behind_since_ms,
             received = excluded.received, redelivered = excluded.redelivered, last_error = excluded.last_error,
@@ -156,18 +170,31 @@ export async function reportStanding(pool: Pool, id: number, standing: MirrorSta
   );
 }
 
+/** Under which one process mirrors a remote stream. */
+export const mirrorLease = (name: string) => `remote:${name}`;
+
 function standing(sql: Sql) {
   return sql`
-    select r.*, s.state, s.pending, s.behind_since_ms, s.received, s.redelivered, s.last_error, s.last_error_at,
+    select r.*, s.state, s.pending, s.behind_since_ms, s.received, s.redelivered, s.last_error, s.last_error_at, l.name is not null as in_hand,
       (select count(*)::int from (
         select 1 from remote_dead_letters l where l.remote_id = r.id and l.due_at is not null limit ${lettersCountedTo}) w) as retrying,
       (select count(*)::int from (
         select 1 from remote_dead_letters l where l.remote_id = r.id and l.due_at is null limit ${lettersCountedTo}) d) as dead_letters
-    from remote_streams r left join remote_standings s on s.remote_id = r.id`;
+    from remote_streams r
+    left join remote_standings s on s.remote_id = r.id
+    left join leases l on l.name = ${mirrorLease("")} || r.name and l.until > clock_timestamp()`;
+}
+
+/** A consumer of a former source is not there any more. */
+export async function forgetFormer(pool: Pool, id: number, former: string): Promise<void> {
+  await pool.run(
+    (sql) => sql`
+      update remote_streams set jetstream = null where id = ${id} and jetstream = ${former} and jetstream_created = ''`,
+  );
 }
 
 function fromRow(row: Row): RemoteStream {
-  const { jetstream } = row;
+  const { jetstream, jetstream_created: created } = row;
   return {
     id: Number(row.id),
     name: row.name,
@@ -178,12 +205,13 @@ function fromRow(row: Row): RemoteStream {
     backoffMaxMs: row.backoff_max_ms,
     createdAt: row.created_at,
     revision: Number(row.revision),
+    former: created === "" ? jetstream : null,
     cursor:
-      jetstream === null
+      jetstream === null || created === null || created === ""
         ? null
         : {
             jetstream,
-            created: row.jetstream_created ?? "",
+            created,
             sequence: Number(row.sequence),
             storedMs: row.stored_ms === null ? null : Number(row.stored_ms),
           },
@@ -194,13 +222,14 @@ function fromStandingRow(row: StandingRow): RemoteStanding {
   const number = (text: string | null) => (text === null ? null : Number(text));
   return {
     ...fromRow(row),
+    isInHand: row.in_hand,
     standing:
       row.state === null
         ? null
         : {
             state: row.state,
-            pending: number(row.pending),
-            behindSinceMs: number(row.behind_since_ms),
+            pending: row.in_hand ? number(row.pending) : null,
+            behindSinceMs: row.in_hand ? number(row.behind_since_ms) : null,
             received: number(row.received) ?? 0,
             redelivered: number(row.redelivered) ?? 0,
             lastError: row.last_error,

@@ -1,7 +1,7 @@
 // Mirrors when something breaks: nothing is lost, nothing is there twice, and the order stays.
 import { afterAll, afterEach, describe, expect, test } from "bun:test";
-import { readAll } from "../../support/client.ts";
-import { put } from "../../support/consume.ts";
+import { readAll, send } from "../../support/client.ts";
+import { post, put } from "../../support/consume.ts";
 import { natsServerPath, startNatsServer } from "../../support/nats-server.ts";
 import { createTestDatabase } from "../../support/postgres.ts";
 import { letters, mirrored, type Producer, produce, putRemote, remote, sluiceHeaders } from "../../support/remote.ts";
@@ -131,6 +131,83 @@ describe.skipIf(natsServerPath === null)("faults", async () => {
     await publish(producer, 2_000, 2_500);
     await mirrored(second.url, "numbers", 2_500);
     expect(await numbers(second.url)).toEqual(upTo(2_500));
+  }, 60_000);
+
+  test("a process without a way to NATS leaves a mirror to one that has it, also when it came first or loses it later", async () => {
+    const server = await startServer();
+    const databaseUrl = await createTestDatabase();
+    const sql = openSql(databaseUrl, 1);
+    ends.push(() => sql.end());
+    const proxy = await startTcpProxy(server.port);
+    ends.push(proxy.stop);
+    const producer = await produce(await server.connect(), "svca_numbers", ["svca.numbers.*"]);
+    const holder = async () =>
+      (await sql<{ owner: string }[]>`select owner from leases where name = 'remote:numbers'`)[0]?.owner;
+    const without = await start({ DATABASE_URL: databaseUrl });
+    await start({ DATABASE_URL: databaseUrl, NATS_URL: "nats://127.0.0.1:1" });
+    await putRemote(without.url, "numbers", source);
+    await start({ DATABASE_URL: databaseUrl, NATS_URL: `nats://127.0.0.1:${proxy.port}` });
+    await publish(producer, 0, 100);
+    await mirrored(without.url, "numbers", 100);
+    const first = await holder();
+    await start({ DATABASE_URL: databaseUrl, NATS_URL: server.url });
+    await proxy.set("refuse");
+    proxy.cut();
+    await publish(producer, 100, 200);
+    await mirrored(without.url, "numbers", 200);
+    expect(await holder()).not.toBe(first);
+    expect(await numbers(without.url)).toEqual(upTo(200));
+  }, 60_000);
+
+  test("how a mirror stands is told as it is, also when who had it in hand is gone", async () => {
+    const server = await startServer();
+    const databaseUrl = await createTestDatabase();
+    const producer = await produce(await server.connect(), "svca_numbers", ["svca.numbers.*"]);
+    const process = await start({ DATABASE_URL: databaseUrl, NATS_URL: server.url });
+    const without = await start({ DATABASE_URL: databaseUrl });
+    const unreachable = await start({ DATABASE_URL: databaseUrl, NATS_URL: "nats://127.0.0.1:1" });
+    await putRemote(without.url, "numbers", source);
+    await publish(producer, 0, 10);
+    const up = async () =>
+      (await (await fetch(`${without.url}/metrics`)).text()).match(/^sluice_remote_(up|pending).*$/gm);
+    await until("it is told by whom it does not concern", async () => {
+      const { state, pending } = await remote(without.url, "numbers");
+      return state === "mirroring" && pending === "0";
+    });
+    await until("it is measured", async () => (await up())?.includes('sluice_remote_up{stream="numbers"} 1'));
+    expect(await up()).toContain('sluice_remote_pending{stream="numbers"} 0');
+    process.kill("SIGKILL");
+    await process.exited;
+    await until("it is missed", async () => (await remote(without.url, "numbers")).state === "no-nats");
+    const idle = { pending: null, lagSeconds: null, mirrored: { jetstream: "svca_numbers", sequence: "10" } };
+    expect(await remote(without.url, "numbers")).toMatchObject({ state: "no-nats", ...idle });
+    expect(await remote(unreachable.url, "numbers")).toMatchObject({ state: "disconnected", ...idle });
+    const bridge = await send<{ inbound: { streams: { state: string }[] } }>(`${unreachable.url}/api/bridge`);
+    expect(bridge.body.inbound.streams.map(({ state }) => state)).toEqual(["disconnected"]);
+    await until("it is measured", async () => (await up())?.includes('sluice_remote_up{stream="numbers"} 0'));
+    expect((await up())?.filter((line) => line.startsWith("sluice_remote_pending"))).toEqual([]);
+  }, 60_000);
+
+  test("dead letters are put back while there is no NATS, by a process that has none", async () => {
+    const server = await startServer();
+    const databaseUrl = await createTestDatabase();
+    const producer = await produce(await server.connect(), "svca_numbers", ["svca.numbers.*"]);
+    const process = await start({ DATABASE_URL: databaseUrl, NATS_URL: server.url });
+    const { url } = process;
+    await put(`${url}/api/schemas/Counted/versions/1`, { schema: { type: "object", required: ["m"] } });
+    await put(`${url}/api/streams/numbers`, { validation: "enforce" });
+    await putRemote(url, "numbers", { ...source, maxDeliveries: 1 });
+    await publish(producer, 0, 2);
+    await until("they are dead", async () => (await letters(url, "numbers")).length === 2);
+    process.kill("SIGKILL");
+    await process.exited;
+    await server.kill();
+    const without = await start({ DATABASE_URL: databaseUrl });
+    await put(`${without.url}/api/streams/numbers`, { validation: "off" });
+    await post(`${without.url}/api/remote-streams/numbers/dead-letters/replay`, { all: true });
+    await until("they are events", async () => (await numbers(without.url)).length === 2);
+    expect(await numbers(without.url)).toEqual([0, 1]);
+    expect(await letters(without.url, "numbers")).toEqual([]);
   }, 60_000);
 
   test("a server that was wiped and refilled adds nothing, also when the mirror has forgotten events and ids", async () => {

@@ -83,6 +83,31 @@ describe.skipIf(natsServerPath === null)("poison", async () => {
     expect((await letters(url, "claims")).map(({ reason }) => reason)).toEqual(["invalid-event"]);
   });
 
+  test("of the types of the service's own, transitions of sagas alone are taken, from the stream of a service alone", async () => {
+    const producer = await produce(client, "svca_saga-orders", ["svca.saga-orders.*"]);
+    await putRemote(url, "sagas", { service: "svca", stream: "saga-orders" });
+    await putRemote(url, "forged", { jetstream: "svca_saga-orders" });
+    const subject = "svca.saga-orders.x";
+    const completed = { "ce-type": "sluice.saga-completed" };
+    await producer.publish(subject, { n: 0 }, sluiceHeaders(0, completed));
+    await producer.publish(subject, { n: 1 }, sluiceHeaders(1, { "ce-type": "sluice.stream-deleted" }));
+    await producer.publish(subject, { n: 2 }, sluiceHeaders(2, { "ce-type": "sluice.streams-trimmed" }));
+    await producer.publish(subject, { n: 3 }, sluiceHeaders(3, { ...completed, "ce-logid": "of a stranger" }));
+    await producer.publish(subject, { n: 4 }, sluiceHeaders(4));
+    await mirrored(url, "sagas", 5);
+    await mirrored(url, "forged", 5);
+    expect((await readAll(url, "sagas")).map(({ type }) => type)).toEqual(["sluice.saga-completed", "Counted"]);
+    expect((await readAll(url, "forged")).map(({ type }) => type)).toEqual(["Counted"]);
+    for (const [name, refused] of [
+      ["sagas", ["2", "3", "4"]],
+      ["forged", ["1", "2", "3", "4"]],
+    ] as const) {
+      const found = await letters(url, name);
+      expect(found.map(({ sequence }) => sequence)).toEqual([...refused]);
+      expect(new Set(found.map(({ reason }) => reason))).toEqual(new Set(["invalid-event"]));
+    }
+  });
+
   test("what does not match its schema is tried again, given up, and an event once the schema is mended", async () => {
     await put(`${url}/api/schemas/Counted/versions/1`, { schema: { type: "object", required: ["n"] } });
     await put(`${url}/api/streams/strict`, { validation: "enforce" });

@@ -103,7 +103,7 @@ describe.skipIf(natsServerPath === null)("mirrors", async () => {
       { type: "Placed", source: "nats:legacy.orders.Placed", data: { amount: 2 } },
       { type: "Structured", source: "/foreign", data: { a: 1 } },
       { type: "Unsaid", source: "/foreign", data: undefined },
-      { type: "Binary", source: "/foreign", data: Buffer.from("<a/>").toString("base64") },
+      { type: "Binary", source: "/foreign", data: "<a/>" },
       { type: "Scanned", source: "nats:legacy.orders.Scanned", data: Buffer.from([0, 255, 1]).toString("base64") },
       { type: "Empty", source: "nats:legacy.orders.Empty", data: undefined },
     ]);
@@ -187,6 +187,21 @@ describe.skipIf(natsServerPath === null)("mirrors", async () => {
     await origin.stop();
   });
 
+  test("mirrors whose names come to the same in JetStream have a consumer each, and tell its name", async () => {
+    const producer = await produce(client, "svca_shared", ["svca.shared.*"]);
+    for (const name of ["like.this", "like_this"]) await putRemote(url, name, { service: "svca", stream: "shared" });
+    const names = await Promise.all(
+      ["like.this", "like_this"].map(async (name) => {
+        await until("it mirrors", async () => (await remote(url, name)).state === "mirroring");
+        return (await remote(url, name)).consumer;
+      }),
+    );
+    const found = await Array.fromAsync(manager.consumers.list("svca_shared"));
+    expect(found.map(({ name }) => name).toSorted()).toEqual(names.toSorted());
+    await producer.publish("svca.shared.Seen", { n: 1 });
+    for (const name of ["like.this", "like_this"]) await mirrored(url, name, 1);
+  });
+
   test("what is removed is mirrored no more, its consumer is gone, and its events stay", async () => {
     const producer = await produce(client, "svca_gone", ["svca.gone.*"]);
     await putRemote(url, "gone", { service: "svca", stream: "gone" });
@@ -203,6 +218,44 @@ describe.skipIf(natsServerPath === null)("mirrors", async () => {
     await putRemote(url, "gone", { service: "svca", stream: "gone" });
     await mirrored(url, "gone", 2);
     expect((await readAll(url, "gone")).map(({ type }) => type)).toEqual(["One", "Two"]);
+  });
+
+  test("a consumer of a mirror that has mirrored nothing yet goes with it, whoever is asked to remove it", async () => {
+    const without = await startService({ DATABASE_URL: service.databaseUrl, SERVICE_NAME: "svcb" });
+    await produce(client, "svca_hollow", ["svca.hollow.*"]);
+    const consumers = async () =>
+      (await Array.fromAsync(manager.consumers.list("svca_hollow"))).map(({ name }) => name);
+    for (const asked of [url, without.url]) {
+      await putRemote(url, "hollow", { service: "svca", stream: "hollow" });
+      await until("it has a consumer", async () => (await consumers()).length > 0);
+      expect((await send(`${asked}/api/remote-streams/hollow`, { method: "DELETE" })).status).toBe(204);
+      if (asked === url) expect(await consumers()).toEqual([]);
+      await until("it is taken away", async () => (await consumers()).length === 0);
+    }
+    await without.stop();
+  });
+
+  test("a mirror that is put with another source leaves no consumer in the stream of the first, whether or not it had begun", async () => {
+    const producer = await produce(client, "svca_first", ["svca.first.*"]);
+    await produce(client, "svca_second", ["svca.second.*"]);
+    await putRemote(url, "moving", { service: "svca", stream: "first" });
+    await producer.publish("svca.first.Seen", { n: 1 });
+    await mirrored(url, "moving", 1);
+    const consumers = async (stream: string) =>
+      (await Array.fromAsync(manager.consumers.list(stream))).map(({ name }) => name);
+    for (const [was, is] of [
+      ["first", "second"],
+      ["second", "unborn"],
+      ["unborn", "first"],
+    ] as const) {
+      const answer = await putRemote(url, "moving", { service: "svca", stream: is });
+      expect(answer.body.mirrored?.jetstream).not.toBe(`svca_${was}`);
+      if (was !== "unborn") await until(`${was} has none`, async () => (await consumers(`svca_${was}`)).length === 0);
+      if (is !== "unborn") await until(`${is} has one`, async () => (await consumers(`svca_${is}`)).length === 1);
+    }
+    await mirrored(url, "moving", 1);
+    expect(await readAll(url, "moving")).toHaveLength(1);
+    expect((await remote(url, "moving")).mirrored).toEqual({ jetstream: "svca_first", sequence: "1" });
   });
 
   test("definitions that make no sense are refused, and say what is wrong", async () => {

@@ -29,7 +29,8 @@ export function planOf(entries: readonly Entry[], place: MirrorPlace, definition
   const reached = new Map(place.origins);
   const changed = new Map<string, OriginOffset>();
   for (const entry of entries) {
-    const { origin, event, message } = entry;
+    const { origin, event, isReturned, message } = entry;
+    if (isReturned) continue;
     if (origin !== null && isKnown(reached, origin)) continue;
     // What no event says of where it stood is not believed either: it would hide what really stands there.
     if (event instanceof Error) {

@@ -3,7 +3,9 @@ import { bodyTooLarge, invalidEvent, malformedBody, Problem, type Violation } fr
 import type { NewEvent } from "../../../stream/event.ts";
 import { toEvent } from "../../../stream/event-input.ts";
 import { JsonWalk } from "../../../stream/json-text.ts";
+import type { RemoteSource } from "../../../stream/remote/definition.ts";
 import type { OriginOffset } from "../../../stream/remote/move.ts";
+import { isJson, isText, jsonOrNull, onOneLine, parseJson, readJson, textOf, textOrNull } from "./payload.ts";
 
 /** A message as JetStream stores it. */
 export type StoredMessage = {
@@ -18,14 +20,26 @@ export type StoredMessage = {
 };
 
 /** An event; `origin`: where it stands in the log of the service that published it, if that says so. */
-export type ReadMessage = { event: NewEvent | Problem; origin: OriginOffset | null };
+export type ReadMessage = {
+  event: NewEvent | Problem;
+  origin: OriginOffset | null;
+  /** It was appended to the very stream that mirrors it, and comes back to it: that has it, or has forgotten it. */
+  isReturned: boolean;
+};
 
-export type ReadContext = {
-  /** The local stream. */
-  stream: string;
+/** What is the same for all mirrors of a service. */
+export type ReadSettings = {
   /** Name of this service. */
   service: string;
   maxEventBytes: number;
+};
+
+export type ReadContext = ReadSettings & {
+  /** Of this service's log. */
+  logId: string;
+  /** The local stream. */
+  stream: string;
+  source: RemoteSource;
 };
 
 type Value = Record<string, unknown>;
@@ -34,36 +48,44 @@ type Body = { value: Value; data: string | null; binary: Uint8Array | null };
 
 // What the service that published an event says of its place there; here it has another one.
 const ownPlace = ["position", "recordedtime", "stream", "offset", "logid"];
-const ofEarlierOrigin = ["originstream", "originoffset", "originlogid"];
+const ofFirstPlace = ["originstream", "originoffset", "originlogid"];
 const maxOffset = /^\d{1,15}$/;
 const maxIdLength = 256;
-const utf8 = new TextDecoder("utf-8", { fatal: true });
+// Of the types that are the service's own, those that stand in streams which can be shared: the transitions of sagas.
+const sagaTransition = /^sluice\.saga-[a-z-]+$/;
 
 /** Reads a message. What can never become an event comes as the problem that says why. */
 export function readMessage(message: StoredMessage, context: ReadContext): ReadMessage {
   let origin: OriginOffset | null = null;
+  let isReturned = false;
   try {
     const headers = new Map<string, string>();
     for (const [name, value] of message.headers) headers.set(name.toLowerCase(), value);
     const body = readBody(message, headers);
     const { value } = body;
-    origin = originOf(value);
-    const { dataschema } = value;
+    const { dataschema, logid, stream, offset, originlogid, originstream, originoffset } = value;
+    origin = placeOf(logid, stream, offset);
+    // What a service passes on that it has mirrored itself says where it was appended.
+    const first = origin && (placeOf(originlogid, originstream, originoffset) ?? origin);
+    isReturned = first !== null && first.logId === context.logId && first.stream === context.stream;
     for (const name of ownPlace) delete value[name];
-    for (const name of ofEarlierOrigin) delete value[name];
+    for (const name of ofFirstPlace) delete value[name];
     // The link to a schema comes and goes with the schema; the event stays the same.
     if (origin !== null) delete value.dataschema;
     // What the envelope says without being told.
     if (body.data !== null && value.datacontenttype === "application/json") delete value.datacontenttype;
     if (body.binary !== null) value.data_base64 = Buffer.from(body.binary).toString("base64");
     const violations: Violation[] = [];
-    const parse = { stream: context.stream, service: context.service, idempotencyKey: null, own: origin !== null };
+    // Who writes to the stream of a service is that service; a subject or a stream by its name may be anybody's.
+    const own = origin !== null && "service" in context.source && sagaTransition.test(String(value.type));
+    const parse = { stream: context.stream, service: context.service, idempotencyKey: null, own };
     const event = toEvent({ value, data: body.data }, "", parse, 0, violations);
-    if (event === null || violations.length > 0) return { event: invalidEvent(violations), origin };
-    const whole = origin === null ? event : withOrigin(event, origin, dataschema);
-    return { event: whole.bytes > context.maxEventBytes ? bodyTooLarge(context.maxEventBytes) : whole, origin };
+    if (event === null || violations.length > 0) return { event: invalidEvent(violations), origin, isReturned };
+    const whole = first === null ? event : withOrigin(event, first, dataschema);
+    const isTooLarge = whole.bytes > context.maxEventBytes;
+    return { event: isTooLarge ? bodyTooLarge(context.maxEventBytes) : whole, origin, isReturned };
   } catch (error) {
-    return { event: error instanceof Problem ? error : malformedBody(String(error)), origin };
+    return { event: error instanceof Problem ? error : malformedBody(String(error)), origin, isReturned };
   }
 }
 
@@ -75,16 +97,16 @@ function withOrigin(event: NewEvent, origin: OriginOffset, dataschema: unknown):
   return { ...event, attributes: `${event.attributes.slice(0, -1)}${more}}`, bytes: event.bytes + more.length };
 }
 
-/** Where it stands in the log of a service of this kind. */
-function originOf({ logid, stream, offset }: Value): OriginOffset | null {
+/** A place in the log of a service of this kind; null where it is none. */
+function placeOf(logId: unknown, stream: unknown, offset: unknown): OriginOffset | null {
   const isOne =
-    typeof logid === "string" &&
-    /^[0-9a-f-]{36}$/.test(logid) &&
+    typeof logId === "string" &&
+    /^[0-9a-f-]{36}$/.test(logId) &&
     typeof stream === "string" &&
     /^[A-Za-z0-9._:-]{1,200}$/.test(stream) &&
     typeof offset === "string" &&
     maxOffset.test(offset);
-  return isOne ? { logId: logid, stream, offset: Number(offset) } : null;
+  return isOne ? { logId, stream, offset: Number(offset) } : null;
 }
 
 function readBody(message: StoredMessage, headers: ReadonlyMap<string, string>): Body {
@@ -104,7 +126,7 @@ function readBody(message: StoredMessage, headers: ReadonlyMap<string, string>):
 }
 
 function readStructured(text: string): Body {
-  const value = parse(text);
+  const value = parseJson(text);
   if (!isObject(value)) throw malformedBody("An event is a JSON object");
   const walk = new JsonWalk(text);
   const span = walk.member("data");
@@ -127,7 +149,10 @@ function readBinaryMode(headers: ReadonlyMap<string, string>, contentType: strin
   if (value.datacontenttype === undefined && contentType !== null) value.datacontenttype = contentType;
   const type = (value.datacontenttype ?? null) as string | null;
   if (data.length === 0) return { value, data: null, binary: null };
-  if (type !== null && !isJson(type)) return { value, data: null, binary: data };
+  if (type !== null && !isJson(type)) {
+    const text = isText(type) ? textOrNull(data) : null;
+    return text === null ? { value, data: null, binary: data } : { value, data: JSON.stringify(text), binary: null };
+  }
   const json = type === null ? jsonOrNull(data) : readJson(data);
   return json === null ? { value, data: null, binary: data } : { value, data: json, binary: null };
 }
@@ -143,7 +168,7 @@ function readPlain(message: StoredMessage, headers: ReadonlyMap<string, string>,
         : readJson(data);
   // A CloudEvent whose producer forgot to say so.
   if (json !== null && contentType === null && /"specversion"/.test(json)) {
-    const value = parse(json);
+    const value = parseJson(json);
     if (isObject(value) && value.specversion === "1.0" && "id" in value && "type" in value && "source" in value)
       return readStructured(json);
   }
@@ -167,56 +192,6 @@ function readPlain(message: StoredMessage, headers: ReadonlyMap<string, string>,
 function requireIdentity(value: Value): void {
   const missing = ["id", "source", "type"].filter((name) => value[name] === undefined || value[name] === "");
   if (missing.length > 0) throw invalidEvent(missing.map((name) => ({ path: `/${name}`, message: "is missing" })));
-}
-
-function readJson(data: Uint8Array): string {
-  const text = textOf(data).trim();
-  parse(text);
-  return checked(text);
-}
-
-/** The text where the bytes are JSON; null where they are anything else. */
-function jsonOrNull(data: Uint8Array): string | null {
-  let text: string;
-  try {
-    text = utf8.decode(data).trim();
-    JSON.parse(text);
-  } catch {
-    return null;
-  }
-  return checked(text);
-}
-
-function checked(text: string): string {
-  const walk = new JsonWalk(text);
-  walk.value();
-  if (walk.refusal !== null) throw invalidEvent([{ path: "/data", message: walk.refusal }]);
-  return onOneLine(text);
-}
-
-/** Line breaks stand between tokens only: a string of JSON cannot hold a raw one. */
-function onOneLine(text: string): string {
-  return text.includes("\n") || text.includes("\r") ? text.replace(/[\r\n]+\s*/g, " ") : text;
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw malformedBody(`The message is not JSON: ${error instanceof Error ? error.message : "it cannot be parsed"}`);
-  }
-}
-
-function textOf(data: Uint8Array): string {
-  try {
-    return utf8.decode(data);
-  } catch {
-    throw malformedBody("The message is not UTF-8");
-  }
-}
-
-function isJson(contentType: string): boolean {
-  return /^[^;]*[/+]json\s*(;|$)/i.test(contentType);
 }
 
 function isObject(value: unknown): value is Value {

@@ -1,12 +1,17 @@
-// The mirror of one remote stream: runs while this process holds its lease, session after session.
+// The mirror of one remote stream: runs while this process is connected and holds its lease, session after session.
 import type { Log } from "../../../base/log.ts";
 import { pause } from "../../../base/pause.ts";
-import type { Leases } from "../../../storage/lease.ts";
-import type { MirrorStanding, MirrorState, RemoteStream } from "../../../stream/remote/remote-streams.ts";
+import type { HeldLease, Leases } from "../../../storage/lease.ts";
+import {
+  type MirrorStanding,
+  type MirrorState,
+  mirrorLease,
+  type RemoteStream,
+} from "../../../stream/remote/remote-streams.ts";
 import { createBackoff } from "../backoff.ts";
 import type { Nats } from "../jetstream.ts";
 import { askedUntil } from "../questions.ts";
-import { type RetriesOptions, retryDue } from "./retries.ts";
+import { consumerName, takeAwayConsumer } from "./consumer.ts";
 import { runSession, type SessionOptions } from "./session.ts";
 
 /** Of all mirrors of this process. */
@@ -19,37 +24,41 @@ export type MirrorCounters = {
   sessions: number;
 };
 
-export type MirrorOptions = Omit<SessionOptions, "nats"> &
-  Omit<RetriesOptions, "onDead"> & {
-    /** Null without a connection by configuration. */
-    nats: Nats | null;
-    leases: Pick<Leases, "want">;
-    consumerName: (remote: RemoteStream) => string;
-    counters: MirrorCounters;
-    /** It has something to tell. */
-    onChanged: () => void;
-    log: Log;
-  };
+export type MirrorOptions = Omit<SessionOptions, "nats"> & {
+  /** Null without a connection by configuration. */
+  nats: Nats | null;
+  leases: Pick<Leases, "want">;
+  counters: MirrorCounters;
+  /** It has something to tell. */
+  onChanged: () => void;
+  log: Log;
+};
 
 export type Mirror = {
   remote: RemoteStream;
-  /** Null while another process has it in hand. */
-  standing: () => MirrorStanding | null;
+  /** Null while this process has it not in hand. */
+  standing: () => { lease: HeldLease; standing: MirrorStanding } | null;
   /** Begins anew, with the definition as it is now. */
   restart: (remote: RemoteStream) => void;
-  /** Tries what is due again, if this process has it in hand. */
-  retry: () => void;
-  stop: () => Promise<void>;
+  /** `isRemoved`: nobody goes on, so the consumer goes too. */
+  stop: (isRemoved: boolean) => Promise<void>;
 };
 
 export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror {
   const { nats, leases, counters, onChanged, log } = options;
   let remote = first;
   let standing: MirrorStanding | null = null;
+  let held: HeldLease | null = null;
   let session = new AbortController();
-  let held: AbortSignal | null = null;
   let running: Promise<void> = Promise.resolve();
-  let retrying: Promise<void> | null = null;
+  /** Who cannot reach NATS leaves it to the others. */
+  let giveUp: (() => Promise<void>) | null = null;
+  let changing: Promise<void> = Promise.resolve();
+  const consumer = consumerName(options.context.service, first.name);
+  /** Where this process has made a consumer last. */
+  let jetstream: string | null = null;
+  const ending = new AbortController();
+  let stopped = false;
 
   function enter(state: MirrorState): void {
     if (standing === null || standing.state === state) return;
@@ -65,10 +74,10 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
     enter("failing");
   }
 
-  async function run(signal: AbortSignal): Promise<void> {
+  async function run(nats: Nats, lease: HeldLease, signal: AbortSignal): Promise<void> {
     const backoff = createBackoff({ initialMs: 100, maxMs: 5_000 });
     const current: MirrorStanding = {
-      state: "disconnected",
+      state: "starting",
       pending: null,
       behindSinceMs: null,
       received: 0,
@@ -77,14 +86,15 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
       lastErrorAt: null,
     };
     standing = current;
+    held = lease;
+    signal.addEventListener("abort", () => {
+      standing = null;
+      held = null;
+    });
     onChanged();
     while (!signal.aborted) {
-      if (nats === null) {
-        enter("no-nats");
-        return;
-      }
       if (nats.state() !== "connected") {
-        enter("disconnected");
+        // Short: it comes back, or the lease is given up.
         await connection(nats, signal);
         continue;
       }
@@ -93,13 +103,8 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
       const before = current.received;
       try {
         counters.sessions++;
-        const end = await runSession(
-          { ...options, nats: askedUntil(nats, either) },
-          remote.id,
-          options.consumerName(remote),
-          listener(current),
-          either,
-        );
+        const asked = { ...options, nats: askedUntil(nats, either) };
+        const end = await runSession(asked, remote.id, consumer, listener(current), either);
         if (end.kind === "removed") return;
         if (end.kind === "waiting") {
           current.pending = null;
@@ -120,6 +125,9 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
 
   function listener(current: MirrorStanding) {
     return {
+      onConsumer(name: string) {
+        jetstream = name;
+      },
       onBegun({ pending }: { pending: number }) {
         current.pending = pending;
         current.behindSinceMs = null;
@@ -145,48 +153,50 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
     };
   }
 
-  const giveUp = leases.want(`remote:${first.name}`, {
-    onGained(lease, signal) {
-      log.info({ remoteStream: remote.name, epoch: lease.epoch }, "this process mirrors the remote stream");
-      held = signal;
-      // What was under way when the lease was lost comes to its end first.
-      running = running.then(() => (signal.aborted ? undefined : run(signal)));
-      signal.addEventListener(
-        "abort",
-        () => {
-          if (held === signal) held = null;
-          standing = null;
-        },
-        { once: true },
-      );
-    },
-  });
+  const want = (nats: Nats) =>
+    leases.want(mirrorLease(first.name), {
+      onGained(lease, signal) {
+        log.info({ remoteStream: remote.name, epoch: lease.epoch }, "this process mirrors the remote stream");
+        // What was under way when the lease was lost comes to its end first.
+        const either = AbortSignal.any([signal, ending.signal]);
+        running = running.then(() => (either.aborted ? undefined : run(nats, lease, either)));
+      },
+    });
+
+  function follow(): void {
+    changing = changing.then(async () => {
+      if (nats !== null && nats.state() === "connected" && !stopped) {
+        giveUp ??= want(nats);
+      } else if (giveUp !== null) {
+        const mine = giveUp;
+        giveUp = null;
+        await mine();
+        await running;
+      }
+    });
+  }
+  const forget = nats?.onState(follow);
+  follow();
 
   return {
     get remote() {
       return remote;
     },
-    standing: () => standing,
+    standing: () => (standing === null || held === null ? null : { lease: held, standing }),
     restart(changed) {
       remote = changed;
       session.abort(new Error("the remote stream was put anew"));
     },
-    retry() {
-      const signal = held;
-      if (signal === null || retrying !== null) return;
-      const onDead = () => void counters.dead++;
-      retrying = retryDue({ ...options, onDead }, remote, signal)
-        .catch((error: unknown) =>
-          log.debug({ err: error, remoteStream: remote.name }, "messages wait for another try"),
-        )
-        .finally(() => {
-          retrying = null;
-        });
-    },
-    async stop() {
-      await giveUp();
+    async stop(isRemoved) {
+      stopped = true;
+      forget?.();
+      ending.abort(new Error("the mirror stops"));
       await running;
-      await retrying;
+      // Before the lease goes: the same name may be put anew.
+      if (isRemoved && jetstream !== null && nats?.state() === "connected")
+        await takeAwayConsumer(nats, jetstream, consumer, log);
+      follow();
+      await changing;
     },
   };
 }

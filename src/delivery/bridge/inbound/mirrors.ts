@@ -1,28 +1,21 @@
 // The mirrors of all remote streams, as the database has them: started, changed and stopped with them.
 import { type Loop, startLoop } from "../../../base/loop.ts";
-import { defaultNaming, namesOf } from "../../../stream/cross-service/names.ts";
-import { remotesWithDueLetters } from "../../../stream/remote/letters.ts";
-import {
-  type MirrorStanding,
-  type RemoteStream,
-  readRemoteStreams,
-  reportStanding,
-} from "../../../stream/remote/remote-streams.ts";
+import { type RemoteStream, readRemoteStreams, reportStanding } from "../../../stream/remote/remote-streams.ts";
+import { consumerName, takeAwayConsumer } from "./consumer.ts";
 import { type Mirror, type MirrorCounters, type MirrorOptions, startMirror } from "./mirror.ts";
+import { startRetries } from "./retries.ts";
 
 export type Mirrors = {
   /** Remote streams were put or removed, or dead letters put back: looked at at once here, and within a second elsewhere. */
   wake: () => void;
   /** Stops what mirrors a remote stream that was removed, and takes its consumer out of JetStream where that can be reached. */
   forget: (remote: RemoteStream) => Promise<void>;
-  /** Of the mirrors that this process has in hand, by name. */
-  standings: () => ReadonlyMap<string, MirrorStanding>;
   /** Of this process. */
   counters: () => MirrorCounters;
   stop: () => Promise<void>;
 };
 
-export type MirrorsOptions = Omit<MirrorOptions, "consumerName" | "counters" | "onChanged">;
+export type MirrorsOptions = Omit<MirrorOptions, "counters" | "onChanged">;
 
 const lookMs = 1_000;
 
@@ -31,68 +24,70 @@ export function startMirrors(options: MirrorsOptions): Mirrors {
   const counters: MirrorCounters = { received: 0, redelivered: 0, appended: 0, setAside: 0, dead: 0, sessions: 0 };
   const mirrors = new Map<number, Mirror>();
   const reported = new Map<number, string>();
+  /** By name: those that are about to stop. */
+  const ending = new Map<string, Promise<void>>();
   let loop: Loop | null = null;
-  const consumerName = ({ name }: RemoteStream) => namesOf(name, defaultNaming(context.service)).stream;
 
   async function look(): Promise<void> {
     const remotes = await readRemoteStreams(pool);
     const ids = new Set(remotes.map(({ id }) => id));
-    for (const [id, mirror] of mirrors) if (!ids.has(id)) await end(id, mirror);
+    for (const [id, mirror] of mirrors) if (!ids.has(id)) void end(id, mirror, true);
     for (const remote of remotes) {
       const mirror = mirrors.get(remote.id);
-      if (mirror === undefined) mirrors.set(remote.id, begin(remote));
-      else if (definitionOf(mirror.remote) !== definitionOf(remote)) mirror.restart(remote);
+      if (mirror === undefined) {
+        // One of its name before it has the lease and the consumer still; its end is a reason to look again.
+        if (!ending.has(remote.name)) mirrors.set(remote.id, begin(remote));
+      } else if (definitionOf(mirror.remote) !== definitionOf(remote)) mirror.restart(remote);
     }
-    if (mirrors.size === 0) return;
-    for (const id of await remotesWithDueLetters(pool)) mirrors.get(id)?.retry();
     await report();
   }
 
-  const begin = (remote: RemoteStream) =>
-    startMirror(remote, { ...options, consumerName, counters, onChanged: () => loop?.wake() });
+  const begin = (remote: RemoteStream) => startMirror(remote, { ...options, counters, onChanged: () => loop?.wake() });
 
-  async function end(id: number, mirror: Mirror): Promise<void> {
+  function end(id: number, mirror: Mirror, isRemoved: boolean): Promise<void> {
     mirrors.delete(id);
     reported.delete(id);
-    await mirror.stop();
+    const { name } = mirror.remote;
+    const ended = mirror
+      .stop(isRemoved)
+      .catch((error: unknown) => log.error({ err: error, remoteStream: name }, "a mirror did not stop"))
+      .then(() => {
+        ending.delete(name);
+        loop?.wake();
+      });
+    ending.set(name, ended);
+    return ended;
   }
 
   async function report(): Promise<void> {
     for (const [id, mirror] of mirrors) {
-      const standing = mirror.standing();
-      const text = JSON.stringify(standing);
-      if (standing === null || reported.get(id) === text) continue;
-      await reportStanding(pool, id, standing);
+      const found = mirror.standing();
+      const text = JSON.stringify(found);
+      if (found === null || reported.get(id) === text) continue;
+      await reportStanding(pool, found.lease, id, found.standing);
       reported.set(id, text);
     }
   }
 
   loop = startLoop("remote-streams", lookMs, look, log);
+  const retries = startRetries({ ...options, onDead: () => void counters.dead++ });
   return {
-    wake: () => loop.wake(),
+    wake() {
+      loop.wake();
+      retries.wake();
+    },
     async forget(remote) {
       const mirror = mirrors.get(remote.id);
-      if (mirror !== undefined) await end(remote.id, mirror);
-      if (nats === null || remote.cursor === null || nats.state() !== "connected") return;
-      await nats.deleteConsumer(remote.cursor.jetstream, consumerName(remote)).catch((error: unknown) => {
-        log.warn(
-          { err: error, remoteStream: remote.name },
-          "the consumer of a removed remote stream is left in JetStream",
-        );
-      });
-    },
-    standings() {
-      const all = new Map<string, MirrorStanding>();
-      for (const mirror of mirrors.values()) {
-        const standing = mirror.standing();
-        if (standing !== null) all.set(mirror.remote.name, standing);
-      }
-      return all;
+      if (mirror !== undefined) await end(remote.id, mirror, true);
+      const jetstream = remote.cursor?.jetstream ?? remote.former;
+      if (nats === null || jetstream === null || nats.state() !== "connected") return;
+      await takeAwayConsumer(nats, jetstream, consumerName(context.service, remote.name), log);
     },
     counters: () => counters,
     async stop() {
-      await loop.stop();
-      await Promise.all([...mirrors].map(([id, mirror]) => end(id, mirror)));
+      await Promise.all([loop.stop(), retries.stop()]);
+      for (const [id, mirror] of mirrors) void end(id, mirror, false);
+      await Promise.all(ending.values());
     },
   };
 }

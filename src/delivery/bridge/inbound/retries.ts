@@ -1,45 +1,114 @@
 // Tries messages again that could not become events, when they are due or somebody has put them back.
 import { Problem } from "../../../base/errors.ts";
 import type { Log } from "../../../base/log.ts";
+import { startLoop } from "../../../base/loop.ts";
+import type { Leases } from "../../../storage/lease.ts";
 import type { Pool } from "../../../storage/pool.ts";
 import type { Appender } from "../../../stream/append.ts";
-import { failLetter, type RemoteLetter, readDueLetters } from "../../../stream/remote/letters.ts";
-import type { RemoteStream } from "../../../stream/remote/remote-streams.ts";
+import {
+  failLetter,
+  type RemoteLetter,
+  readDueLetters,
+  remotesWithDueLetters,
+} from "../../../stream/remote/letters.ts";
+import { findRemoteStream, type RemoteStream } from "../../../stream/remote/remote-streams.ts";
+import { readLogId } from "../../../stream/stream-head.ts";
 import { failureOf } from "./batch.ts";
-import { type ReadContext, readMessage } from "./message.ts";
+import { type ReadSettings, readMessage } from "./message.ts";
 import { isMovedElsewhere, refusalOf } from "./storing.ts";
 
-export type RetriesOptions = {
+export type RetryOptions = {
   pool: Pool;
   appender: Pick<Appender, "append">;
-  context: Omit<ReadContext, "stream">;
+  context: ReadSettings;
   /** A message was given up. */
   onDead: () => void;
   log: Log;
 };
 
+export type RetriesOptions = RetryOptions & { leases: Pick<Leases, "want"> };
+
+export type Retries = {
+  /** Messages were put back: looked at at once if it is done here, and within a second elsewhere. */
+  wake: () => void;
+  stop: () => Promise<void>;
+};
+
+/** One process tries the messages of all remote streams, whether or not it reaches NATS: they are in the database. */
+const lettersLease = "remote-letters";
+const lookMs = 1_000;
 const lettersAtOnce = 100;
 
-/** Tries what is due, oldest first, until nothing is. Throws what the database throws when it is away. */
-export async function retryDue(options: RetriesOptions, remote: RemoteStream, signal: AbortSignal): Promise<void> {
-  const { pool } = options;
-  while (!signal.aborted) {
-    const letters = await readDueLetters(pool, remote.id, lettersAtOnce);
+export function startRetries(options: RetriesOptions): Retries {
+  const { pool, leases, log } = options;
+  let held: AbortSignal | null = null;
+  /** By remote stream: one that takes long holds up no other. */
+  const underWay = new Map<number, Promise<void>>();
+
+  async function look(): Promise<void> {
+    const signal = held;
+    if (signal === null) return;
+    for (const id of await remotesWithDueLetters(pool)) if (!underWay.has(id)) underWay.set(id, tryDue(id, signal));
+  }
+
+  async function tryDue(id: number, signal: AbortSignal): Promise<void> {
+    try {
+      const remote = await findRemoteStream(pool, id);
+      if (remote !== null) await retryDue(options, remote, signal);
+    } catch (error) {
+      log.debug({ err: error, remoteStream: id }, "messages wait for another try");
+    } finally {
+      underWay.delete(id);
+    }
+  }
+
+  const loop = startLoop("remote-letters", lookMs, look, log);
+  const giveUp = leases.want(lettersLease, {
+    onGained(_lease, signal) {
+      held = signal;
+      signal.addEventListener(
+        "abort",
+        () => {
+          if (held === signal) held = null;
+        },
+        { once: true },
+      );
+      loop.wake();
+    },
+  });
+
+  return {
+    wake: loop.wake,
+    async stop() {
+      await giveUp();
+      await loop.stop();
+      await Promise.all(underWay.values());
+    },
+  };
+}
+
+/** Tries what is due, oldest first, each once: what is due still then waits for the next call. Throws what the database throws when it is away. */
+export async function retryDue(options: RetryOptions, remote: RemoteStream, signal: AbortSignal): Promise<void> {
+  const logId = await options.pool.run(readLogId);
+  for (let last = 0; ; ) {
+    const letters = await readDueLetters(options.pool, remote.id, last, lettersAtOnce);
     for (const letter of letters) {
       if (signal.aborted) return;
-      await retry(options, remote, letter);
+      await retry(options, remote, letter, logId);
+      last = letter.id;
     }
     if (letters.length === 0) return;
   }
 }
 
 async function retry(
-  { pool, appender, context, onDead, log }: RetriesOptions,
+  { pool, appender, context, onDead, log }: RetryOptions,
   remote: RemoteStream,
   letter: RemoteLetter,
+  logId: string,
 ): Promise<void> {
-  const { id: stream, name } = remote;
-  const { event } = readMessage({ ...letter, data: letter.payload }, { ...context, stream: name });
+  const { id: stream, name, source } = remote;
+  const { event } = readMessage({ ...letter, data: letter.payload }, { ...context, logId, stream: name, source });
   let problem: Problem;
   if (event instanceof Problem) problem = event;
   else
@@ -56,8 +125,8 @@ async function retry(
       problem = refusal;
     }
   const failure = failureOf(problem, remote, letter.attempts + 1);
-  await failLetter(pool, letter.id, failure);
-  if (failure.retryMs !== null) return;
+  const isMine = await failLetter(pool, letter, failure);
+  if (!isMine || failure.retryMs !== null) return;
   onDead();
   log.warn({ remoteStream: name, deadLetter: letter.id, ...failure }, "a message was given up");
 }

@@ -3,11 +3,13 @@ import type { Log } from "../../../base/log.ts";
 import type { Pool } from "../../../storage/pool.ts";
 import type { Appender } from "../../../stream/append.ts";
 import type { Naming } from "../../../stream/cross-service/names.ts";
-import type { RemoteStream } from "../../../stream/remote/remote-streams.ts";
+import { advanceMirror, isMoved } from "../../../stream/remote/move.ts";
+import { forgetFormer, type RemoteStream } from "../../../stream/remote/remote-streams.ts";
 import type { Nats, NatsConsumer, PullStatus, ReceivedMessage } from "../jetstream.ts";
 import { align, locate } from "./alignment.ts";
 import type { Entry, MirrorPlace } from "./batch.ts";
-import { type ReadContext, readMessage } from "./message.ts";
+import { takeAwayConsumer } from "./consumer.ts";
+import { type ReadContext, type ReadSettings, readMessage } from "./message.ts";
 import { readPlace, storeEntries } from "./storing.ts";
 
 export type SessionOptions = {
@@ -15,12 +17,14 @@ export type SessionOptions = {
   pool: Pool;
   appender: Pick<Appender, "append">;
   naming: Naming;
-  context: Omit<ReadContext, "stream">;
+  context: ReadSettings;
   log: Log;
 };
 
 /** What a session tells of itself. */
 export type SessionListener = {
+  /** A consumer is about to be made in this stream of JetStream. */
+  onConsumer: (jetstream: string) => void;
   onBegun: (consumer: NatsConsumer) => void;
   onReceived: (isRepeated: boolean) => void;
   onStored: (events: number, setAside: number) => void;
@@ -40,6 +44,7 @@ const pullExpiresMs = 30_000;
 const heartbeatMs = 5_000;
 const silenceMs = 12_000;
 const ackWaitMs = 30_000;
+const movedElsewhere = "the mirror was moved by somebody else";
 
 /**
  * Resolves when it has ended, and what was in hand is stored or left to the next session. The cursor in the database decides where
@@ -55,7 +60,12 @@ export async function runSession(
 ): Promise<SessionEnd> {
   const found = await readPlace(pool, id);
   if (found === null) return { kind: "removed" };
-  const { remote, origins } = found;
+  const { remote, origins, logId } = found;
+  const { former } = remote;
+  if (former !== null) {
+    await takeAwayConsumer(nats, former, consumerName, log);
+    await forgetFormer(pool, id, former);
+  }
   const stream = await locate(nats, remote.source, naming);
   if (stream === null) return { kind: "waiting" };
   const cursor = await align(nats, remote.cursor, stream);
@@ -64,6 +74,19 @@ export async function runSession(
       { remoteStream: remote.name, jetstream: stream.name, created: stream.created, was: remote.cursor },
       "the stream of JetStream is another one than before: it is mirrored from its first message",
     );
+  let { revision } = remote;
+  if (cursor !== remote.cursor) {
+    // Noted first: whoever removes the mirror, or puts it with another source, knows where its consumer is.
+    const move = { remote: id, revision, cursor, origins: [], letters: [], settled: [] };
+    try {
+      await advanceMirror(pool, move);
+    } catch (error) {
+      if (isMoved(error)) return { kind: "ended", why: movedElsewhere };
+      throw error;
+    }
+    revision++;
+  }
+  listener.onConsumer(stream.name);
   await nats.deleteConsumer(stream.name, consumerName);
   const consumer = await nats.createConsumer({
     stream: stream.name,
@@ -75,10 +98,10 @@ export async function runSession(
   });
   signal.throwIfAborted();
   listener.onBegun(consumer);
-  const place: MirrorPlace = { remote: id, revision: remote.revision, cursor, origins };
+  const place: MirrorPlace = { remote: id, revision, cursor, origins };
   const why = await feed(
-    { nats, pool, appender, context },
-    { remote, consumer: consumer.name },
+    { nats, pool, appender, log },
+    { remote, consumer: consumer.name, reading: { ...context, logId, stream: remote.name, source: remote.source } },
     place,
     listener,
     signal,
@@ -89,24 +112,24 @@ export async function runSession(
 type InHand = Entry & { receipt: string; bytes: number };
 
 async function feed(
-  { nats, pool, appender, context }: Pick<SessionOptions, "nats" | "pool" | "appender" | "context">,
-  { remote, consumer }: { remote: RemoteStream; consumer: string },
-  begin: MirrorPlace,
+  { nats, pool, appender, log }: Pick<SessionOptions, "nats" | "pool" | "appender" | "log">,
+  { remote, consumer, reading }: { remote: RemoteStream; consumer: string; reading: ReadContext },
+  from: MirrorPlace,
   listener: SessionListener,
   signal: AbortSignal,
 ): Promise<string> {
-  const { jetstream } = begin.cursor;
-  const reading = { ...context, stream: remote.name };
+  const { jetstream } = from.cursor;
   const ended = Promise.withResolvers<string>();
-  let place = begin;
+  let place = from;
   let isOver = false;
   let queue: InHand[] = [];
   let held = { messages: 0, bytes: 0 };
   /** Asked for, and not delivered yet. */
   let outstanding = 0;
   let deliveries = 0;
-  let taken = begin.cursor.sequence;
+  let taken = from.cursor.sequence;
   let undelivered = 0;
+  let isReturnTold = false;
   let heardMs = performance.now();
   let storing: Promise<void> | null = null;
 
@@ -146,10 +169,16 @@ async function feed(
       const message = { jetstream, sequence, storedMs, subject, headers: headersOf(received), data };
       const bytes = data.length + 500;
       held = { messages: held.messages + 1, bytes: held.bytes + bytes };
-      queue.push({ ...readMessage(message, reading), message, receipt, bytes });
-      storing ??= store().finally(() => {
-        storing = null;
-      });
+      const read = readMessage(message, reading);
+      if (read.isReturned && !isReturnTold) {
+        isReturnTold = true;
+        log.info(
+          { remoteStream: remote.name, jetstream, sequence },
+          "events of this stream come back to it, and are passed over",
+        );
+      }
+      queue.push({ ...read, message, receipt, bytes });
+      begin();
     }
     refill();
   }
@@ -166,6 +195,14 @@ async function feed(
     refill();
   }
 
+  function begin(): void {
+    storing ??= store().finally(() => {
+      storing = null;
+      // What came after the last look into the queue, and before this.
+      if (queue.length > 0 && !isOver) begin();
+    });
+  }
+
   async function store(): Promise<void> {
     // Those that are delivered in the same turn go together.
     await new Promise<void>((resolve) => setImmediate(resolve));
@@ -178,7 +215,7 @@ async function feed(
         end(error instanceof Error ? error.message : String(error));
       });
       if (stored === undefined) return;
-      if (stored === null) return end("the mirror was moved by somebody else");
+      if (stored === null) return end(movedElsewhere);
       place = stored.place;
       listener.onStored(stored.events, stored.setAside);
       for (const { bytes } of batch) held = { messages: held.messages - 1, bytes: held.bytes - bytes };

@@ -6,6 +6,7 @@ import type { Pool } from "../../../storage/pool.ts";
 import type { Appender } from "../../../stream/append.ts";
 import { advanceMirror, isMoved } from "../../../stream/remote/move.ts";
 import { findRemoteStream, type RemoteStream, readOrigins } from "../../../stream/remote/remote-streams.ts";
+import { readLogId } from "../../../stream/stream-head.ts";
 import { type Entry, guiltyOf, type MirrorPlace, type Plan, planOf } from "./batch.ts";
 import { originsOf } from "./origins.ts";
 
@@ -21,15 +22,16 @@ export type Stored = { place: MirrorPlace; events: number; setAside: number };
 const retryMs = 50;
 const maxRetryMs = 2_000;
 
-/** The place of a mirror as the database has it; null where it was removed. */
+/** The place of a mirror as the database has it, and which history of this log that is; null where it was removed. */
 export async function readPlace(
   pool: Pool,
   id: number,
-): Promise<{ remote: RemoteStream; origins: MirrorPlace["origins"] } | null> {
+): Promise<{ remote: RemoteStream; origins: MirrorPlace["origins"]; logId: string } | null> {
   const origins = originsOf(await readOrigins(pool, id));
+  const logId = await pool.run(readLogId);
   // Read last: whatever moves in between is found out by its revision.
   const remote = await findRemoteStream(pool, id);
-  return remote === null ? null : { remote, origins };
+  return remote === null ? null : { remote, origins, logId };
 }
 
 /**
