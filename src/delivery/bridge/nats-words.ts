@@ -4,6 +4,7 @@ import {
   type Headers,
   type NatsConsumer,
   type NatsStream,
+  NatsUnavailable,
   noStream,
   type PullStatus,
   type ReceivedMessage,
@@ -56,9 +57,14 @@ type StreamInfo = {
   state: { messages: number; first_seq: number; last_seq: number };
   /** A text, whatever the library calls it. */
   created: unknown;
+  /** Of a server that belongs to none it is missing, or names that server. */
+  cluster?: { leader?: string };
 };
 
-export function streamOf({ config, state, created }: StreamInfo): NatsStream {
+/** Throws `NatsUnavailable` where the stream has no leader: any server answers then (2.10 and newer), also one that lags behind. */
+export function streamOf({ config, state, created, cluster }: StreamInfo): NatsStream {
+  if (cluster !== undefined && !cluster.leader)
+    throw new NatsUnavailable(`the JetStream stream ${config.name} has no leader for now`);
   return {
     name: config.name,
     subjects: config.subjects ?? [],

@@ -1,6 +1,8 @@
 // A cluster of three servers: it loses one, and no event.
 import { expect, test } from "bun:test";
 import type { NatsConnection } from "nats";
+import { NatsUnavailable } from "../../../src/delivery/bridge/jetstream.ts";
+import { streamOf } from "../../../src/delivery/bridge/nats-words.ts";
 import { countOf, offsetsOf, range } from "../../support/bridge.ts";
 import { append, send } from "../../support/client.ts";
 import { type NatsServer, natsServerPath, startNatsCluster } from "../../support/nats-server.ts";
@@ -50,3 +52,19 @@ test.skipIf(natsServerPath === null)(
     for (const server of servers) await server.stop();
   },
 );
+
+const told = {
+  config: {
+    ...{ name: "sluice_copied", max_age: 0, max_bytes: -1, max_msgs: -1, num_replicas: 3 },
+    ...{ storage: "file" as const, duplicate_window: 0 },
+  },
+  state: { messages: 5, first_seq: 1, last_seq: 5 },
+  created: "2026-11-22T00:00:00Z",
+};
+
+test("what servers without a leader say of a stream is not believed: the one that answers may have lost its end", () => {
+  expect(() => streamOf({ ...told, cluster: {} })).toThrow(NatsUnavailable);
+  expect(() => streamOf({ ...told, cluster: { leader: "" } })).toThrow("has no leader");
+  expect(streamOf({ ...told, cluster: { leader: "n1" } }).lastSequence).toBe(5);
+  expect(streamOf(told).lastSequence).toBe(5);
+});

@@ -4,12 +4,13 @@ import { createLog } from "../../../src/base/log.ts";
 import { startMirrors } from "../../../src/delivery/bridge/inbound/mirrors.ts";
 import { runSession, type SessionListener } from "../../../src/delivery/bridge/inbound/session.ts";
 import type { Nats, PullHandlers, ReceivedMessage } from "../../../src/delivery/bridge/jetstream.ts";
-import { createLeases } from "../../../src/storage/lease.ts";
+import { createLeases, type Leases } from "../../../src/storage/lease.ts";
 import { defaultNaming } from "../../../src/stream/cross-service/names.ts";
 import { parseRemoteDefinition } from "../../../src/stream/remote/definition.ts";
 import {
   configureRemoteStream,
   describeRemoteStream,
+  mirrorLease,
   removeRemoteStream,
 } from "../../../src/stream/remote/remote-streams.ts";
 import { type Appending, openAppending } from "../../support/appending.ts";
@@ -139,8 +140,18 @@ test("a mirror that is long in stopping holds up no other, but for the next one 
       return name === "svca_slow" ? slow.promise : Promise.resolve(null);
     },
   );
-  const leases = createLeases({ pool: claims, ttlMs: 10_000, log });
-  leases.start();
+  const held = createLeases({ pool: claims, ttlMs: 10_000, log });
+  held.start();
+  // Giving up the lease of the slow one takes its time.
+  const leases: Pick<Leases, "want"> = {
+    want(name, holder) {
+      const giveUp = held.want(name, holder);
+      return async () => {
+        if (name === mirrorLease("slow")) await slow.promise;
+        await giveUp();
+      };
+    },
+  };
   const options = { nats, pool: claims, appender, leases, naming: defaultNaming("svcb"), log };
   const mirrors = startMirrors({ ...options, context: { service: "svcb", maxEventBytes: 1_000_000 } });
   const timesAsked = (name: string) => asked.filter((one) => one === name).length;
@@ -157,5 +168,5 @@ test("a mirror that is long in stopping holds up no other, but for the next one 
   await until("its successor has begun", () => timesAsked("svca_slow") > 1);
   expect((await describeRemoteStream(reads, "slow")).isInHand).toBe(true);
   await mirrors.stop();
-  await leases.stop();
+  await held.stop();
 });
