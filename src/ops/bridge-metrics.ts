@@ -1,7 +1,7 @@
 // The metrics of the bridge to NATS: the connection of this process, what it published, and how far each stream is behind.
 import { Gauge, type Registry } from "prom-client";
 import { counterIn } from "./counter.ts";
-import { createFreshFigures } from "./fresh-figures.ts";
+import { streamGaugesIn } from "./stream-gauges.ts";
 
 export type BridgeSources = {
   connection: () => { connected: boolean; connects: number; breakerOpen: boolean };
@@ -16,8 +16,6 @@ export type BridgeSources = {
   /** How the published streams stand; rejects when the database is away. */
   standings: () => Promise<{ stream: string; lagEvents: number; lagSeconds: number }[]>;
 };
-
-type Figure = "lagEvents" | "lagSeconds";
 
 export function addBridgeMetrics(registry: Registry, { connection, outbound, standings }: BridgeSources): void {
   const counter = counterIn(registry);
@@ -48,21 +46,7 @@ export function addBridgeMetrics(registry: Registry, { connection, outbound, sta
   );
   counter("sluice_bridge_withheld_total", "Events that the server does not take.", () => outbound().withheld);
 
-  const refresh = createFreshFigures(standings);
-  const lag = (name: string, help: string, figure: Figure) =>
-    new Gauge({
-      name,
-      help,
-      labelNames: ["stream"],
-      // Each process reads the same tables.
-      aggregator: "max",
-      registers: [registry],
-      async collect() {
-        const rows = await refresh();
-        this.reset();
-        for (const row of rows ?? []) this.set({ stream: row.stream }, row[figure]);
-      },
-    });
+  const lag = streamGaugesIn(registry, standings);
   lag("sluice_bridge_lag_events", "Events of a stream that are not known to be published.", "lagEvents");
   lag("sluice_bridge_lag_seconds", "How long the first of them has been in the log.", "lagSeconds");
 }

@@ -1,7 +1,7 @@
 // The metrics of remote streams: what this process mirrored, and how far each mirror is behind.
-import { Gauge, type Registry } from "prom-client";
+import type { Registry } from "prom-client";
 import { counterIn } from "./counter.ts";
-import { createFreshFigures } from "./fresh-figures.ts";
+import { streamGaugesIn } from "./stream-gauges.ts";
 
 export type RemoteSources = {
   counters: () => {
@@ -17,7 +17,7 @@ export type RemoteSources = {
 };
 
 type RemoteFigures = {
-  name: string;
+  stream: string;
   up: number;
   /** Null while no process knows. */
   pending: number | null;
@@ -47,24 +47,7 @@ export function addRemoteMetrics(registry: Registry, { counters, standings }: Re
     () => counters().sessions,
   );
 
-  const refresh = createFreshFigures(standings);
-  const gauge = (name: string, help: string, figure: Exclude<keyof RemoteFigures, "name">) =>
-    new Gauge({
-      name,
-      help,
-      labelNames: ["stream"],
-      // Each process reads the same tables.
-      aggregator: "max",
-      registers: [registry],
-      async collect() {
-        const rows = await refresh();
-        this.reset();
-        for (const row of rows ?? []) {
-          const value = row[figure];
-          if (value !== null) this.set({ stream: row.name }, value);
-        }
-      },
-    });
+  const gauge = streamGaugesIn(registry, standings);
   gauge("sluice_remote_up", "1 while the messages of a remote stream are taken as they come.", "up");
   gauge(
     "sluice_remote_pending",

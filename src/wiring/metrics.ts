@@ -58,7 +58,7 @@ export function startMetrics({ database, onStop, log }: Ground, parts: Parts): M
         async standings() {
           const found = await listRemoteStreams(reads, "", remoteStreamsMeasured);
           return found.map(({ name, isInHand, standing, retrying, deadLetters }) => ({
-            name,
+            stream: name,
             up: Number(isInHand && standing?.state === "mirroring"),
             pending: standing?.pending ?? null,
             lagSeconds: lagOf(standing),
