@@ -3457,8 +3457,9 @@ begin
     leaf, leaf || '_bounds', p_ephemeral, lower_bound, upper_bound);
   execute format('alter table %I attach partition %I for values from (%s) to (%s)', parent, leaf, lower_bound, upper_bound);
   execute format('alter table %I drop constraint %I', leaf, leaf || '_bounds');
-  -- Changes nothing but that every plan over events is made again. Postgres overlooks an ATTACH to a partition of the table that a
-  -- statement names while it plans that statement: a generic plan without the new partition would be kept, and a stream's end missed.
+  -- For its side effect: every plan over events is made again. Postgres overlooks an ATTACH to a partition of the table that a statement
+  -- names while it plans that statement: a generic plan without the new partition would be kept, a stream's end missed, and an
+  -- offset given twice.
   alter table only events alter column position set statistics -1;
   return upper_bound;
 end $function$;
@@ -4001,6 +4002,8 @@ AS $function$
 declare
   is_new boolean;
 begin
+  -- Before its origins: a move that is under way notes one behind the delete otherwise.
+  perform from remote_streams r where r.name = p_name for no key update;
   -- What was seen of one source says nothing of what another one has: it is told apart by ids.
   delete from remote_origins o using remote_streams r
     where r.name = p_name and r.source::text <> p_source::text and o.remote_id = r.id;

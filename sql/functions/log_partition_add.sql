@@ -19,8 +19,9 @@ begin
     leaf, leaf || '_bounds', p_ephemeral, lower_bound, upper_bound);
   execute format('alter table %I attach partition %I for values from (%s) to (%s)', parent, leaf, lower_bound, upper_bound);
   execute format('alter table %I drop constraint %I', leaf, leaf || '_bounds');
-  -- Changes nothing but that every plan over events is made again. Postgres overlooks an ATTACH to a partition of the table that a
-  -- statement names while it plans that statement: a generic plan without the new partition would be kept, and a stream's end missed.
+  -- For its side effect: every plan over events is made again. Postgres overlooks an ATTACH to a partition of the table that a statement
+  -- names while it plans that statement: a generic plan without the new partition would be kept, a stream's end missed, and an
+  -- offset given twice.
   alter table only events alter column position set statistics -1;
   return upper_bound;
 end $$;

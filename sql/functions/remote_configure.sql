@@ -8,6 +8,8 @@ language plpgsql as $$
 declare
   is_new boolean;
 begin
+  -- Before its origins: a move that is under way notes one behind the delete otherwise.
+  perform from remote_streams r where r.name = p_name for no key update;
   -- What was seen of one source says nothing of what another one has: it is told apart by ids.
   delete from remote_origins o using remote_streams r
     where r.name = p_name and r.source::text <> p_source::text and o.remote_id = r.id;

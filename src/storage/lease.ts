@@ -61,6 +61,9 @@ export function createLeases({ pool, ttlMs, log }: LeasesOptions): Leases {
     );
     const epochs = new Map(rows.map((row) => [row.held, Number(row.held_epoch)]));
     heldUntilMs = askedMs + ttlMs;
+    // Given up while it was asked for: nobody here would let go of it.
+    const orphans = [...epochs.keys()].filter((name) => !wanted.has(name));
+    if (orphans.length > 0) await release(orphans);
     if (expiry !== null) clearTimeout(expiry);
     expiry = setTimeout(expire, Math.max(0, heldUntilMs - performance.now()));
     for (const name of names) {

@@ -58,6 +58,10 @@ const serverAttributes = new Set([
   "offset",
   "position",
   "recordedtime",
+  // Where a mirrored event was appended first: believed when it comes back.
+  "originstream",
+  "originoffset",
+  "originlogid",
   "upcasterror",
   "deliverytoken",
   "deliveryattempt",

@@ -4,6 +4,7 @@ import type postgres from "postgres";
 import { createLog } from "../../src/base/log.ts";
 import { checkLease, createLeases, type HeldLease, isLeaseLost, type Leases } from "../../src/storage/lease.ts";
 import type { Pool } from "../../src/storage/pool.ts";
+import { createHeldPool } from "../support/held-pool.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { openSql } from "../support/sql.ts";
 import { until } from "../support/until.ts";
@@ -195,4 +196,22 @@ test("a lease whose row somebody has locked outright takes no other with it", as
   });
   await until("it is held again", () => locked.told.isHeld());
   expect(locked.told.gained.map(({ epoch }) => epoch)).toEqual([1, 1]);
+});
+
+test("a lease that is given up while it is asked for stays with nobody", async () => {
+  const pool = createHeldPool({ run: (task) => task(sql), stop: async () => {} });
+  const hold = pool.hold("lease_hold", "answer");
+  const leases = createLeases({ pool, ttlMs: 600_000, log });
+  open.push(leases);
+  leases.start();
+  const giveUp = leases.want("fleeting", { onGained() {} });
+  await until("the answer is on its way", () => hold.waiting() === 1);
+  await giveUp();
+  hold.release();
+  const other = start(600_000);
+  const { told } = want(other, "fleeting");
+  await until("another process holds it, long before it would run out", () => {
+    want(other, `other-${Math.random()}`);
+    return told.isHeld();
+  });
 });

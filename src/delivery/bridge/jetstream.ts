@@ -43,6 +43,8 @@ export const streamNotFound = 10059;
 export const consumerNotFound = 10014;
 export const messageNotFound = 10037;
 export const subjectsOverlap = 10065;
+/** The servers of a stream have no leader. */
+export const noLeader = 10008;
 /** A message is larger than its stream allows. */
 export const messageTooLarge = 10054;
 

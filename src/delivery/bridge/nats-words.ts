@@ -2,9 +2,10 @@
 import {
   type Confirmation,
   type Headers,
+  JetStreamError,
   type NatsConsumer,
   type NatsStream,
-  NatsUnavailable,
+  noLeader,
   noStream,
   type PullStatus,
   type ReceivedMessage,
@@ -61,10 +62,10 @@ type StreamInfo = {
   cluster?: { leader?: string };
 };
 
-/** Throws `NatsUnavailable` where the stream has no leader: any server answers then (2.10 and newer), also one that lags behind. */
+/** Throws `JetStreamError` where the stream has no leader: any server answers then (2.10 and newer), also one that lags behind. */
 export function streamOf({ config, state, created, cluster }: StreamInfo): NatsStream {
   if (cluster !== undefined && !cluster.leader)
-    throw new NatsUnavailable(`the JetStream stream ${config.name} has no leader for now`);
+    throw new JetStreamError(noLeader, `the JetStream stream ${config.name} has no leader for now`);
   return {
     name: config.name,
     subjects: config.subjects ?? [],

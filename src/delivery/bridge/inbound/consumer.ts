@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import type { Log } from "../../../base/log.ts";
 import { sanitise } from "../../../stream/cross-service/names.ts";
-import type { Nats } from "../jetstream.ts";
+import { JetStreamError, type Nats } from "../jetstream.ts";
 
 const plain = /^[A-Za-z0-9-]+$/;
 /** nats-server refuses longer ones; nine characters are those of the hash. */
@@ -20,16 +20,18 @@ export function consumerName(service: string, remote: string): string {
   return `${name.slice(0, keptLength).toWellFormed()}-${hash}`;
 }
 
-/** Where that cannot be done, it is left, and said: nothing waits for it. */
+/** Where that cannot be done, it is left, and said: nothing waits for it. Returns whether another try is of no use. */
 export async function takeAwayConsumer(
   nats: Pick<Nats, "deleteConsumer">,
   jetstream: string,
   consumer: string,
   log: Log,
-): Promise<void> {
+): Promise<boolean> {
   try {
     await nats.deleteConsumer(jetstream, consumer);
+    return true;
   } catch (error) {
     log.warn({ err: error, jetstream, consumer }, "a consumer that nobody needs is left in JetStream");
+    return error instanceof JetStreamError;
   }
 }

@@ -1,11 +1,12 @@
 // Reads messages of NATS into events: CloudEvents in both modes (NATS binding 1.0), plain JSON, other bytes.
 import { bodyTooLarge, invalidEvent, malformedBody, Problem, type Violation } from "../../../base/errors.ts";
+import { isJson } from "../../../stream/cloudevents.ts";
 import type { NewEvent } from "../../../stream/event.ts";
 import { toEvent } from "../../../stream/event-input.ts";
 import { JsonWalk } from "../../../stream/json-text.ts";
 import type { RemoteSource } from "../../../stream/remote/definition.ts";
 import type { OriginOffset } from "../../../stream/remote/move.ts";
-import { isJson, isText, jsonOrNull, onOneLine, parseJson, readJson, textOf, textOrNull } from "./payload.ts";
+import { isText, jsonOrNull, onOneLine, parseJson, readJson, textOf, textOrNull } from "./payload.ts";
 
 /** A message as JetStream stores it. */
 export type StoredMessage = {

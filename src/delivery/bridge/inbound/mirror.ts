@@ -40,8 +40,8 @@ export type Mirror = {
   standing: () => { lease: HeldLease; standing: MirrorStanding } | null;
   /** Begins anew, with the definition as it is now. */
   restart: (remote: RemoteStream) => void;
-  /** `isRemoved`: nobody goes on, so the consumer goes too. */
-  stop: (isRemoved: boolean) => Promise<void>;
+  /** `removed`: the remote stream as it was when nobody goes on, so that the consumer goes too; else null. */
+  stop: (removed: RemoteStream | null) => Promise<void>;
 };
 
 export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror {
@@ -50,6 +50,8 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
   let standing: MirrorStanding | null = null;
   let held: HeldLease | null = null;
   let session = new AbortController();
+  /** Batches that were stored: what shows that it goes on. */
+  let moves = 0;
   let running: Promise<void> = Promise.resolve();
   /** Who cannot reach NATS leaves it to the others. */
   let giveUp: (() => Promise<void>) | null = null;
@@ -100,7 +102,7 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
       }
       session = new AbortController();
       const either = AbortSignal.any([signal, session.signal]);
-      const before = current.received;
+      const before = moves;
       try {
         counters.sessions++;
         const asked = { ...options, nats: askedUntil(nats, either) };
@@ -113,12 +115,12 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
           log.info({ remoteStream: remote.name, why: end.why }, "a remote stream is looked at anew");
           if (nats.state() !== "connected") continue;
           // Not allowed to, or taken away from it each time: that it begins again and again is no mirroring.
-          if (current.received === before) failed(new Error(end.why));
+          if (moves === before) failed(new Error(end.why));
         }
       } catch (error) {
         if (!either.aborted && nats.state() === "connected") failed(error);
       }
-      if (current.received > before) backoff.reset();
+      if (moves > before) backoff.reset();
       if (!session.signal.aborted) await pause(backoff.nextMs(), either);
     }
   }
@@ -141,6 +143,7 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
         counters.redelivered++;
       },
       onStored(events: number, setAside: number) {
+        moves++;
         counters.appended += events;
         counters.setAside += setAside;
         enter("mirroring");
@@ -187,14 +190,16 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
       remote = changed;
       session.abort(new Error("the remote stream was put anew"));
     },
-    async stop(isRemoved) {
+    async stop(removed) {
       stopped = true;
       forget?.();
+      const isMine = held !== null;
       ending.abort(new Error("the mirror stops"));
       await running;
       // Before the lease goes: the same name may be put anew.
-      if (isRemoved && jetstream !== null && nats?.state() === "connected")
-        await takeAwayConsumer(nats, jetstream, consumer, log);
+      const place = jetstream ?? removed?.cursor?.jetstream ?? removed?.former ?? null;
+      if (removed !== null && isMine && place !== null && nats?.state() === "connected")
+        await takeAwayConsumer(nats, place, consumer, log);
       follow();
       await changing;
     },

@@ -31,7 +31,7 @@ export function startMirrors(options: MirrorsOptions): Mirrors {
   async function look(): Promise<void> {
     const remotes = await readRemoteStreams(pool);
     const ids = new Set(remotes.map(({ id }) => id));
-    for (const [id, mirror] of mirrors) if (!ids.has(id)) void end(id, mirror, true);
+    for (const [id, mirror] of mirrors) if (!ids.has(id)) void end(id, mirror, mirror.remote);
     for (const remote of remotes) {
       const mirror = mirrors.get(remote.id);
       if (mirror === undefined) {
@@ -44,12 +44,12 @@ export function startMirrors(options: MirrorsOptions): Mirrors {
 
   const begin = (remote: RemoteStream) => startMirror(remote, { ...options, counters, onChanged: () => loop?.wake() });
 
-  function end(id: number, mirror: Mirror, isRemoved: boolean): Promise<void> {
+  function end(id: number, mirror: Mirror, removed: RemoteStream | null): Promise<void> {
     mirrors.delete(id);
     reported.delete(id);
     const { name } = mirror.remote;
     const ended = mirror
-      .stop(isRemoved)
+      .stop(removed)
       .catch((error: unknown) => log.error({ err: error, remoteStream: name }, "a mirror did not stop"))
       .then(() => {
         ending.delete(name);
@@ -78,15 +78,22 @@ export function startMirrors(options: MirrorsOptions): Mirrors {
     },
     async forget(remote) {
       const mirror = mirrors.get(remote.id);
-      if (mirror !== undefined) await end(remote.id, mirror, true);
+      // It was noticed before this was asked for.
+      if (mirror === undefined && ending.has(remote.name)) return ending.get(remote.name);
+      const isMine = mirror !== undefined && mirror.standing() !== null;
       const jetstream = remote.cursor?.jetstream ?? remote.former;
-      if (nats === null || jetstream === null || nats.state() !== "connected") return;
-      await takeAwayConsumer(nats, jetstream, consumerName(context.service, remote.name), log);
+      const consumer = consumerName(context.service, remote.name);
+      if (nats?.state() === "connected") {
+        // Who has it in hand does it at its end; elsewhere that may be nobody.
+        if (!isMine && jetstream !== null) await takeAwayConsumer(nats, jetstream, consumer, log);
+      } else if (jetstream !== null)
+        log.warn({ jetstream, consumer }, "a consumer that nobody needs may be left in JetStream: NATS is away");
+      if (mirror !== undefined) await end(remote.id, mirror, remote);
     },
     counters: () => counters,
     async stop() {
       await Promise.all([loop.stop(), retries.stop()]);
-      for (const [id, mirror] of mirrors) void end(id, mirror, false);
+      for (const [id, mirror] of mirrors) void end(id, mirror, null);
       await Promise.all(ending.values());
     },
   };

@@ -52,10 +52,6 @@ export function textOf(data: Uint8Array): string {
   }
 }
 
-export function isJson(contentType: string): boolean {
-  return /^[^;]*[/+]json\s*(;|$)/i.test(contentType);
-}
-
 /** What is a string in the JSON format (section 3.1.1): media types of text, in the one encoding that is read. */
 export function isText(contentType: string): boolean {
   const [type = "", ...parameters] = contentType.split(";").map((part) => part.trim().toLowerCase());

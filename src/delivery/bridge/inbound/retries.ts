@@ -2,6 +2,7 @@
 import { Problem } from "../../../base/errors.ts";
 import type { Log } from "../../../base/log.ts";
 import { startLoop } from "../../../base/loop.ts";
+import { createSemaphore } from "../../../base/semaphore.ts";
 import type { Leases } from "../../../storage/lease.ts";
 import type { Pool } from "../../../storage/pool.ts";
 import type { Appender } from "../../../stream/append.ts";
@@ -38,9 +39,14 @@ export type Retries = {
 const lettersLease = "remote-letters";
 const lookMs = 1_000;
 const lettersAtOnce = 100;
+/** Each holds a page of messages. */
+const remotesAtOnce = 4;
 
 export function startRetries(options: RetriesOptions): Retries {
   const { pool, leases, log } = options;
+  const turns = createSemaphore(remotesAtOnce);
+  /** Of each remote stream, so that the same is not logged each second. */
+  const failures = new Map<number, string>();
   let held: AbortSignal | null = null;
   /** By remote stream: one that takes long holds up no other. */
   const underWay = new Map<number, Promise<void>>();
@@ -48,15 +54,26 @@ export function startRetries(options: RetriesOptions): Retries {
   async function look(): Promise<void> {
     const signal = held;
     if (signal === null) return;
-    for (const id of await remotesWithDueLetters(pool)) if (!underWay.has(id)) underWay.set(id, tryDue(id, signal));
+    for (const id of await remotesWithDueLetters(pool)) {
+      if (signal.aborted) return;
+      if (!underWay.has(id)) underWay.set(id, tryDue(id, signal));
+    }
   }
 
   async function tryDue(id: number, signal: AbortSignal): Promise<void> {
+    let remoteStream: string | null = null;
     try {
-      const remote = await findRemoteStream(pool, id);
-      if (remote !== null) await retryDue(options, remote, signal);
+      await turns.run(async () => {
+        const remote = await findRemoteStream(pool, id);
+        remoteStream = remote?.name ?? null;
+        if (remote !== null) await retryDue(options, remote, signal);
+      });
+      failures.delete(id);
     } catch (error) {
-      log.debug({ err: error, remoteStream: id }, "messages wait for another try");
+      const reason = String(error);
+      if (!signal.aborted && failures.get(id) !== reason)
+        log.warn({ err: error, remoteStream }, "messages wait for another try");
+      failures.set(id, reason);
     } finally {
       underWay.delete(id);
     }
@@ -87,18 +104,28 @@ export function startRetries(options: RetriesOptions): Retries {
   };
 }
 
-/** Tries what is due, oldest first, each once: what is due still then waits for the next call. Throws what the database throws when it is away. */
+/**
+ * Tries what is due, oldest first, each once: what is due still then waits for the next call. Throws at once what the database throws
+ * when it is away, and at the end what else was met first: one message that fails for no reason of its own keeps no other waiting.
+ */
 export async function retryDue(options: RetryOptions, remote: RemoteStream, signal: AbortSignal): Promise<void> {
   const logId = await options.pool.run(readLogId);
+  let failure: unknown = null;
   for (let last = 0; ; ) {
     const letters = await readDueLetters(options.pool, remote.id, last, lettersAtOnce);
     for (const letter of letters) {
       if (signal.aborted) return;
-      await retry(options, remote, letter, logId);
       last = letter.id;
+      try {
+        await retry(options, remote, letter, logId);
+      } catch (error) {
+        if (!(error instanceof Problem) || error.retryable) throw error;
+        failure ??= error;
+      }
     }
-    if (letters.length === 0) return;
+    if (letters.length === 0) break;
   }
+  if (failure !== null) throw failure;
 }
 
 async function retry(

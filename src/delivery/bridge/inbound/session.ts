@@ -62,10 +62,8 @@ export async function runSession(
   if (found === null) return { kind: "removed" };
   const { remote, origins, logId } = found;
   const { former } = remote;
-  if (former !== null) {
-    await takeAwayConsumer(nats, former, consumerName, log);
+  if (former !== null && (await takeAwayConsumer(nats, former, consumerName, log)))
     await forgetFormer(pool, id, former);
-  }
   const stream = await locate(nats, remote.source, naming);
   if (stream === null) return { kind: "waiting" };
   const cursor = await align(nats, remote.cursor, stream);

@@ -181,6 +181,7 @@ function startTerm(lease: HeldLease, counters: PublisherCounters, options: Outbo
       reader,
       offered: () => offered,
       counters,
+      writing: () => writing,
       onChanged: soon,
     });
     publishers.set(published.streamId, { published: JSON.stringify(published), stream: published.stream, publisher });

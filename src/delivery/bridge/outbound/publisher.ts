@@ -50,6 +50,8 @@ export type PublisherOptions = {
   /** Everything up to here was offered by the tail. */
   offered: () => number;
   counters: PublisherCounters;
+  /** What is being noted of all publishers. */
+  writing: () => Promise<void>;
   /** Something was confirmed, or the state has changed. */
   onChanged: () => void;
   log: Log;
@@ -91,6 +93,11 @@ export function startPublisher(published: Published, options: PublisherOptions):
 
   async function align(): Promise<Aligned> {
     const { stream: jetstream, unchanged } = await ensureStream(nats, wanted, options.topology);
+    // A note that is being written still would come behind this one.
+    for (let writing: unknown = null; writing !== options.writing(); ) {
+      writing = options.writing();
+      await writing;
+    }
     await note();
     const { cursor: noted, withheld } = await readCursor(pool, streamId);
     const ask = (sequence: number) => nats.message(wanted.name, sequence);
