@@ -9,6 +9,7 @@ import type { Nats, NatsConsumer, PullStatus, ReceivedMessage } from "../jetstre
 import { align, locate } from "./alignment.ts";
 import type { Entry, MirrorPlace } from "./batch.ts";
 import { takeAwayConsumer } from "./consumer.ts";
+import { createInHand, type Held } from "./in-hand.ts";
 import { type ReadContext, type ReadSettings, readMessage } from "./message.ts";
 import { readPlace, storeEntries } from "./storing.ts";
 
@@ -38,8 +39,6 @@ export type SessionEnd = { kind: "waiting" } | { kind: "removed" } | { kind: "en
 
 const messagesInHand = 4_000;
 const bytesInHand = 16_000_000;
-const batchMessages = 1_000;
-const batchBytes = 2_000_000;
 const pullExpiresMs = 30_000;
 const heartbeatMs = 5_000;
 const silenceMs = 12_000;
@@ -107,8 +106,6 @@ export async function runSession(
   return { kind: "ended", why };
 }
 
-type InHand = Entry & { receipt: string; bytes: number };
-
 async function feed(
   { nats, pool, appender, log }: Pick<SessionOptions, "nats" | "pool" | "appender" | "log">,
   { remote, consumer, reading }: { remote: RemoteStream; consumer: string; reading: ReadContext },
@@ -120,8 +117,6 @@ async function feed(
   const ended = Promise.withResolvers<string>();
   let place = from;
   let isOver = false;
-  let queue: InHand[] = [];
-  let held = { messages: 0, bytes: 0 };
   /** Asked for, and not delivered yet. */
   let outstanding = 0;
   let deliveries = 0;
@@ -137,10 +132,11 @@ async function feed(
   }
 
   function refill(): void {
-    if (isOver || held.messages + outstanding > messagesInHand / 2 || held.bytes > bytesInHand / 2) return;
-    const messages = messagesInHand - held.messages - outstanding;
+    const held = inHand.messages() + outstanding;
+    if (isOver || held > messagesInHand / 2 || inHand.bytes() > bytesInHand / 2) return;
+    const messages = messagesInHand - held;
     // One message alone is let through, however large.
-    const bytes = Math.max(bytesInHand - held.bytes, 2 * (nats.server()?.maxPayloadBytes ?? 0));
+    const bytes = Math.max(bytesInHand - inHand.bytes(), 2 * (nats.server()?.maxPayloadBytes ?? 0));
     if (outstanding === 0) heardMs = performance.now();
     outstanding += messages;
     try {
@@ -159,24 +155,11 @@ async function feed(
     }
     outstanding = Math.max(0, outstanding - 1);
     undelivered = received.pending;
-    const { subject, sequence, storedMs, data, receipt } = received;
     listener.onReceived(received.attempt > 1);
     // What was not acknowledged in time comes again, and is in hand still.
-    if (sequence > taken) {
-      taken = sequence;
-      const message = { jetstream, sequence, storedMs, subject, headers: headersOf(received), data };
-      const bytes = data.length + 500;
-      held = { messages: held.messages + 1, bytes: held.bytes + bytes };
-      const read = readMessage(message, reading);
-      if (read.isReturned && !isReturnTold) {
-        isReturnTold = true;
-        log.info(
-          { remoteStream: remote.name, jetstream, sequence },
-          "events of this stream come back to it, and are passed over",
-        );
-      }
-      queue.push({ ...read, message, receipt, bytes });
-      begin();
+    if (received.sequence > taken) {
+      taken = received.sequence;
+      inHand.add(received);
     }
     refill();
   }
@@ -193,22 +176,30 @@ async function feed(
     refill();
   }
 
+  function read(received: ReceivedMessage): Entry {
+    const { sequence, storedMs, subject, data } = received;
+    const message = { jetstream, sequence, storedMs, subject, headers: headersOf(received), data };
+    const read = readMessage(message, reading);
+    if (read.isReturned && !isReturnTold) {
+      isReturnTold = true;
+      log.info(
+        { remoteStream: remote.name, jetstream, sequence },
+        "events of this stream come back to it, and are passed over",
+      );
+    }
+    return { ...read, message };
+  }
+
   function begin(): void {
     storing ??= store().finally(() => {
       storing = null;
-      // What came after the last look into the queue, and before this.
-      if (queue.length > 0 && !isOver) begin();
     });
   }
 
   async function store(): Promise<void> {
-    // Those that are delivered in the same turn go together.
-    await new Promise<void>((resolve) => setImmediate(resolve));
     const options = { pool, appender, onFailure: listener.onFailure };
-    while (queue.length > 0 && !isOver) {
-      const batch = takeBatch(queue);
-      queue = queue.slice(batch.length);
-      listener.onPending(held.messages + undelivered, batch[0]?.message.storedMs ?? null);
+    for (let batch = inHand.nextBatch(); batch.length > 0 && !isOver; batch = inHand.nextBatch()) {
+      listener.onPending(inHand.messages() + undelivered, batch[0]?.message.storedMs ?? null);
       const stored = await storeEntries(options, remote, batch, place, signal).catch((error: unknown) => {
         end(error instanceof Error ? error.message : String(error));
       });
@@ -216,11 +207,11 @@ async function feed(
       if (stored === null) return end(movedElsewhere);
       place = stored.place;
       listener.onStored(stored.events, stored.setAside);
-      for (const { bytes } of batch) held = { messages: held.messages - 1, bytes: held.bytes - bytes };
-      listener.onPending(held.messages + undelivered, queue[0]?.message.storedMs ?? null);
+      inHand.release(batch);
+      listener.onPending(inHand.messages() + undelivered, inHand.oldestMs());
       try {
         // After the commit: a crash here has the messages come again, and they are behind the cursor.
-        puller.acknowledge((batch.at(-1) as InHand).receipt);
+        puller.acknowledge((batch.at(-1) as Held).receipt);
       } catch (error) {
         return end(String(error));
       }
@@ -228,6 +219,7 @@ async function feed(
     }
   }
 
+  const inHand = createInHand({ read, onRead: begin });
   const puller = nats.openPuller(jetstream, consumer, { onMessage, onStatus });
   const forget = nats.onState((state) => state !== "connected" && end(`NATS is ${state}`));
   const onAbort = () => end("it was stopped");
@@ -244,18 +236,9 @@ async function feed(
     signal.removeEventListener("abort", onAbort);
     forget();
     puller.close();
+    inHand.close();
     await storing;
   }
-}
-
-function takeBatch(queue: readonly InHand[]): InHand[] {
-  let bytes = 0;
-  let count = 0;
-  for (; count < Math.min(queue.length, batchMessages); count++) {
-    bytes += (queue[count] as InHand).bytes;
-    if (count > 0 && bytes > batchBytes) break;
-  }
-  return queue.slice(0, count);
 }
 
 /** Headers that cannot be read leave a message without any. */
