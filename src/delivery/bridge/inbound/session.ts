@@ -190,6 +190,7 @@ async function feed(
     return { ...read, message };
   }
 
+  /** In a turn of its own, and so never between the last look at what is read and the end of storing. */
   function begin(): void {
     storing ??= store().finally(() => {
       storing = null;
