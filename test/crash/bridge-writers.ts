@@ -11,7 +11,7 @@ import {
   oversizedBytes,
 } from "./bridged.ts";
 import type { Random } from "./random.ts";
-import { anyService, createWriter, repeatable, type Turn, type Writer, type WritersOptions } from "./writer.ts";
+import { anyService, repeatable, runTurns, type Turn, type Writer, type WritersOptions } from "./writer.ts";
 
 export type BridgeWritersOptions = WritersOptions & {
   /** How many milliseconds the writers of arrays rest, at most. */
@@ -20,8 +20,6 @@ export type BridgeWritersOptions = WritersOptions & {
 
 /** Runs all writers; resolves when each has the outcome of its last request. */
 export async function runBridgeWriters(options: BridgeWritersOptions): Promise<void> {
-  let op = 0;
-  const nextOp = () => op++;
   const kinds: [string, () => Turn][] = [
     ...bridgedStreams.map(({ stream }, n): [string, () => Turn] => [`bulk-${stream}`, () => bulk(n, options.restMs)]),
     ["single-0", single],
@@ -30,18 +28,7 @@ export async function runBridgeWriters(options: BridgeWritersOptions): Promise<v
     ["keys", withKeys],
     ["large", large],
   ];
-  await Promise.all(
-    kinds.map(async ([name, kind]) => {
-      const writer = createWriter(name, options, nextOp);
-      const turn = kind();
-      while (!options.stop.aborted) {
-        await turn(writer);
-        await sleep(writer.random.between(2, 40));
-      }
-      writer.client.close();
-      writer.deletions.close();
-    }),
-  );
+  await runTurns(options, kinds);
 }
 
 /** Appends an event to each stream, after which nobody appends any more: what was emptied is noticed by the next event. */

@@ -1,4 +1,5 @@
 // A writer: makes requests of its own, by decisions of its own seeded source, and has them sent.
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Append, type AppendClient, createAppendClient, type NewEvent } from "./append-client.ts";
 import { createDeletionClient, type DeletionClient } from "./deletion-client.ts";
 import type { History } from "./history.ts";
@@ -32,11 +33,25 @@ export type Writer = {
 /** One turn of a writer. */
 export type Turn = (writer: Writer) => Promise<void>;
 
-export function createWriter(
-  name: string,
-  { history, random, ports, giveUp }: WritersOptions,
-  nextOp: () => number,
-): Writer {
+/** Runs a writer of each kind, named, at once, turn after turn; resolves when each has the outcome of its last request. */
+export async function runTurns(options: WritersOptions, kinds: readonly [string, () => Turn][]): Promise<void> {
+  let op = 0;
+  const nextOp = () => op++;
+  await Promise.all(
+    kinds.map(async ([name, kind]) => {
+      const writer = createWriter(name, options, nextOp);
+      const turn = kind();
+      while (!options.stop.aborted) {
+        await turn(writer);
+        await sleep(writer.random.between(2, 40));
+      }
+      writer.client.close();
+      writer.deletions.close();
+    }),
+  );
+}
+
+function createWriter(name: string, { history, random, ports, giveUp }: WritersOptions, nextOp: () => number): Writer {
   const own = random.fork(name);
   const client = createAppendClient({ history, random: own.fork("client"), ports, nextOp, giveUp });
   const deletions = createDeletionClient({ history, random: own.fork("deletions"), ports, nextOp });

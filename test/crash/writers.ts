@@ -2,16 +2,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Append } from "./append-client.ts";
 import { comparingDoomed, deleting, doomedKeys, doomedPlain, doomedWithIds } from "./doomed.ts";
-import { anyService, createWriter, repeatable, size, type Turn, type WritersOptions } from "./writer.ts";
+import { anyService, repeatable, runTurns, size, type Turn, type WritersOptions } from "./writer.ts";
 
 const plainStreams = ["orders", "stock", "bulk"] as const;
 const hotStreams = ["hot-0", "hot-1"] as const;
 
 /** Runs all writers; resolves when each has the outcome of its last request. */
 export async function runWriters(options: WritersOptions): Promise<void> {
-  let op = 0;
-  const nextOp = () => op++;
-  const kinds: [string, () => Turn][] = [
+  await runTurns(options, [
     ["plain-0", plain],
     ["plain-1", plain],
     ["arrays", arrays],
@@ -30,19 +28,7 @@ export async function runWriters(options: WritersOptions): Promise<void> {
     ["doomed-keys", doomedKeys],
     ["doomed-cas", comparingDoomed],
     ["deleting", deleting],
-  ];
-  await Promise.all(
-    kinds.map(async ([name, kind]) => {
-      const writer = createWriter(name, options, nextOp);
-      const turn = kind();
-      while (!options.stop.aborted) {
-        await turn(writer);
-        await sleep(writer.random.between(2, 40));
-      }
-      writer.client.close();
-      writer.deletions.close();
-    }),
-  );
+  ]);
 }
 
 function plain(): Turn {

@@ -5,6 +5,7 @@ import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type NatsConnection } from "nats";
+import type { StreamSettings } from "../../src/delivery/bridge/jetstream.ts";
 import { until } from "./until.ts";
 
 const places = [Bun.which("nats-server"), "/usr/sbin/nats-server", "/usr/local/bin/nats-server"];
@@ -33,6 +34,17 @@ export type NatsServer = {
   /** What the server has written so far. */
   output: () => string;
   stop: () => Promise<void>;
+};
+
+/** For a stream of JetStream that nothing special is asked of. */
+export const streamSettings: StreamSettings = {
+  maxAgeMs: 0,
+  maxBytes: -1,
+  maxMessages: -1,
+  replicas: 1,
+  storage: "file",
+  duplicateWindowMs: 1_000,
+  description: "of a test",
 };
 
 export type NatsServerOptions = {

@@ -2,32 +2,17 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createLog } from "../../../src/base/log.ts";
 import { createBreaker } from "../../../src/delivery/bridge/breaker.ts";
-import {
-  JetStreamError,
-  type Nats,
-  NatsUnavailable,
-  type StreamSettings,
-  subjectsOverlap,
-} from "../../../src/delivery/bridge/jetstream.ts";
+import { JetStreamError, type Nats, NatsUnavailable, subjectsOverlap } from "../../../src/delivery/bridge/jetstream.ts";
 import { startNats } from "../../../src/delivery/bridge/nats.ts";
 import { askedUntil, guarded } from "../../../src/delivery/bridge/questions.ts";
 import { range } from "../../support/bridge.ts";
 import { send } from "../../support/client.ts";
-import { type NatsServer, natsServerPath, startNatsServer } from "../../support/nats-server.ts";
+import { type NatsServer, natsServerPath, startNatsServer, streamSettings } from "../../support/nats-server.ts";
 import { putRemote } from "../../support/remote.ts";
 import { startService } from "../../support/service.ts";
 import { until } from "../../support/until.ts";
 
 const log = createLog("silent", "test");
-const settings: StreamSettings = {
-  maxAgeMs: 0,
-  maxBytes: -1,
-  maxMessages: -1,
-  replicas: 1,
-  storage: "file",
-  duplicateWindowMs: 1_000,
-  description: "of a test",
-};
 const startOn = async (server: NatsServer, timeoutMs = 60_000) => {
   const nats = startNats({
     servers: [server.url],
@@ -62,12 +47,12 @@ describe.skipIf(natsServerPath === null)("with JetStream", () => {
   test("what JetStream refuses, or has not, is an answer", async () => {
     const breaker = createBreaker(log);
     const asked = guarded(nats, breaker);
-    await asked.createStream("taken", ["taken.*"], settings);
+    await asked.createStream("taken", ["taken.*"], streamSettings);
     for (const _ of range(10)) {
-      expect(await errorOf(asked.createStream("other", ["taken.*"], settings))).toMatchObject({
+      expect(await errorOf(asked.createStream("other", ["taken.*"], streamSettings))).toMatchObject({
         code: subjectsOverlap,
       });
-      expect(await errorOf(asked.updateStream("none", ["none"], settings))).toBeInstanceOf(JetStreamError);
+      expect(await errorOf(asked.updateStream("none", ["none"], streamSettings))).toBeInstanceOf(JetStreamError);
       expect(await asked.findStream("none")).toBeNull();
       expect(await asked.streamOfSubject("none")).toBeNull();
       expect(await asked.message("taken", 7)).toBeNull();

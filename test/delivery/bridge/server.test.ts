@@ -1,25 +1,16 @@
 // The connection to NATS: it comes back for ever, and ends soon when it is to end, whatever the server does.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { createLog } from "../../../src/base/log.ts";
-import type { NatsOptions, StreamSettings } from "../../../src/delivery/bridge/jetstream.ts";
+import type { NatsOptions } from "../../../src/delivery/bridge/jetstream.ts";
 import { startNats } from "../../../src/delivery/bridge/nats.ts";
 import { append, send } from "../../support/client.ts";
 import { put } from "../../support/consume.ts";
-import { type NatsServer, natsServerPath, startNatsServer } from "../../support/nats-server.ts";
+import { type NatsServer, natsServerPath, startNatsServer, streamSettings } from "../../support/nats-server.ts";
 import { putRemote, remote } from "../../support/remote.ts";
 import { startService } from "../../support/service.ts";
 import { startTcpProxy } from "../../support/tcp-proxy.ts";
 import { until } from "../../support/until.ts";
 
-const settings: StreamSettings = {
-  maxAgeMs: 0,
-  maxBytes: -1,
-  maxMessages: -1,
-  replicas: 1,
-  storage: "file",
-  duplicateWindowMs: 1_000,
-  description: "of a test",
-};
 /** Longer than the parts may take to end, and much shorter than a hanging server would have them wait. */
 const endsWithinMs = 15_000;
 
@@ -45,7 +36,7 @@ describe.skipIf(natsServerPath === null)("with a server", () => {
   test("a server that was killed and started again is found again", async () => {
     const nats = start();
     await until("it is connected", () => nats.state() === "connected");
-    const made = await nats.createStream("kept", ["kept.*"], settings);
+    const made = await nats.createStream("kept", ["kept.*"], streamSettings);
     await server.kill();
     await until("it has noticed", () => nats.state() === "disconnected");
     expect(nats.lastError()).not.toBeNull();
