@@ -25,14 +25,14 @@ const tags: Record<Tag, string> = {
   Subscriptions:
     "Share events among consumers, with acknowledgements: subscriptions, and the built-in queues of ephemeral streams.",
   "Live connections": "One event stream for many streams and subscriptions.",
-  Projections: "Read models that modules keep up to date: reading them, and deciding about them.",
+  Locks: "Named locks with a time to live and a fencing token.",
   Schemas: "Versions of event types, their JSON Schemas, and how older events become newer ones.",
   Commands: "Run the commands of the service's modules, and follow the workflows that they begin.",
-  Bridge: "Streams that other services see, over NATS JetStream.",
-  Outbox: "Events that services on the same database insert in their own transactions.",
-  "Remote streams": "Streams of other services that are mirrored here through NATS JetStream.",
-  Locks: "Named locks with a time to live and a fencing token.",
+  Projections: "Read models that modules keep up to date: reading them, and deciding about them.",
   Sagas: "Long-running processes of several steps, which are undone in reverse when one of them fails.",
+  Outbox: "Events that services on the same database insert in their own transactions.",
+  Bridge: "Streams that other services see, over NATS JetStream.",
+  "Remote streams": "Streams of other services that are mirrored here through NATS JetStream.",
   Operations: "Health, metrics and documentation of the service.",
 };
 

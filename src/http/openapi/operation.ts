@@ -34,13 +34,13 @@ export type Tag =
   | "Subscriptions"
   | "Live connections"
   | "Locks"
-  | "Commands"
-  | "Bridge"
-  | "Outbox"
-  | "Remote streams"
   | "Schemas"
-  | "Sagas"
+  | "Commands"
   | "Projections"
+  | "Sagas"
+  | "Outbox"
+  | "Bridge"
+  | "Remote streams"
   | "Operations";
 
 export type Operation = {
