@@ -50,6 +50,8 @@ type Body = { value: Value; data: string | null; binary: Uint8Array | null };
 // What the service that published an event says of its place there; here it has another one.
 const ownPlace = ["position", "recordedtime", "stream", "offset", "logid"];
 const ofFirstPlace = ["originstream", "originoffset", "originlogid"];
+/** As the outbound side writes it, in lower case. */
+const typesHeader = "sluice-types";
 const maxOffset = /^\d{1,15}$/;
 const maxIdLength = 256;
 // Of the types that are the service's own, those that stand in streams which can be shared: the transitions of sagas.
@@ -147,6 +149,8 @@ function readBinaryMode(headers: ReadonlyMap<string, string>, contentType: strin
   if ("data" in value || "data_base64" in value)
     throw invalidEvent([{ path: "/data", message: "is not a header of the binary mode" }]);
   requireIdentity(value);
+  const types = headers.get(typesHeader);
+  if (types !== undefined) giveTypes(value, types);
   if (value.datacontenttype === undefined && contentType !== null) value.datacontenttype = contentType;
   const type = (value.datacontenttype ?? null) as string | null;
   if (data.length === 0) return { value, data: null, binary: null };
@@ -156,6 +160,17 @@ function readBinaryMode(headers: ReadonlyMap<string, string>, contentType: strin
   }
   const json = type === null ? jsonOrNull(data) : readJson(data);
   return json === null ? { value, data: null, binary: data } : { value, data: json, binary: null };
+}
+
+/** Attributes that the publishing service says are integers or booleans, and that look it. */
+function giveTypes(value: Value, types: string): void {
+  for (const entry of types.split(",")) {
+    const [name, type] = entry.split("=") as [string, string | undefined];
+    const text = value[name];
+    if (type === "integer" && typeof text === "string" && String(Number.parseInt(text, 10)) === text)
+      value[name] = Number(text);
+    else if (type === "boolean" && (text === "true" || text === "false")) value[name] = text === "true";
+  }
 }
 
 /** What is no CloudEvent: the last token of the subject is its type. */

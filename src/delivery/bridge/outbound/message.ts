@@ -11,6 +11,8 @@ export type Message = { headers: (readonly [name: string, value: string])[]; dat
 export const streamHeader = "ce-stream";
 export const offsetHeader = "ce-offset";
 export const logIdHeader = "ce-logid";
+/** Which attributes are no text, since headers cannot say: names with `=integer` or `=boolean`, separated by commas. */
+const typesHeader = "Sluice-Types";
 
 const encoder = new TextEncoder();
 const nothing = new Uint8Array();
@@ -29,7 +31,13 @@ function binaryMessage(event: StoredEvent, logId: string, schemas: SchemaLinks):
     ["ce-type", headerValue(event.type)],
   ];
   const attributes = JSON.parse(event.attributes) as Record<string, string | number | boolean>;
-  for (const name in attributes) headers.push([`ce-${name}`, headerValue(String(attributes[name]))]);
+  const types: string[] = [];
+  for (const name in attributes) {
+    const value = attributes[name];
+    headers.push([`ce-${name}`, headerValue(String(value))]);
+    if (typeof value !== "string") types.push(`${name}=${typeof value === "number" ? "integer" : "boolean"}`);
+  }
+  if (types.length > 0) headers.push([typesHeader, types.join(",")]);
   if (attributes.time === undefined) headers.push(["ce-time", event.recordedTime]);
   let contentType = attributes.datacontenttype as string | undefined;
   if (contentType === undefined && event.data !== null) {
