@@ -2,18 +2,20 @@
 import { consumerName } from "../delivery/bridge/inbound/consumer.ts";
 import type { NatsState } from "../delivery/bridge/jetstream.ts";
 import { describeRemoteDefinition } from "../stream/remote/definition.ts";
-import { lettersCountedTo, type RemoteStanding } from "../stream/remote/remote-streams.ts";
+import { lettersCountedTo, type MirrorStanding, type RemoteStanding } from "../stream/remote/remote-streams.ts";
 
 export type RemoteStreamViewOptions = {
   /** Name of this service. */
   service: string;
   /** Of this process; null without NATS_URL. */
   natsState: () => NatsState | null;
+  /** Of a mirror that this process has in hand: newer than what it has told the others; null of any other. */
+  standingOf: (id: number) => MirrorStanding | null;
 };
 
 export type RemoteStreamView = ReturnType<typeof createRemoteStreamView>;
 
-export function createRemoteStreamView({ service, natsState }: RemoteStreamViewOptions) {
+export function createRemoteStreamView({ service, natsState, standingOf }: RemoteStreamViewOptions) {
   /** Of a mirror that no process has in hand: why this one has not. */
   function idleState(): "no-nats" | "disconnected" | "starting" {
     const connection = natsState();
@@ -22,7 +24,8 @@ export function createRemoteStreamView({ service, natsState }: RemoteStreamViewO
   }
 
   return (remote: RemoteStanding) => {
-    const { name, createdAt, cursor, isInHand, standing, retrying, deadLetters } = remote;
+    const { name, createdAt, cursor, isInHand, retrying, deadLetters } = remote;
+    const standing = standingOf(remote.id) ?? remote.standing;
     const behindMs = standing?.behindSinceMs == null ? null : Math.max(0, Date.now() - standing.behindSinceMs);
     return {
       name,

@@ -40,7 +40,11 @@ export function addRemoteMetrics(registry: Registry, { counters, standings }: Re
     "Messages that could not become events when they came.",
     () => counters().setAside,
   );
-  counter("sluice_remote_given_up_total", "Messages that were tried again, and given up.", () => counters().dead);
+  counter(
+    "sluice_remote_given_up_total",
+    "Messages that were given up: at once, or after the last try.",
+    () => counters().dead,
+  );
   counter(
     "sluice_remote_sessions_total",
     "Times that a mirror looked where to go on in JetStream.",

@@ -57,14 +57,17 @@ export function startMetrics({ database, onStop, log }: Ground, parts: Parts): M
         counters: parts.mirrors.counters,
         async standings() {
           const found = await listRemoteStreams(reads, "", remoteStreamsMeasured);
-          return found.map(({ name, isInHand, standing, retrying, deadLetters }) => ({
-            stream: name,
-            up: Number(isInHand && standing?.state === "mirroring"),
-            pending: standing?.pending ?? null,
-            lagSeconds: lagOf(standing),
-            retrying,
-            deadLetters,
-          }));
+          return found.map(({ id, name, isInHand, standing: told, retrying, deadLetters }) => {
+            const standing = parts.mirrors.standingOf(id) ?? told;
+            return {
+              stream: name,
+              up: Number(isInHand && standing?.state === "mirroring"),
+              pending: standing?.pending ?? null,
+              lagSeconds: lagOf(standing),
+              retrying,
+              deadLetters,
+            };
+          });
         },
       },
       projections: {

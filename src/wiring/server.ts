@@ -37,6 +37,7 @@ export function startRoutes(
   const showRemoteStream = createRemoteStreamView({
     service: config.serviceName,
     natsState: () => bridge?.nats.state() ?? null,
+    standingOf: parts.mirrors.standingOf,
   });
   return {
     append: { appender, body, service: config.serviceName, log, observeLatency: metrics.observeAppend },

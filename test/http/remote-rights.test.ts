@@ -19,7 +19,7 @@ beforeAll(async () => {
   appending = await openAppending();
   const { reads, claims } = appending;
   const mirrors = { wake() {}, forget: async () => {} };
-  const show = createRemoteStreamView({ service: "svcb", natsState: () => null });
+  const show = createRemoteStreamView({ service: "svcb", natsState: () => null, standingOf: () => null });
   handlers = remoteStreamsHandlers({ reads, writes: claims, mirrors, naming, show, body, log });
   for (const name of ["open", "secret"])
     await configureStream(claims, name, parseConfiguration({ scope: "cross-service" }), naming);

@@ -63,6 +63,8 @@ export type NatsStream = {
   messages: number;
   firstSequence: number;
   lastSequence: number;
+  /** What JetStream forgets: by `limits` alone, or also what consumers have acknowledged. */
+  retention: string;
   config: StreamSettings;
 };
 
@@ -178,7 +180,7 @@ export type Nats = {
   createStream: (name: string, subjects: readonly string[], settings: StreamSettings) => Promise<NatsStream>;
   updateStream: (name: string, subjects: readonly string[], settings: StreamSettings) => Promise<NatsStream>;
   /** The name of the stream that has the subject. */
-  streamOfSubject: (subject: string) => Promise<string | null>;
+  streamsOfSubject: (subject: string) => Promise<string[]>;
   message: (stream: string, sequence: number) => Promise<StoredMessage | null>;
   findConsumer: (stream: string, name: string) => Promise<NatsConsumer | null>;
   createConsumer: (settings: ConsumerSettings) => Promise<NatsConsumer>;

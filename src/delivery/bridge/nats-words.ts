@@ -47,6 +47,7 @@ type StreamInfo = {
   config: {
     name: string;
     subjects?: string[];
+    retention: string;
     max_age: number;
     max_bytes: number;
     max_msgs: number;
@@ -73,6 +74,7 @@ export function streamOf({ config, state, created, cluster }: StreamInfo): NatsS
     messages: state.messages,
     firstSequence: state.first_seq,
     lastSequence: state.last_seq,
+    retention: config.retention,
     config: {
       maxAgeMs: config.max_age / 1_000_000,
       maxBytes: config.max_bytes,

@@ -213,12 +213,7 @@ export function startNats(options: NatsOptions): Nats {
       const config = { ...configOf(settings), subjects: [...subjects] } as Partial<StreamConfig>;
       return streamOf(await ask((jsm) => jsm.streams.update(name, config)));
     },
-    streamOfSubject: (subject) =>
-      ask<string | null>((jsm) => jsm.streams.find(subject)).catch((error: unknown) => {
-        // The library throws what has no code when no stream has the subject.
-        if (error instanceof NatsUnavailable && /no stream matches/.test(error.message)) return null;
-        throw error;
-      }),
+    streamsOfSubject: (subject) => ask((jsm) => jsm.streams.names(subject).next()),
     async message(stream, sequence) {
       const found = await askFor((jsm) => jsm.streams.getMessage(stream, { seq: sequence }), [messageNotFound]);
       if (found === null) return null;

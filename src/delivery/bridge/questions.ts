@@ -24,7 +24,7 @@ function asking(nats: Nats, by: Way): Nats {
     findStream: (name) => by(() => nats.findStream(name)),
     createStream: (name, subjects, settings) => by(() => nats.createStream(name, subjects, settings)),
     updateStream: (name, subjects, settings) => by(() => nats.updateStream(name, subjects, settings)),
-    streamOfSubject: (subject) => by(() => nats.streamOfSubject(subject)),
+    streamsOfSubject: (subject) => by(() => nats.streamsOfSubject(subject)),
     message: (stream, sequence) => by(() => nats.message(stream, sequence)),
     findConsumer: (stream, name) => by(() => nats.findConsumer(stream, name)),
     createConsumer: (settings) => by(() => nats.createConsumer(settings)),

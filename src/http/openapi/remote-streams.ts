@@ -51,7 +51,7 @@ const described: Record<string, Schema> = {
   state: {
     enum: ["starting", "no-nats", "disconnected", "waiting", "mirroring", "failing"],
     description:
-      "As who mirrors it says. While no process does: `no-nats` where the one that was asked has no `NATS_URL`, `disconnected` where NATS is away from it, else `starting`. `waiting`: JetStream has no such stream yet. `failing`: `lastError` says why, and it is tried again",
+      "As who mirrors it says. While no process does: `no-nats` where the one that was asked has no `NATS_URL`, `disconnected` where NATS is away from it, else `starting`. `waiting`: JetStream has no such stream, as `lastError` says. `failing`: `lastError` says why, and it is tried again",
   },
   mirrored: {
     type: ["object", "null"],
@@ -66,7 +66,7 @@ const described: Record<string, Schema> = {
   deadLetters: counted("Messages that were given up"),
   lastError: {
     type: ["object", "null"],
-    description: "What went wrong last; it stays when it is over",
+    description: "What went wrong last, or what it waits for; it stays when it is over, until the source is another",
     properties: { message: text("What"), at: time("When") },
     required: ["message", "at"],
   },

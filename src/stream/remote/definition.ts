@@ -36,7 +36,7 @@ const maxFactor = 100;
 const maxNameLength = 200;
 const keys = ["service", "stream", "subject", "jetstream", "maxDeliveries", "backoff"];
 /** What a name of JetStream's must not contain. */
-const jetstreamName = /^[^\s.*>/\\\p{Cc}]{1,200}$/u;
+const jetstreamName = /^[^\s.*>/\\\p{Cc}]{1,255}$/u;
 const subjectToken = /^[^\s.*>\p{Cc}]+$/u;
 
 /**
@@ -81,13 +81,13 @@ function readSource(
   if (subject !== null && !isSubject(subject))
     refuse(
       "/subject",
-      "must be a subject of NATS: tokens without white space, joined by dots; * stands for one token, > at the end for the rest",
+      `must be a subject of NATS of at most ${maxNameLength} characters: tokens without white space, joined by dots; * stands for one token, > at the end for the rest`,
     );
   if (jetstream !== null) {
     if (typeof jetstream !== "string" || !jetstreamName.test(jetstream))
       refuse(
         "/jetstream",
-        "must be the name of a stream of JetStream: 1 to 200 characters without white space . * > / \\",
+        "must be the name of a stream of JetStream: 1 to 255 characters without white space . * > / \\",
       );
     return { jetstream: String(jetstream), subject: subject === null ? null : String(subject) };
   }

@@ -56,7 +56,7 @@ test.skipIf(natsServerPath === null)(
 const told = {
   config: {
     ...{ name: "sluice_copied", max_age: 0, max_bytes: -1, max_msgs: -1, num_replicas: 3 },
-    ...{ storage: "file" as const, duplicate_window: 0 },
+    ...{ storage: "file" as const, retention: "limits", duplicate_window: 0 },
   },
   state: { messages: 5, first_seq: 1, last_seq: 5 },
   created: "2026-11-22T00:00:00Z",

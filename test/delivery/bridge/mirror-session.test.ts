@@ -30,6 +30,7 @@ const stream = {
   messages: 10,
   firstSequence: 1,
   lastSequence: 10,
+  retention: "limits",
   config: {
     maxAgeMs: 0,
     maxBytes: -1,
@@ -73,7 +74,7 @@ function play(
     findStream,
     createStream: unasked,
     updateStream: unasked,
-    streamOfSubject: unasked,
+    streamsOfSubject: unasked,
     message: () => Promise.resolve(null),
     findConsumer: unasked,
     createConsumer: ({ name }) => Promise.resolve({ name, unacknowledged: 0, pending: 0, redelivered: 0 }),

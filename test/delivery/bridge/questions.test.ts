@@ -54,7 +54,7 @@ describe.skipIf(natsServerPath === null)("with JetStream", () => {
       });
       expect(await errorOf(asked.updateStream("none", ["none"], streamSettings))).toBeInstanceOf(JetStreamError);
       expect(await asked.findStream("none")).toBeNull();
-      expect(await asked.streamOfSubject("none")).toBeNull();
+      expect(await asked.streamsOfSubject("none")).toEqual([]);
       expect(await asked.message("taken", 7)).toBeNull();
       expect(await asked.findConsumer("taken", "none")).toBeNull();
       await asked.deleteConsumer("taken", "none");

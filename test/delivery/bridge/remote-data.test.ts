@@ -63,3 +63,24 @@ test("what is no text, or cannot be one in JSON here, stays bytes", () => {
   }
   expect(read("text/plain", "")).toMatchObject({ data: null, bytes: null });
 });
+
+test("an event whose producer says no time happened when JetStream stored it, and is the same when it is stored again", () => {
+  const binary: [string, string][] = [
+    ["ce-specversion", "1.0"],
+    ["ce-id", "t-1"],
+    ["ce-type", "Said"],
+    ["ce-source", "/s"],
+  ];
+  for (const headers of [binary, [["Nats-Msg-Id", "t-1"]] as [string, string][]]) {
+    const at = (storedMs: number) => {
+      const message = { jetstream: "j", sequence: 1, storedMs, subject: "a.Said", headers, data: new Uint8Array() };
+      const { event } = readMessage(message, { ...context, source: { subject: "a.*" } });
+      if (event instanceof Error) throw event;
+      return event;
+    };
+    const [first, again] = [at(1_700_000_000_000), at(1_700_000_999_000)];
+    expect(JSON.parse(first.attributes).time).toBe("2023-11-14T22:13:20.000Z");
+    expect([first.id, first.hash]).toEqual([again.id, again.hash]);
+    expect(first.bytes).toBe(again.bytes);
+  }
+});

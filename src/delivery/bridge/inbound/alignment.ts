@@ -4,15 +4,32 @@ import type { RemoteSource } from "../../../stream/remote/definition.ts";
 import type { MirrorCursor } from "../../../stream/remote/move.ts";
 import type { Nats, NatsStream } from "../jetstream.ts";
 
-type Asked = Pick<Nats, "findStream" | "streamOfSubject" | "message">;
+type Asked = Pick<Nats, "findStream" | "streamsOfSubject" | "message">;
 
-/** Null as long as there is none. */
-export async function locate(nats: Asked, source: RemoteSource, naming: Naming): Promise<NatsStream | null> {
-  if ("service" in source)
-    return nats.findStream(namesOf(source.stream, { ...naming, service: source.service }).stream);
-  if ("jetstream" in source) return nats.findStream(source.jetstream);
-  const name = await nats.streamOfSubject(source.subject);
-  return name === null ? null : nats.findStream(name);
+/** What is missing, as long as there is none. Throws a sentence where what there is cannot be mirrored. */
+export async function locate(
+  nats: Asked,
+  source: RemoteSource,
+  naming: Naming,
+): Promise<NatsStream | { missing: string }> {
+  let name: string;
+  if ("service" in source) name = namesOf(source.stream, { ...naming, service: source.service }).stream;
+  else if ("jetstream" in source) name = source.jetstream;
+  else {
+    const names = await nats.streamsOfSubject(source.subject);
+    if (names.length > 1)
+      throw new Error(`several streams of JetStream have the subject ${source.subject}: ${names.sort().join(", ")}`);
+    if (names[0] === undefined) return { missing: `no stream of JetStream has the subject ${source.subject}` };
+    name = names[0];
+  }
+  const stream = await nats.findStream(name);
+  if (stream === null) return { missing: `JetStream has no stream ${name}` };
+  // The consumer is made anew whenever a mirror begins: of what is kept for consumers alone, the rest would be gone with it.
+  if (stream.retention !== "limits")
+    throw new Error(
+      `the JetStream stream ${name} has the retention ${stream.retention}, and forgets what was acknowledged: only one with the retention limits can be mirrored`,
+    );
+  return stream;
 }
 
 /**

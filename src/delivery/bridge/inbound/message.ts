@@ -84,7 +84,9 @@ export function readMessage(message: StoredMessage, context: ReadContext): ReadM
     const parse = { stream: context.stream, service: context.service, idempotencyKey: null, own };
     const event = toEvent({ value, data: body.data }, "", parse, 0, violations);
     if (event === null || violations.length > 0) return { event: invalidEvent(violations), origin, isReturned };
-    const whole = first === null ? event : withOrigin(event, first, dataschema);
+    const added = value.time === undefined ? { time: new Date(message.storedMs).toISOString() } : {};
+    if (first !== null) Object.assign(added, originOf(first, dataschema));
+    const whole = withAttributes(event, added);
     const isTooLarge = whole.bytes > context.maxEventBytes;
     return { event: isTooLarge ? bodyTooLarge(context.maxEventBytes) : whole, origin, isReturned };
   } catch (error) {
@@ -92,12 +94,18 @@ export function readMessage(message: StoredMessage, context: ReadContext): ReadM
   }
 }
 
-/** What its origin says of it is no part of what the event is: the same event may come again from another place. */
-function withOrigin(event: NewEvent, origin: OriginOffset, dataschema: unknown): NewEvent {
-  let more = `,"originstream":${JSON.stringify(origin.stream)},"originoffset":"${origin.offset}","originlogid":"${origin.logId}"`;
-  if (typeof dataschema === "string" && dataschema.length <= 1_024 && URL.canParse(dataschema))
-    more += `,"dataschema":${JSON.stringify(dataschema)}`;
-  return { ...event, attributes: `${event.attributes.slice(0, -1)}${more}}`, bytes: event.bytes + more.length };
+/** What is no part of what the event is: the same event may come again at another time, and from another place. */
+function withAttributes(event: NewEvent, added: Record<string, string>): NewEvent {
+  const text = JSON.stringify(added);
+  if (text === "{}") return event;
+  const attributes = `${event.attributes.slice(0, -1)},${text.slice(1)}`;
+  return { ...event, attributes, bytes: event.bytes + Buffer.byteLength(text) - 1 };
+}
+
+function originOf({ stream, offset, logId }: OriginOffset, dataschema: unknown): Record<string, string> {
+  const place = { originstream: stream, originoffset: String(offset), originlogid: logId };
+  const isLink = typeof dataschema === "string" && dataschema.length <= 1_024 && URL.canParse(dataschema);
+  return isLink ? { ...place, dataschema } : place;
 }
 
 /** A place in the log of a service of this kind; null where it is none. */
@@ -196,7 +204,6 @@ function readPlain(message: StoredMessage, headers: ReadonlyMap<string, string>,
         : given,
     type: subject.slice(subject.lastIndexOf(".") + 1),
     source: `nats:${encodeURI(subject)}`,
-    time: new Date(storedMs).toISOString(),
     ...(contentType !== null && { datacontenttype: contentType }),
   });
   if (json !== null) return { value, data: json, binary: null };

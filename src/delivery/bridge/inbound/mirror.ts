@@ -13,6 +13,7 @@ import type { Nats } from "../jetstream.ts";
 import { askedUntil } from "../questions.ts";
 import { consumerName, takeAwayConsumer } from "./consumer.ts";
 import { runSession, type SessionOptions } from "./session.ts";
+import type { Stored } from "./storing.ts";
 
 /** Of all mirrors of this process. */
 export type MirrorCounters = {
@@ -68,10 +69,15 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
     onChanged();
   }
 
+  function tell(error: string): void {
+    if (standing === null) return;
+    standing.lastError = error;
+    standing.lastErrorAt = new Date().toISOString();
+  }
+
   function failed(error: unknown): void {
     if (standing === null) return;
-    standing.lastError = error instanceof Error ? error.message : String(error);
-    standing.lastErrorAt = new Date().toISOString();
+    tell(error instanceof Error ? error.message : String(error));
     log.warn({ remoteStream: remote.name, err: error }, "a remote stream is not mirrored for now");
     enter("failing");
   }
@@ -110,6 +116,12 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
         if (end.kind === "removed") return;
         if (end.kind === "waiting") {
           current.pending = null;
+          if (current.lastError !== end.why || current.state !== "waiting") {
+            tell(end.why);
+            const line = { remoteStream: remote.name, why: end.why };
+            if (end.isLost) log.warn(line, "a remote stream that was mirrored is not there any more: it is waited for");
+            else log.info(line, "a remote stream is waited for");
+          }
           enter("waiting");
         } else if (!either.aborted) {
           log.info({ remoteStream: remote.name, why: end.why }, "a remote stream is looked at anew");
@@ -142,10 +154,18 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
         current.redelivered++;
         counters.redelivered++;
       },
-      onStored(events: number, setAside: number) {
+      onStored({ events, setAside }: Stored) {
         moves++;
         counters.appended += events;
-        counters.setAside += setAside;
+        counters.setAside += setAside.length;
+        const dead = setAside.filter(({ retryMs }) => retryMs === null);
+        counters.dead += dead.length;
+        const [one] = dead;
+        if (one !== undefined) {
+          const { sequence, subject, reason, detail } = one;
+          const line = { remoteStream: remote.name, messages: dead.length, sequence, subject, reason, detail };
+          log.warn(line, "messages were given up: this is the first of them");
+        }
         enter("mirroring");
       },
       onPending(pending: number, sinceMs: number | null) {
@@ -187,6 +207,8 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
     },
     standing: () => (standing === null || held === null ? null : { lease: held, standing }),
     restart(changed) {
+      if (standing !== null && JSON.stringify(changed.source) !== JSON.stringify(remote.source))
+        Object.assign(standing, { received: 0, redelivered: 0, lastError: null, lastErrorAt: null });
       remote = changed;
       session.abort(new Error("the remote stream was put anew"));
     },

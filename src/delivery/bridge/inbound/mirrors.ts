@@ -1,6 +1,11 @@
 // The mirrors of all remote streams, as the database has them: started, changed and stopped with them.
 import { type Loop, startLoop } from "../../../base/loop.ts";
-import { type RemoteStream, readRemoteStreams, reportStanding } from "../../../stream/remote/remote-streams.ts";
+import {
+  type MirrorStanding,
+  type RemoteStream,
+  readRemoteStreams,
+  reportStanding,
+} from "../../../stream/remote/remote-streams.ts";
 import { consumerName, takeAwayConsumer } from "./consumer.ts";
 import { type Mirror, type MirrorCounters, type MirrorOptions, startMirror } from "./mirror.ts";
 import { startRetries } from "./retries.ts";
@@ -10,6 +15,8 @@ export type Mirrors = {
   wake: () => void;
   /** Stops what mirrors a remote stream that was removed, and takes its consumer out of JetStream where that can be reached. */
   forget: (remote: RemoteStream) => Promise<void>;
+  /** Of the remote stream with this id, as it stands now; null where this process has it not in hand. */
+  standingOf: (id: number) => MirrorStanding | null;
   /** Of this process. */
   counters: () => MirrorCounters;
   stop: () => Promise<void>;
@@ -90,6 +97,7 @@ export function startMirrors(options: MirrorsOptions): Mirrors {
         log.warn({ jetstream, consumer }, "a consumer that nobody needs may be left in JetStream: NATS is away");
       if (mirror !== undefined) await end(remote.id, mirror, remote);
     },
+    standingOf: (id) => mirrors.get(id)?.standing()?.standing ?? null,
     counters: () => counters,
     async stop() {
       await Promise.all([loop.stop(), retries.stop()]);

@@ -11,7 +11,7 @@ import type { Entry, MirrorPlace } from "./batch.ts";
 import { takeAwayConsumer } from "./consumer.ts";
 import { createInHand, type Held } from "./in-hand.ts";
 import { type ReadContext, type ReadSettings, readMessage } from "./message.ts";
-import { readPlace, storeEntries } from "./storing.ts";
+import { readPlace, type Stored, storeEntries } from "./storing.ts";
 
 export type SessionOptions = {
   nats: Nats;
@@ -28,14 +28,17 @@ export type SessionListener = {
   onConsumer: (jetstream: string) => void;
   onBegun: (consumer: NatsConsumer) => void;
   onReceived: (isRepeated: boolean) => void;
-  onStored: (events: number, setAside: number) => void;
+  onStored: (stored: Stored) => void;
   /** Messages that are not stored yet, and when the oldest of them in hand was stored by JetStream. */
   onPending: (pending: number, sinceMs: number | null) => void;
   onFailure: (error: unknown) => void;
 };
 
-/** `waiting`: JetStream has no such stream; `removed`: the remote stream was; else it has to begin anew. */
-export type SessionEnd = { kind: "waiting" } | { kind: "removed" } | { kind: "ended"; why: string };
+/** `waiting`: JetStream has no such stream, or has lost it; `removed`: the remote stream was; else it has to begin anew. */
+export type SessionEnd =
+  | { kind: "waiting"; why: string; isLost: boolean }
+  | { kind: "removed" }
+  | { kind: "ended"; why: string };
 
 const messagesInHand = 4_000;
 const bytesInHand = 16_000_000;
@@ -64,7 +67,7 @@ export async function runSession(
   if (former !== null && (await takeAwayConsumer(nats, former, consumerName, log)))
     await forgetFormer(pool, id, former);
   const stream = await locate(nats, remote.source, naming);
-  if (stream === null) return { kind: "waiting" };
+  if ("missing" in stream) return { kind: "waiting", why: stream.missing, isLost: remote.cursor !== null };
   const cursor = await align(nats, remote.cursor, stream);
   if (remote.cursor !== null && cursor !== remote.cursor)
     log.warn(
@@ -207,7 +210,7 @@ async function feed(
       if (stored === undefined) return;
       if (stored === null) return end(movedElsewhere);
       place = stored.place;
-      listener.onStored(stored.events, stored.setAside);
+      listener.onStored(stored);
       inHand.release(batch);
       listener.onPending(inHand.messages() + undelivered, inHand.oldestMs());
       try {

@@ -4,7 +4,7 @@ import { pause } from "../../../base/pause.ts";
 import { classify } from "../../../storage/pg-errors.ts";
 import type { Pool } from "../../../storage/pool.ts";
 import type { Appender } from "../../../stream/append.ts";
-import { advanceMirror, isMoved } from "../../../stream/remote/move.ts";
+import { advanceMirror, isMoved, type RefusedMessage } from "../../../stream/remote/move.ts";
 import { findRemoteStream, type RemoteStream, readOrigins } from "../../../stream/remote/remote-streams.ts";
 import { readLogId } from "../../../stream/stream-head.ts";
 import { type Entry, guiltyOf, type MirrorPlace, type Plan, planOf } from "./batch.ts";
@@ -17,7 +17,12 @@ export type StoringOptions = {
   onFailure: (error: unknown) => void;
 };
 
-export type Stored = { place: MirrorPlace; events: number; setAside: number };
+export type Stored = {
+  place: MirrorPlace;
+  events: number;
+  /** What could not become events. */
+  setAside: readonly RefusedMessage[];
+};
 
 const retryMs = 50;
 const maxRetryMs = 2_000;
@@ -51,7 +56,7 @@ export async function storeEntries(
     const plan = planOf(entries, place, remote);
     try {
       await storePlan(plan);
-      return { place: plan.next, events: plan.events.length, setAside: plan.move.letters.length };
+      return { place: plan.next, events: plan.events.length, setAside: plan.move.letters };
     } catch (error) {
       if (isMovedElsewhere(error)) return null;
       const refusal = refusalOf(error);
@@ -88,7 +93,7 @@ export async function storeEntries(
       second && {
         place: second.place,
         events: first.events + second.events,
-        setAside: first.setAside + second.setAside,
+        setAside: [...first.setAside, ...second.setAside],
       }
     );
   }
