@@ -2,7 +2,12 @@
 import { consumerName } from "../delivery/bridge/inbound/consumer.ts";
 import type { NatsState } from "../delivery/bridge/jetstream.ts";
 import { describeRemoteDefinition } from "../stream/remote/definition.ts";
-import { lettersCountedTo, type MirrorStanding, type RemoteStanding } from "../stream/remote/remote-streams.ts";
+import {
+  lettersCountedTo,
+  type MirrorStanding,
+  mirrorLagSeconds,
+  type RemoteStanding,
+} from "../stream/remote/remote-streams.ts";
 
 export type RemoteStreamViewOptions = {
   /** Name of this service. */
@@ -26,7 +31,6 @@ export function createRemoteStreamView({ service, natsState, standingOf }: Remot
   return (remote: RemoteStanding) => {
     const { name, createdAt, cursor, isInHand, retrying, deadLetters } = remote;
     const standing = standingOf(remote.id) ?? remote.standing;
-    const behindMs = standing?.behindSinceMs == null ? null : Math.max(0, Date.now() - standing.behindSinceMs);
     return {
       name,
       ...describeRemoteDefinition(remote),
@@ -37,7 +41,7 @@ export function createRemoteStreamView({ service, natsState, standingOf }: Remot
       /** Of JetStream: how far it is mirrored. */
       mirrored: cursor === null ? null : { jetstream: cursor.jetstream, sequence: String(cursor.sequence) },
       pending: standing?.pending == null ? null : String(standing.pending),
-      lagSeconds: standing?.pending == null ? null : (behindMs ?? 0) / 1_000,
+      lagSeconds: mirrorLagSeconds(standing),
       redelivered: String(standing?.redelivered ?? 0),
       retrying: counted(retrying),
       deadLetters: counted(deadLetters),

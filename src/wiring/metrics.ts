@@ -3,7 +3,7 @@ import { readStandings } from "../delivery/bridge/outbound/publications.ts";
 import { watchLoopLag } from "../ops/loop-lag.ts";
 import { createMetrics, type Metrics } from "../ops/metrics.ts";
 import { readStanding } from "../stream/outbox/standing.ts";
-import { listRemoteStreams, type MirrorStanding } from "../stream/remote/remote-streams.ts";
+import { listRemoteStreams, mirrorLagSeconds } from "../stream/remote/remote-streams.ts";
 import { createUnreadGauge } from "../subscription/receipts/unread-gauge.ts";
 import { readFigures } from "../subscription/registry/figures.ts";
 import type { Ground } from "./ground.ts";
@@ -63,7 +63,7 @@ export function startMetrics({ database, onStop, log }: Ground, parts: Parts): M
               stream: name,
               up: Number(isInHand && standing?.state === "mirroring"),
               pending: standing?.pending ?? null,
-              lagSeconds: lagOf(standing),
+              lagSeconds: mirrorLagSeconds(standing),
               retrying,
               deadLetters,
             };
@@ -79,11 +79,6 @@ export function startMetrics({ database, onStop, log }: Ground, parts: Parts): M
     },
     log,
   );
-}
-
-function lagOf(standing: MirrorStanding | null): number | null {
-  if (standing === null || standing.pending === null) return null;
-  return standing.behindSinceMs === null ? 0 : Math.max(0, Date.now() - standing.behindSinceMs) / 1_000;
 }
 
 const figuresOf =

@@ -38,4 +38,6 @@ test("who has it in hand says how it stands now, and others what was told last",
   const others = createRemoteStreamView({ ...settings, standingOf: () => null });
   expect(others(told)).toMatchObject({ pending: "2" });
   expect(others(told).lagSeconds).toBeGreaterThan(0);
+  // Messages wait, and none has come: it is not known since when.
+  expect(others({ ...told, standing: { ...standing, behindSinceMs: null } }).lagSeconds).toBeNull();
 });

@@ -120,6 +120,8 @@ export type ReceivedMessage = {
   /** Throws where they cannot be read. */
   headers: Headers;
   data: Uint8Array;
+  /** Of headers and data. */
+  bytes: number;
   /** What to acknowledge it by. */
   receipt: string;
 };

@@ -127,6 +127,7 @@ export function received(message: Arrived, receipt: string): ReceivedMessage {
       return readHeaders(message);
     },
     data: message.data,
+    bytes: message._rdata?.length ?? message.data.length,
   };
 }
 

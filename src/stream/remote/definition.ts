@@ -124,9 +124,10 @@ function readBackoff(given: unknown, refuse: Refuse) {
 /** The pause before the next try, in milliseconds; null when there is none. `attempts`: that there have been. */
 export function retryPauseMs(definition: Omit<RemoteDefinition, "source">, attempts: number): number | null {
   const { maxDeliveries, backoffInitialMs, backoffFactor, backoffMaxMs } = definition;
-  return attempts >= maxDeliveries
-    ? null
-    : Math.round(Math.min(backoffInitialMs * backoffFactor ** (attempts - 1), backoffMaxMs));
+  if (attempts >= maxDeliveries) return null;
+  // No pause stays none, where the factor has grown beyond all numbers.
+  if (backoffInitialMs === 0) return 0;
+  return Math.round(Math.min(backoffInitialMs * backoffFactor ** (attempts - 1), backoffMaxMs));
 }
 
 export function describeRemoteDefinition(definition: RemoteDefinition): RemoteSettings {

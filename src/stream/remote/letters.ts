@@ -44,7 +44,7 @@ export async function listLetters(
         select d.id, count(*) over () as found,
           sum(d.bytes) over (order by d.id rows unbounded preceding) - d.bytes as bytes_before
         from (
-          select m.id, 500 + pg_column_size(m.payload) as bytes
+          select m.id, 500 + octet_length(m.payload) + octet_length(m.headers::text) as bytes
           from remote_dead_letters m where m.remote_id = ${remote} and m.id > ${after} and m.due_at is null
           order by m.id limit ${limit + 1}
         ) d
@@ -87,9 +87,9 @@ export async function readDueLetters(
   const rows = await pool.run(
     (sql) => sql<Row[]>`
       select l.* from (
-        select m.id, sum(pg_column_size(m.payload)) over w - pg_column_size(m.payload) as bytes_before
+        select m.id, sum(m.bytes) over w - m.bytes as bytes_before
         from (
-          select d.id, d.payload from remote_dead_letters d
+          select d.id, octet_length(d.payload) + octet_length(d.headers::text) as bytes from remote_dead_letters d
           where d.remote_id = ${remote} and d.id > ${after} and d.due_at <= clock_timestamp() order by d.id limit ${limit}
         ) m
         window w as (order by m.id rows unbounded preceding)

@@ -23,7 +23,7 @@ export type MirrorStanding = {
   state: MirrorState;
   /** Messages that are not mirrored yet; null when that is not known. */
   pending: number | null;
-  /** Since when the oldest of those waits, in milliseconds since 1970; null when none does. */
+  /** Since when the oldest of those waits, in milliseconds since 1970; null when none does, or none has come yet. */
   behindSinceMs: number | null;
   /** Of the process that has it in hand, since it has. */
   received: number;
@@ -49,6 +49,13 @@ export type RemoteStanding = RemoteStream & {
   retrying: number;
   deadLetters: number;
 };
+
+/** How long the oldest message that is not mirrored has been in JetStream, in seconds; null when that is not known. */
+export function mirrorLagSeconds(standing: MirrorStanding | null): number | null {
+  if (standing === null || standing.pending === null) return null;
+  if (standing.pending === 0) return 0;
+  return standing.behindSinceMs === null ? null : Math.max(0, Date.now() - standing.behindSinceMs) / 1_000;
+}
 
 /** Dead letters of one remote stream are counted up to this. */
 export const lettersCountedTo = 10_000;

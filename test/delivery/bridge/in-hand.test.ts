@@ -1,3 +1,4 @@
+// What a mirror has in hand: read a few messages in a turn, taken in batches, counted until it is stored.
 import { expect, test } from "bun:test";
 import { createInHand, type Held } from "../../../src/delivery/bridge/inbound/in-hand.ts";
 import type { ReceivedMessage } from "../../../src/delivery/bridge/jetstream.ts";
@@ -15,6 +16,7 @@ function messageOf(sequence: number, length = 10): ReceivedMessage {
     pending: 0,
     headers: [],
     data,
+    bytes: length,
   };
 }
 

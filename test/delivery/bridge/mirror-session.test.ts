@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { createLog } from "../../../src/base/log.ts";
 import { startMirrors } from "../../../src/delivery/bridge/inbound/mirrors.ts";
 import { runSession, type SessionListener } from "../../../src/delivery/bridge/inbound/session.ts";
-import type { Nats, PullHandlers, ReceivedMessage } from "../../../src/delivery/bridge/jetstream.ts";
+import type { Nats, PullHandlers, PullRequest, ReceivedMessage } from "../../../src/delivery/bridge/jetstream.ts";
 import { createLeases, type Leases } from "../../../src/storage/lease.ts";
 import { defaultNaming } from "../../../src/stream/cross-service/names.ts";
 import { parseRemoteDefinition } from "../../../src/stream/remote/definition.ts";
@@ -51,6 +51,7 @@ const message = (sequence: number): ReceivedMessage => ({
   pending: 0,
   headers: [["Nats-Msg-Id", `n-${sequence}`]],
   data: new TextEncoder().encode(JSON.stringify({ n: sequence })),
+  bytes: 100,
   receipt: `receipt-${sequence}`,
 });
 
@@ -61,7 +62,7 @@ function play(
   onAcknowledged: (receipt: string, handlers: PullHandlers) => void,
   findStream: Nats["findStream"] = () => Promise.resolve(stream),
 ) {
-  const played: { handlers: PullHandlers | null } = { handlers: null };
+  const played: { handlers: PullHandlers | null; pulls: PullRequest[] } = { handlers: null, pulls: [] };
   const nats: Nats = {
     state: () => "connected",
     lastError: () => null,
@@ -81,7 +82,11 @@ function play(
     deleteConsumer: () => Promise.resolve(),
     openPuller(_stream, _consumer, handlers) {
       played.handlers = handlers;
-      return { pull() {}, acknowledge: (receipt) => onAcknowledged(receipt, handlers), close() {} };
+      return {
+        pull: (pull) => played.pulls.push(pull),
+        acknowledge: (receipt) => onAcknowledged(receipt, handlers),
+        close() {},
+      };
     },
     stop: () => Promise.resolve(),
   };
@@ -124,6 +129,52 @@ test("a message that comes in the moment in which the last one is done with is s
   await until("both are stored", async () => (await describeRemoteStream(reads, "numbers")).cursor?.sequence === 2);
   abort.abort();
   expect((await session).kind).toBe("ended");
+});
+
+/** A session of a new remote stream, once it has pulled. */
+async function begun(name: string, onAcknowledged: Parameters<typeof play>[0] = () => {}) {
+  const { reads, claims, appender } = appending;
+  const definition = parseRemoteDefinition({ service: "svca", stream: name }, { service: "svcb", stream: name });
+  await configureRemoteStream(claims, name, definition);
+  const { id } = await describeRemoteStream(reads, name);
+  const { nats, played } = play(onAcknowledged);
+  const abort = new AbortController();
+  const options = { nats, pool: claims, appender, naming: defaultNaming("svcb"), log };
+  const context = { service: "svcb", maxEventBytes: 1_000_000 };
+  const session = runSession({ ...options, context }, id, `svcb_${name}`, listener, abort.signal);
+  const handlers = await until("it pulls", () => played.handlers);
+  const sequence = async () => (await describeRemoteStream(reads, name)).cursor?.sequence;
+  return { session, handlers, played, sequence, abort };
+}
+
+test("what was acknowledged and comes again and again is told, and acknowledged again meanwhile", async () => {
+  const receipts: string[] = [];
+  const { session, handlers, sequence } = await begun("unheard", (receipt) => receipts.push(receipt));
+  handlers.onMessage(message(1));
+  await until("it is stored and acknowledged", async () => (await sequence()) === 1 && receipts.length === 1);
+  handlers.onMessage({ ...message(1), delivery: 2, attempt: 2, receipt: "again" });
+  expect(receipts).toEqual(["receipt-1", "again"]);
+  handlers.onMessage({ ...message(1), delivery: 3, attempt: 3, receipt: "once more" });
+  expect(await session).toMatchObject({ kind: "refused", why: expect.stringContaining("$JS.ACK") });
+});
+
+test("a message that is larger than all that is asked for at once is asked for again, with more room", async () => {
+  const { session, handlers, played, sequence, abort } = await begun("roomy");
+  const tooLarge = () => {
+    const [last] = played.pulls.slice(-1);
+    const unserved = last?.messages as number;
+    handlers.onStatus({ code: 409, description: "Message Size Exceeds MaxBytes", unserved });
+    return last?.bytes as number;
+  };
+  const first = tooLarge();
+  expect(tooLarge()).toBe(2 * first);
+  expect(tooLarge()).toBe(4 * first);
+  handlers.onMessage(message(1));
+  await until("it is stored", async () => (await sequence()) === 1);
+  handlers.onStatus({ code: 409, description: "Message Size Exceeds MaxBytes", unserved: 0 });
+  expect(tooLarge()).toBe(first);
+  abort.abort();
+  await session;
 });
 
 test("a mirror that is long in stopping holds up no other, but for the next one of its name", async () => {

@@ -84,3 +84,15 @@ test("an event whose producer says no time happened when JetStream stored it, an
     expect(first.bytes).toBe(again.bytes);
   }
 });
+
+test("a message without an id has one of its place, however long the name of its stream", () => {
+  const idOf = (jetstream: string, sequence: number) => {
+    const at = { sequence, storedMs: 1_700_000_000_000, subject: "a.Said", headers: [], data: new Uint8Array() };
+    const { event } = readMessage({ jetstream, ...at }, { ...context, source: { subject: "a.*" } });
+    if (event instanceof Error) throw event;
+    return event.id;
+  };
+  expect(idOf("j", 7)).toBe("j:7:1700000000000");
+  const long = "j".repeat(255);
+  expect(new Set([idOf(long, 7), idOf(long, 7), idOf(long, 8), idOf(`k${long.slice(1)}`, 7)]).size).toBe(3);
+});

@@ -3,7 +3,8 @@ import type { Problem } from "../../../base/errors.ts";
 import type { NewEvent } from "../../../stream/event.ts";
 import { type RemoteDefinition, retryPauseMs } from "../../../stream/remote/definition.ts";
 import type { MirrorCursor, MirrorMove, OriginOffset, RefusedMessage } from "../../../stream/remote/move.ts";
-import type { ReadMessage, StoredMessage } from "./message.ts";
+import type { StoredMessage } from "./body.ts";
+import type { ReadMessage } from "./message.ts";
 import { isKnown, type Origins, withOrigin } from "./origins.ts";
 
 /** A message as it came, and what it was read as; `refusal`: why the log does not take its event. */

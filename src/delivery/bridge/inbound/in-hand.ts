@@ -33,7 +33,7 @@ const batchBytes = 2_000_000;
  * statement that stores those before them would stand half written in the socket, and requests would wait.
  */
 const messagesPerTurn = 64;
-/** Of a message beside its data, for the limits. */
+/** Of a message beside its headers and data, for the limits. */
 const overheadBytes = 500;
 
 export function createInHand({ read, onRead }: InHandOptions): InHand {
@@ -85,6 +85,6 @@ export function createInHand({ read, onRead }: InHandOptions): InHand {
   };
 }
 
-function sizeOf({ data }: ReceivedMessage): number {
-  return data.length + overheadBytes;
+function sizeOf({ bytes }: ReceivedMessage): number {
+  return bytes + overheadBytes;
 }

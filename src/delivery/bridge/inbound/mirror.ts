@@ -82,6 +82,17 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
     enter("failing");
   }
 
+  function waitFor({ why, isLost }: { why: string; isLost: boolean }): void {
+    if (standing === null) return;
+    if (standing.lastError !== why || standing.state !== "waiting") {
+      tell(why);
+      const line = { remoteStream: remote.name, why };
+      if (isLost) log.warn(line, "a remote stream that was mirrored is not there any more: it is waited for");
+      else log.info(line, "a remote stream is waited for");
+    }
+    enter("waiting");
+  }
+
   async function run(nats: Nats, lease: HeldLease, signal: AbortSignal): Promise<void> {
     const backoff = createBackoff({ initialMs: 100, maxMs: 5_000 });
     const current: MirrorStanding = {
@@ -114,16 +125,9 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
         const asked = { ...options, nats: askedUntil(nats, either) };
         const end = await runSession(asked, remote.id, consumer, listener(current), either);
         if (end.kind === "removed") return;
-        if (end.kind === "waiting") {
-          current.pending = null;
-          if (current.lastError !== end.why || current.state !== "waiting") {
-            tell(end.why);
-            const line = { remoteStream: remote.name, why: end.why };
-            if (end.isLost) log.warn(line, "a remote stream that was mirrored is not there any more: it is waited for");
-            else log.info(line, "a remote stream is waited for");
-          }
-          enter("waiting");
-        } else if (!either.aborted) {
+        if (end.kind === "waiting") waitFor(end);
+        else if (end.kind === "refused") failed(new Error(end.why));
+        else if (!either.aborted) {
           log.info({ remoteStream: remote.name, why: end.why }, "a remote stream is looked at anew");
           if (nats.state() !== "connected") continue;
           // Not allowed to, or taken away from it each time: that it begins again and again is no mirroring.
@@ -131,6 +135,11 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
         }
       } catch (error) {
         if (!either.aborted && nats.state() === "connected") failed(error);
+      }
+      if (current.state !== "mirroring") {
+        // Nothing is delivered, so nobody counts.
+        current.pending = null;
+        current.behindSinceMs = null;
       }
       if (moves > before) backoff.reset();
       if (!session.signal.aborted) await pause(backoff.nextMs(), either);

@@ -67,13 +67,15 @@ export function startMirrors(options: MirrorsOptions): Mirrors {
   }
 
   async function report(): Promise<void> {
-    for (const [id, mirror] of mirrors) {
+    const reports = [...mirrors].map(async ([id, mirror]) => {
       const found = mirror.standing();
       const text = JSON.stringify(found);
-      if (found === null || reported.get(id) === text) continue;
+      if (found === null || reported.get(id) === text) return;
       await reportStanding(pool, found.lease, id, found.standing);
       reported.set(id, text);
-    }
+    });
+    // One that cannot be told keeps no other.
+    for (const result of await Promise.allSettled(reports)) if (result.status === "rejected") throw result.reason;
   }
 
   loop = startLoop("remote-streams", lookMs, look, log);

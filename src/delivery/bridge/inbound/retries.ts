@@ -41,6 +41,8 @@ const lookMs = 1_000;
 const lettersAtOnce = 100;
 /** Each holds a page of messages. */
 const remotesAtOnce = 4;
+/** Problems that the next message would have too. */
+const ofAll = new Set(["storage-unavailable", "outcome-unknown", "overloaded", "shutting-down"]);
 
 export function startRetries(options: RetriesOptions): Retries {
   const { pool, leases, log } = options;
@@ -105,8 +107,8 @@ export function startRetries(options: RetriesOptions): Retries {
 }
 
 /**
- * Tries what is due, oldest first, each once: what is due still then waits for the next call. Throws at once what the database throws
- * when it is away, and at the end what else was met first: one message that fails for no reason of its own keeps no other waiting.
+ * Tries what is due, oldest first, each once: what is due still then waits for the next call. Throws at once what every message would
+ * meet, and at the end what else was met first.
  */
 export async function retryDue(options: RetryOptions, remote: RemoteStream, signal: AbortSignal): Promise<void> {
   const logId = await options.pool.run(readLogId);
@@ -119,7 +121,7 @@ export async function retryDue(options: RetryOptions, remote: RemoteStream, sign
       try {
         await retry(options, remote, letter, logId);
       } catch (error) {
-        if (!(error instanceof Problem) || error.retryable) throw error;
+        if (!(error instanceof Problem) || ofAll.has(error.code)) throw error;
         failure ??= error;
       }
     }

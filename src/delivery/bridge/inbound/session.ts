@@ -34,10 +34,14 @@ export type SessionListener = {
   onFailure: (error: unknown) => void;
 };
 
-/** `waiting`: JetStream has no such stream, or has lost it; `removed`: the remote stream was; else it has to begin anew. */
+/**
+ * `waiting`: JetStream has no such stream, or has lost it; `removed`: the remote stream was; `refused`: something has to be put
+ * right first; else it has to begin anew.
+ */
 export type SessionEnd =
   | { kind: "waiting"; why: string; isLost: boolean }
   | { kind: "removed" }
+  | { kind: "refused"; why: string }
   | { kind: "ended"; why: string };
 
 const messagesInHand = 4_000;
@@ -46,6 +50,10 @@ const pullExpiresMs = 30_000;
 const heartbeatMs = 5_000;
 const silenceMs = 12_000;
 const ackWaitMs = 30_000;
+/** One that comes once more then was acknowledged as often, but for the first time. */
+const acknowledgedAtMost = 2;
+/** A message of JetStream has at most 64 MiB. */
+const mostRoom = 8;
 const movedElsewhere = "the mirror was moved by somebody else";
 
 /**
@@ -99,14 +107,13 @@ export async function runSession(
   signal.throwIfAborted();
   listener.onBegun(consumer);
   const place: MirrorPlace = { remote: id, revision, cursor, origins };
-  const why = await feed(
+  return feed(
     { nats, pool, appender, log },
     { remote, consumer: consumer.name, reading: { ...context, logId, stream: remote.name, source: remote.source } },
     place,
     listener,
     signal,
   );
-  return { kind: "ended", why };
 }
 
 async function feed(
@@ -115,13 +122,16 @@ async function feed(
   from: MirrorPlace,
   listener: SessionListener,
   signal: AbortSignal,
-): Promise<string> {
+): Promise<SessionEnd> {
   const { jetstream } = from.cursor;
-  const ended = Promise.withResolvers<string>();
+  const ended = Promise.withResolvers<SessionEnd>();
   let place = from;
   let isOver = false;
   /** Asked for, and not delivered yet. */
   let outstanding = 0;
+  let isAnyDelivered = false;
+  /** Times what is asked for at once, where one message alone is larger than that. */
+  let room = 1;
   let deliveries = 0;
   let taken = from.cursor.sequence;
   let undelivered = 0;
@@ -129,9 +139,9 @@ async function feed(
   let heardMs = performance.now();
   let storing: Promise<void> | null = null;
 
-  function end(why: string): void {
+  function end(why: string, kind: "ended" | "refused" = "ended"): void {
     isOver = true;
-    ended.resolve(why);
+    ended.resolve({ kind, why });
   }
 
   function refill(): void {
@@ -139,9 +149,10 @@ async function feed(
     if (isOver || held > messagesInHand / 2 || inHand.bytes() > bytesInHand / 2) return;
     const messages = messagesInHand - held;
     // One message alone is let through, however large.
-    const bytes = Math.max(bytesInHand - inHand.bytes(), 2 * (nats.server()?.maxPayloadBytes ?? 0));
+    const bytes = Math.max(room * bytesInHand - inHand.bytes(), 2 * (nats.server()?.maxPayloadBytes ?? 0));
     if (outstanding === 0) heardMs = performance.now();
     outstanding += messages;
+    isAnyDelivered = false;
     try {
       puller.pull({ messages, bytes, expiresMs: pullExpiresMs, heartbeatMs });
     } catch (error) {
@@ -157,14 +168,33 @@ async function feed(
       return;
     }
     outstanding = Math.max(0, outstanding - 1);
+    isAnyDelivered = true;
+    room = 1;
     undelivered = received.pending;
     listener.onReceived(received.attempt > 1);
-    // What was not acknowledged in time comes again, and is in hand still.
+    // What was not acknowledged in time comes again, and is in hand still or acknowledged by now.
     if (received.sequence > taken) {
       taken = received.sequence;
       inHand.add(received);
-    }
+    } else if (received.sequence <= place.cursor.sequence) acknowledgeAgain(received);
     refill();
+  }
+
+  function acknowledgeAgain({ receipt, attempt, sequence }: ReceivedMessage): void {
+    if (attempt <= acknowledgedAtMost) acknowledge(receipt);
+    else
+      end(
+        `JetStream does not hear that message ${sequence} is done with: may the account publish on $JS.ACK?`,
+        "refused",
+      );
+  }
+
+  function acknowledge(receipt: string): void {
+    try {
+      puller.acknowledge(receipt);
+    } catch (error) {
+      end(String(error));
+    }
   }
 
   function onStatus({ code, description, unserved }: PullStatus): void {
@@ -175,6 +205,8 @@ async function feed(
       end(`${code} ${description}`);
       return;
     }
+    if (/MaxBytes/i.test(description) && !isAnyDelivered && inHand.messages() === 0)
+      room = Math.min(room * 2, mostRoom);
     outstanding = unserved === 0 ? 0 : Math.max(0, outstanding - unserved);
     refill();
   }
@@ -213,12 +245,8 @@ async function feed(
       listener.onStored(stored);
       inHand.release(batch);
       listener.onPending(inHand.messages() + undelivered, inHand.oldestMs());
-      try {
-        // After the commit: a crash here has the messages come again, and they are behind the cursor.
-        puller.acknowledge((batch.at(-1) as Held).receipt);
-      } catch (error) {
-        return end(String(error));
-      }
+      // After the commit: a crash here has the messages come again, and they are behind the cursor.
+      acknowledge((batch.at(-1) as Held).receipt);
       refill();
     }
   }

@@ -11,7 +11,10 @@ export type Message = { headers: (readonly [name: string, value: string])[]; dat
 export const streamHeader = "ce-stream";
 export const offsetHeader = "ce-offset";
 export const logIdHeader = "ce-logid";
-/** Which attributes are no text, since headers cannot say: names with `=integer` or `=boolean`, separated by commas. */
+/**
+ * What headers and payload cannot say: `name=integer` and `name=boolean` of attributes that are no text; `data=text`, `data=json` or
+ * `data=binary` where the media type does not tell how the payload is to be read. Separated by commas.
+ */
 const typesHeader = "Sluice-Types";
 
 const encoder = new TextEncoder();
@@ -37,13 +40,15 @@ function binaryMessage(event: StoredEvent, logId: string, schemas: SchemaLinks):
     headers.push([`ce-${name}`, headerValue(String(value))]);
     if (typeof value !== "string") types.push(`${name}=${typeof value === "number" ? "integer" : "boolean"}`);
   }
-  if (types.length > 0) headers.push([typesHeader, types.join(",")]);
   if (attributes.time === undefined) headers.push(["ce-time", event.recordedTime]);
   let contentType = attributes.datacontenttype as string | undefined;
   if (contentType === undefined && event.data !== null) {
     contentType = "application/json";
     headers.push(["ce-datacontenttype", contentType]);
   }
+  const form = formOf(event, contentType);
+  if (form !== null) types.push(`data=${form}`);
+  if (types.length > 0) headers.push([typesHeader, types.join(",")]);
   // What calls itself a CloudEvent would be taken for the structured mode.
   if (contentType !== undefined && !contentType.toLowerCase().startsWith(structuredType))
     headers.push(["Content-Type", headerValue(contentType, " ")]);
@@ -53,14 +58,19 @@ function binaryMessage(event: StoredEvent, logId: string, schemas: SchemaLinks):
   headers.push(["ce-schemaversion", String(event.schemaVersion)]);
   if (event.correlationId !== null) headers.push(["ce-correlationid", headerValue(event.correlationId)]);
   if (event.partitionKey !== null) headers.push(["ce-partitionkey", headerValue(event.partitionKey)]);
-  return { headers, data: payloadOf(event, contentType) };
+  return { headers, data: payloadOf(event, form) };
 }
 
-/** A JSON string under a media type that is none of JSON is text (JSON format, section 3.1). */
-function payloadOf({ data, binary }: StoredEvent, contentType: string | undefined): Uint8Array {
+/** Null where the media type tells. A JSON string under one that is none of JSON is text (JSON format, section 3.1). */
+function formOf({ data, binary }: StoredEvent, contentType: string | undefined): "text" | "json" | "binary" | null {
+  if (binary !== null) return "binary";
+  if (data === null || contentType === undefined || isJson(contentType)) return null;
+  return data.startsWith('"') ? "text" : "json";
+}
+
+function payloadOf({ data, binary }: StoredEvent, form: ReturnType<typeof formOf>): Uint8Array {
   if (data === null) return binary ?? nothing;
-  const isText = data.startsWith('"') && contentType !== undefined && !isJson(contentType);
-  return encoder.encode(isText ? (JSON.parse(data) as string) : data);
+  return encoder.encode(form === "text" ? (JSON.parse(data) as string) : data);
 }
 
 /** The payload is the envelope (section 3.2). */
