@@ -25,13 +25,15 @@ create table bridge_states (
 ) with (fillfactor=50);
 
 create table bridge_withheld (
-  stream_id   bigint not null,
-  "offset"    bigint not null,
-  event_id    text not null,
-  type        text not null,
-  reason      text not null,
-  withheld_at timestamp with time zone not null,
-  constraint bridge_withheld_pkey PRIMARY KEY (stream_id, "offset"),
+  stream_id    bigint not null,
+  "offset"     bigint not null,
+  event_id     text not null,
+  type         text not null,
+  reason       text not null,
+  withheld_at  timestamp with time zone not null,
+  nats_stream  text not null,
+  nats_created text not null,
+  constraint bridge_withheld_pkey PRIMARY KEY (stream_id, nats_stream, "offset"),
   constraint bridge_withheld_stream_id_fkey FOREIGN KEY (stream_id) REFERENCES streams(id) ON DELETE CASCADE
 );
 
@@ -850,12 +852,12 @@ create view stream_publications as
      CROSS JOIN LATERAL ( SELECT count(*) AS total,
             count(*) FILTER (WHERE x."offset" > COALESCE(k."offset", '-1'::integer::bigint)) AS ahead
            FROM bridge_withheld x
-          WHERE x.stream_id = c.stream_id) w
+          WHERE x.stream_id = c.stream_id AND x.nats_stream = c.nats_stream) w
      LEFT JOIN LATERAL ( SELECT e.recorded_at
            FROM events e
           WHERE e.stream_id = c.stream_id AND e."position" > COALESCE(k."position", '-1'::integer::bigint) AND e."offset" >= GREATEST(COALESCE(k."offset", '-1'::integer::bigint) + 1, h.first_offset) AND NOT (EXISTS ( SELECT
                    FROM bridge_withheld x
-                  WHERE x.stream_id = c.stream_id AND x."offset" = e."offset"))
+                  WHERE x.stream_id = c.stream_id AND x.nats_stream = c.nats_stream AND x."offset" = e."offset"))
           ORDER BY e."position"
          LIMIT 1) n ON true;
 
@@ -865,10 +867,9 @@ CREATE OR REPLACE FUNCTION bridge_advance(p_owner uuid, p_epoch bigint, p_cursor
 AS $function$
 begin
   perform lease_check('bridge', p_owner, p_epoch);
-  -- Another JetStream stream may have room for what the last one did not take.
-  delete from bridge_withheld w using json_populate_recordset(null::bridge_cursors, p_cursors) n, bridge_cursors c
-    where p_anew and w.stream_id = n.stream_id and c.stream_id = n.stream_id
-      and (c.nats_stream <> n.nats_stream or c.nats_created <> n.nats_created);
+  -- One that was made anew may have room for what the last one of its name did not take.
+  delete from bridge_withheld w using json_populate_recordset(null::bridge_cursors, p_cursors) n
+    where p_anew and w.stream_id = n.stream_id and w.nats_stream = n.nats_stream and w.nats_created <> n.nats_created;
   insert into bridge_cursors as c (stream_id, nats_stream, nats_created, nats_sequence, "offset", position, log_id, updated_at)
     select n.stream_id, n.nats_stream, n.nats_created, n.nats_sequence, n."offset", n.position, n.log_id, clock_timestamp()
     from json_populate_recordset(null::bridge_cursors, p_cursors) n
@@ -901,9 +902,10 @@ CREATE OR REPLACE FUNCTION bridge_withhold(p_owner uuid, p_epoch bigint, p_strea
 AS $function$
 begin
   perform lease_check('bridge', p_owner, p_epoch);
-  insert into bridge_withheld (stream_id, "offset", event_id, type, reason, withheld_at)
-    values (p_stream_id, p_offset, p_event_id, p_type, p_reason, clock_timestamp())
-    on conflict (stream_id, "offset") do nothing;
+  insert into bridge_withheld (stream_id, nats_stream, nats_created, "offset", event_id, type, reason, withheld_at)
+    select c.stream_id, c.nats_stream, c.nats_created, p_offset, p_event_id, p_type, p_reason, clock_timestamp()
+    from bridge_cursors c where c.stream_id = p_stream_id
+    on conflict (stream_id, nats_stream, "offset") do nothing;
 end $function$;
 
 CREATE OR REPLACE FUNCTION command_answer(p_key text, p_request_hash uuid, p_answer json)

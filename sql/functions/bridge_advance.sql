@@ -4,10 +4,9 @@ create or replace function bridge_advance(p_owner uuid, p_epoch bigint, p_cursor
 language plpgsql as $$
 begin
   perform lease_check('bridge', p_owner, p_epoch);
-  -- Another JetStream stream may have room for what the last one did not take.
-  delete from bridge_withheld w using json_populate_recordset(null::bridge_cursors, p_cursors) n, bridge_cursors c
-    where p_anew and w.stream_id = n.stream_id and c.stream_id = n.stream_id
-      and (c.nats_stream <> n.nats_stream or c.nats_created <> n.nats_created);
+  -- One that was made anew may have room for what the last one of its name did not take.
+  delete from bridge_withheld w using json_populate_recordset(null::bridge_cursors, p_cursors) n
+    where p_anew and w.stream_id = n.stream_id and w.nats_stream = n.nats_stream and w.nats_created <> n.nats_created;
   insert into bridge_cursors as c (stream_id, nats_stream, nats_created, nats_sequence, "offset", position, log_id, updated_at)
     select n.stream_id, n.nats_stream, n.nats_created, n.nats_sequence, n."offset", n.position, n.log_id, clock_timestamp()
     from json_populate_recordset(null::bridge_cursors, p_cursors) n

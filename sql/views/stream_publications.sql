@@ -15,13 +15,15 @@ left join bridge_cursors k on k.stream_id = c.stream_id and k.nats_stream = c.na
 left join leases l on l.name = 'bridge' and l.until > clock_timestamp()
 cross join lateral (
   select count(*) as total, count(*) filter (where x."offset" > coalesce(k."offset", -1)) as ahead
-  from bridge_withheld x where x.stream_id = c.stream_id
+  from bridge_withheld x where x.stream_id = c.stream_id and x.nats_stream = c.nats_stream
 ) w
 -- The first event that is not known to be published.
 left join lateral (
   select e.recorded_at from events e
   where e.stream_id = c.stream_id and e.position > coalesce(k.position, -1)
     and e."offset" >= greatest(coalesce(k."offset", -1) + 1, h.first_offset)
-    and not exists (select from bridge_withheld x where x.stream_id = c.stream_id and x."offset" = e."offset")
+    and not exists (select 
+      from bridge_withheld x where x.stream_id = c.stream_id and x.nats_stream = c.nats_stream and x."offset" = e."offset"
+    )
   order by e.position limit 1
 ) n on true;

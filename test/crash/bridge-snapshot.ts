@@ -155,7 +155,7 @@ async function readPublished(sql: postgres.Sql, stream: string): Promise<Pick<Br
   });
   const withheld = await sql<{ offset: string; id: string; reason: string }[]>`
     select w."offset", w.event_id as id, w.reason
-    from bridge_withheld w join streams s on s.id = w.stream_id where s.name = ${stream} order by w."offset"`;
+    from bridge_withheld w join bridge_cursors c using (stream_id, nats_stream) join streams s on s.id = w.stream_id where s.name = ${stream} order by w."offset"`;
   return { log, withheld: withheld.map(({ offset, ...rest }) => ({ offset: Number(offset), ...rest })) };
 }
 

@@ -14,8 +14,11 @@ test("withheld events are listed in pages, and a stream that is not there is 404
   await append(service.url, "pictures", [{ type: "A" }, { type: "A" }, { type: "A" }]);
   expect(await send<Page>(address)).toMatchObject({ status: 200, body: { withheld: [], next: null } });
   await sql`
-    insert into bridge_withheld (stream_id, "offset", event_id, type, reason, withheld_at)
-    select s.id, o, 'picture-' || o, 'A', 'too large', now() from streams s, generate_series(0, 2) o where s.name = 'pictures'`;
+    insert into bridge_cursors (stream_id, nats_stream, nats_created, nats_sequence, "offset", position, log_id, updated_at)
+    select s.id, 'sluice_pictures', 'once', 0, -1, -1, gen_random_uuid(), now() from streams s where s.name = 'pictures'`;
+  await sql`
+    insert into bridge_withheld (stream_id, nats_stream, nats_created, "offset", event_id, type, reason, withheld_at)
+    select s.id, 'sluice_pictures', 'once', o, 'picture-' || o, 'A', 'too large', now() from streams s, generate_series(0, 2) o where s.name = 'pictures'`;
   const first = await send<Page>(`${address}?limit=2`);
   expect(first.body.withheld.map(({ id }) => id)).toEqual(["picture-0", "picture-1"]);
   const second = await send<Page>(`${service.url}${first.body.next}`);

@@ -1,6 +1,7 @@
 // Keeps in the database up to where streams are published; every write is refused once another process holds the lease.
 import type { HeldLease } from "../../../storage/lease.ts";
 import type { Pool } from "../../../storage/pool.ts";
+import type { NatsStream } from "../jetstream.ts";
 import type { PublishingState } from "./state.ts";
 
 export type Cursor = {
@@ -17,9 +18,11 @@ export type Cursor = {
 
 export type StateNote = { streamId: number; state: PublishingState; error: string | null; since: string };
 
+/** How far a stream is noted as published, and which offsets a stream of JetStream that was made then did not take. */
 export async function readCursor(
   pool: Pool,
   streamId: number,
+  { name, created }: Pick<NatsStream, "name" | "created">,
 ): Promise<{ cursor: Cursor | null; withheld: ReadonlySet<number> }> {
   return pool.run(async (sql) => {
     const [row] = await sql<
@@ -33,7 +36,8 @@ export async function readCursor(
       }[]
     >`select nats_stream, nats_created, nats_sequence, "offset", position, log_id from bridge_cursors where stream_id = ${streamId}`;
     const withheld = await sql<{ offset: string }[]>`
-      select "offset" from bridge_withheld where stream_id = ${streamId}`;
+      select "offset" from bridge_withheld
+      where stream_id = ${streamId} and nats_stream = ${name} and nats_created = ${created}`;
     return {
       cursor:
         row === undefined

@@ -96,7 +96,9 @@ export async function readWithheld(
   return pool.run(async (sql) => {
     const rows = await sql<{ offset: string; event_id: string; type: string; reason: string; withheld_at: string }[]>`
       select w."offset", w.event_id, w.type, w.reason, w.withheld_at
-      from bridge_withheld w join streams s on s.id = w.stream_id
+      from streams s
+        join bridge_cursors c on c.stream_id = s.id
+        join bridge_withheld w on w.stream_id = s.id and w.nats_stream = c.nats_stream
       where s.name = ${stream} and w."offset" > ${after} order by w."offset" limit ${limit}`;
     if (rows.length === 0) {
       const known = await sql`select from streams s where s.name = ${stream} and s.created_at is not null`;

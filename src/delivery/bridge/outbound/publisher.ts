@@ -99,7 +99,7 @@ export function startPublisher(published: Published, options: PublisherOptions):
       await writing;
     }
     await note();
-    const { cursor: noted, withheld } = await readCursor(pool, streamId);
+    const { cursor: noted, withheld } = await readCursor(pool, streamId, jetstream);
     const ask = (sequence: number) => nats.message(wanted.name, sequence);
     const last = await findLast(jetstream, noted, { stream, logId }, ask, abort.signal);
     const place = placeOf(jetstream, noted, last, logId, withheld);
