@@ -23,7 +23,7 @@ const published = {
   offset: orNull(number("Offset of the last event that is known to be published")),
   sequence: orNull(number("The sequence of its message")),
   created: orNull(text("When the JetStream stream was made, as its server says it")),
-  confirmedAt: orNull(time("When that was noted")),
+  confirmedAt: orNull(time("When the last confirmation was noted")),
   lagEvents: number("Events that are not known to be published"),
   lagSeconds: { type: "number", minimum: 0, description: "How long the first of them has been in the log" },
   withheld: number("Events that the server does not take"),
