@@ -332,6 +332,7 @@ describe("states", () => {
     connected: { waiting: "aligning", aligning: "aligning", publishing: "publishing", pausing: "pausing" },
     disconnected: { waiting: "waiting", aligning: "waiting", publishing: "waiting", pausing: "waiting" },
     aligned: { waiting: "waiting", aligning: "publishing", publishing: "publishing", pausing: "pausing" },
+    confirmed: { waiting: "waiting", aligning: "aligning", publishing: "publishing", pausing: "pausing" },
     misaligned: { waiting: "waiting", aligning: "aligning", publishing: "aligning", pausing: "pausing" },
     stuck: { waiting: "waiting", aligning: "aligning", publishing: "pausing", pausing: "pausing" },
     refused: { waiting: "waiting", aligning: "pausing", publishing: "pausing", pausing: "pausing" },

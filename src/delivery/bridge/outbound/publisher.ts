@@ -79,6 +79,8 @@ export function startPublisher(published: Published, options: PublisherOptions):
   let underWay = 0;
   /** Events whose ids JetStream knows, although they were not there when it was asked. */
   let renamed: Offsets | null = null;
+  /** What has held messages up: that it is over shows with a confirmation, and not before. */
+  let unproven: string | null = null;
 
   function enter(event: PublishingEvent, reason: string | null): void {
     const next = nextState(state, event);
@@ -138,7 +140,7 @@ export function startPublisher(published: Published, options: PublisherOptions):
     return cursor;
   }
 
-  async function publish({ place, cursor: from, withheld }: Aligned): Promise<Ending> {
+  async function publish({ place, cursor: from, withheld, warning }: Aligned): Promise<Ending> {
     cursor = from;
     isNoted = true;
     underWay = 0;
@@ -164,6 +166,10 @@ export function startPublisher(published: Published, options: PublisherOptions):
             underWay--;
             counters.confirmed++;
             cursor = { ...from, offset, position, sequence };
+            if (unproven !== null) {
+              unproven = null;
+              enter("confirmed", warning);
+            }
             if (isNoted) {
               isNoted = false;
               onChanged();
@@ -172,6 +178,7 @@ export function startPublisher(published: Published, options: PublisherOptions):
           async withhold(event, reason) {
             await writeWithheld(pool, lease, streamId, event, reason);
             withheld.add(event.offset);
+            unproven = null;
             counters.withheld++;
             log.warn({ offset: event.offset, id: event.id, reason }, "an event is withheld from NATS");
           },
@@ -191,10 +198,15 @@ export function startPublisher(published: Published, options: PublisherOptions):
     }
   }
 
+  function holdUp(event: PublishingEvent, reason: string): void {
+    unproven = reason;
+    enter(event, reason);
+  }
+
   async function attempt(): Promise<void> {
     try {
       const aligned = await align();
-      enter("aligned", aligned.warning);
+      enter("aligned", unproven ?? aligned.warning);
       const ending = await publish(aligned);
       const isOnward = cursor !== null && cursor.offset > aligned.place.offset;
       if (isOnward) backoff.reset();
@@ -205,9 +217,9 @@ export function startPublisher(published: Published, options: PublisherOptions):
         enter(isOnward ? "misaligned" : "stuck", isOnward ? null : ending.reason);
       } else if (ending.kind === "changed") {
         log.info({ reason: ending.reason }, "JetStream was changed while nothing was published");
-        enter("misaligned", null);
-      } else if (ending.kind === "refused") enter("refused", ending.reason);
-      else if (ending.kind === "silent") enter("silent", "JetStream does not answer");
+        enter("misaligned", unproven);
+      } else if (ending.kind === "refused") holdUp("refused", ending.reason);
+      else if (ending.kind === "silent") holdUp("silent", "JetStream does not answer");
       else enter("disconnected", nats.lastError() ?? "not connected to NATS");
     } catch (thrown) {
       if (abort.signal.aborted) return;
