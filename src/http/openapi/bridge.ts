@@ -43,7 +43,7 @@ const connection = {
     enum: ["closed", "open", "half-open", null],
     description: "open: JetStream did not answer several times in a row, and is not asked for now",
   },
-  lastError: orNull(text("Why there is no connection")),
+  lastError: orNull(text("Why there is no connection, or why JetStream is not asked for now")),
 } satisfies Record<string, Schema>;
 
 /** The schemas of the components, by name. */
