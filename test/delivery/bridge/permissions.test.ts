@@ -1,8 +1,6 @@
 // Accounts that may not do all they need: what is not permitted is told in a sentence, and keeps nothing else waiting.
 import { afterEach, describe, expect, test } from "bun:test";
-import { pino } from "pino";
-import { type App, startApp } from "../../../src/app.ts";
-import { readConfig } from "../../../src/config.ts";
+import { createLog } from "../../../src/base/log.ts";
 import { createBreaker } from "../../../src/delivery/bridge/breaker.ts";
 import { JetStreamError, notPermitted } from "../../../src/delivery/bridge/jetstream.ts";
 import { startNats } from "../../../src/delivery/bridge/nats.ts";
@@ -11,22 +9,14 @@ import { countOf, range } from "../../support/bridge.ts";
 import { append, send } from "../../support/client.ts";
 import { put } from "../../support/consume.ts";
 import { type NatsServer, natsServerPath, startNatsServer } from "../../support/nats-server.ts";
-import { createTestDatabase } from "../../support/postgres.ts";
 import { produce, putRemote, remote } from "../../support/remote.ts";
+import { startLoggedService } from "../../support/service.ts";
 import { until } from "../../support/until.ts";
 
 type Bridge = {
   breaker: string;
   lastError: string | null;
   outbound: { streams: { stream: string; state: string; error: string | null; confirmedAt: string | null }[] };
-};
-type Line = {
-  msg: string;
-  reason?: string;
-  subject?: string;
-  operation?: string;
-  remoteStream?: string;
-  err?: unknown;
 };
 
 const questions = ["INFO", "CREATE", "UPDATE", "MSG.GET"].map((verb) => `$JS.API.STREAM.${verb}.>`);
@@ -52,12 +42,7 @@ describe.skipIf(natsServerPath === null)("an account of narrowed permissions:", 
   };
 
   const start = async (server: NatsServer, env: Record<string, string> = {}) => {
-    const written: string[] = [];
-    const config = readConfig({
-      PORT: "0",
-      SHUTDOWN_TIMEOUT: "2s",
-      MODULES: "none",
-      DATABASE_URL: await createTestDatabase(),
+    const service = await startLoggedService({
       NATS_URL: server.url,
       SERVICE_NAME: "svca",
       NATS_USER: "svca",
@@ -65,9 +50,8 @@ describe.skipIf(natsServerPath === null)("an account of narrowed permissions:", 
       NATS_CHECK_INTERVAL: "1s",
       ...env,
     });
-    const app: App = await startApp(config, pino({ level: "warn" }, { write: (line: string) => written.push(line) }));
-    parts.push(app);
-    return { url: app.url, lines: () => written.map((line) => JSON.parse(line) as Line) };
+    parts.push(service);
+    return service;
   };
 
   const share = (url: string, stream: string) => put(`${url}/api/streams/${stream}`, { scope: "cross-service" });
@@ -127,7 +111,7 @@ describe.skipIf(natsServerPath === null)("an account of narrowed permissions:", 
 
   test("what may not be asked is an answer, and no silence", async () => {
     const server = await serve(["$JS.API.STREAM.INFO.open"]);
-    const log = pino({ level: "silent" });
+    const log = createLog("silent", "test");
     const nats = startNats({
       servers: [server.url],
       name: "test",

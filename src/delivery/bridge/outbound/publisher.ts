@@ -79,6 +79,8 @@ export function startPublisher(published: Published, options: PublisherOptions):
   let underWay = 0;
   /** Events whose ids JetStream knows, although they were not there when it was asked. */
   let renamed: Offsets | null = null;
+  /** Logs whose messages were found among ours; told once each. */
+  const otherLogs = new Set<string>();
   /** What has held messages up: that it is over shows with a confirmation, and not before. */
   let unproven: string | null = null;
 
@@ -103,7 +105,8 @@ export function startPublisher(published: Published, options: PublisherOptions):
     await note();
     const { cursor: noted, withheld } = await readCursor(pool, streamId);
     const ask = (sequence: number) => nats.message(wanted.name, sequence);
-    const last = await findLast(jetstream, noted, { stream, logId }, ask, abort.signal);
+    const { offset: last, otherLog } = await findLast(jetstream, noted, { stream, logId }, ask, abort.signal);
+    if (otherLog !== null) warnOf(otherLog);
     const place = placeOf(jetstream, noted, last, logId, withheld);
     const { offset, sequence } = place;
     const known = noted !== null && noted.offset <= offset ? noted.position : -1;
@@ -127,6 +130,15 @@ export function startPublisher(published: Published, options: PublisherOptions):
     log.info({ offset, sequence, anew: place.anew }, "aligned with JetStream");
     // Another JetStream stream may have room for what the last one did not take.
     return { place, cursor: aligned, withheld: new Set(place.anew ? [] : withheld), warning: unchanged };
+  }
+
+  function warnOf(otherLog: string): void {
+    if (otherLogs.has(otherLog)) return;
+    otherLogs.add(otherLog);
+    log.warn(
+      { logId: otherLog, own: logId },
+      "the newest messages of the JetStream stream are of another log: another service with this name publishes there, or this database was restored from a backup or is a copy",
+    );
   }
 
   async function note(): Promise<void> {
