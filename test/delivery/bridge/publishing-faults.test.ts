@@ -79,6 +79,24 @@ describe.skipIf(natsServerPath === null)("one process", () => {
     expect(await published("killed", appended)).toEqual(range(appended));
   });
 
+  test("what a silent JetStream has taken after all is not told as held up", async () => {
+    const error = async () => {
+      const { body } = await send<{ outbound: { streams: { stream: string; error: string | null }[] } }>(
+        `${service.url}/api/bridge`,
+      );
+      return body.outbound.streams.find(({ stream }) => stream === "silent")?.error;
+    };
+    await share(service.url, "silent");
+    await append(service.url, "silent", events(1));
+    expect(await published("silent", 1)).toEqual([0]);
+    server.signal("SIGSTOP");
+    await append(service.url, "silent", events(1, 1));
+    await until("the silence is told", async () => /does not answer/.test((await error()) ?? ""));
+    server.signal("SIGCONT");
+    expect(await published("silent", 2)).toEqual([0, 1]);
+    await until("it is over", async () => (await error()) === null);
+  });
+
   test("a server that was wiped is filled again, without the ids that it knew", async () => {
     await share(service.url, "wiped");
     await append(service.url, "wiped", events(500));

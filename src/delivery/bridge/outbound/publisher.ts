@@ -81,8 +81,8 @@ export function startPublisher(published: Published, options: PublisherOptions):
   let renamed: Offsets | null = null;
   /** Logs whose messages were found among ours; told once each. */
   const otherLogs = new Set<string>();
-  /** What has held messages up: that it is over shows with a confirmation, and not before. */
-  let unproven: string | null = null;
+  /** What has held up the messages behind an offset: that it is over shows when JetStream has one of them, and not before. */
+  let unproven: { reason: string; behind: number } | null = null;
 
   function enter(event: PublishingEvent, reason: string | null): void {
     const next = nextState(state, event);
@@ -211,14 +211,15 @@ export function startPublisher(published: Published, options: PublisherOptions):
   }
 
   function holdUp(event: PublishingEvent, reason: string): void {
-    unproven = reason;
+    unproven = { reason, behind: cursor?.offset ?? -1 };
     enter(event, reason);
   }
 
   async function attempt(): Promise<void> {
     try {
       const aligned = await align();
-      enter("aligned", unproven ?? aligned.warning);
+      if (unproven !== null && aligned.place.offset > unproven.behind) unproven = null;
+      enter("aligned", unproven?.reason ?? aligned.warning);
       const ending = await publish(aligned);
       const isOnward = cursor !== null && cursor.offset > aligned.place.offset;
       if (isOnward) backoff.reset();
@@ -229,7 +230,7 @@ export function startPublisher(published: Published, options: PublisherOptions):
         enter(isOnward ? "misaligned" : "stuck", isOnward ? null : ending.reason);
       } else if (ending.kind === "changed") {
         log.info({ reason: ending.reason }, "JetStream was changed while nothing was published");
-        enter("misaligned", unproven);
+        enter("misaligned", unproven?.reason ?? null);
       } else if (ending.kind === "refused") holdUp("refused", ending.reason);
       else if (ending.kind === "silent") holdUp("silent", "JetStream does not answer");
       else enter("disconnected", nats.lastError() ?? "not connected to NATS");
