@@ -3,7 +3,8 @@ create or replace view stream_publications as
 select h.name as stream, c.nats_stream as jetstream, c.nats_subject as subject,
        case when l.name is null then 'waiting' else coalesce(b.state, 'waiting') end as state,
        case when l.name is null then null else b.error end as error, b.since,
-       coalesce(k."offset", -1) as "offset", k.nats_sequence as sequence, k.nats_created as created, k.updated_at as confirmed_at,
+       coalesce(k."offset", -1) as "offset", k.nats_sequence as sequence, k.nats_created as created,
+       nullif(k.updated_at, '-infinity') as confirmed_at,
        greatest(h.last_offset - greatest(coalesce(k."offset", -1), h.first_offset - 1) - w.ahead, 0) as lag_events,
        case when h.last_offset <= coalesce(k."offset", -1) then 0
             else coalesce(greatest(extract(epoch from clock_timestamp() - n.recorded_at), 0), 0) end::double precision as lag_seconds,

@@ -14,7 +14,7 @@ export type BridgeSources = {
     publishes: boolean;
   };
   /** How the published streams stand; rejects when the database is away. */
-  standings: () => Promise<{ stream: string; lagEvents: number; lagSeconds: number }[]>;
+  standings: () => Promise<{ stream: string; lagEvents: number; lagSeconds: number; withheld: number }[]>;
 };
 
 export function addBridgeMetrics(registry: Registry, { connection, outbound, standings }: BridgeSources): void {
@@ -44,9 +44,10 @@ export function addBridgeMetrics(registry: Registry, { connection, outbound, sta
     "Times that publishing a stream ended because JetStream had something else than was thought, or did not answer.",
     () => outbound().realigned,
   );
-  counter("sluice_bridge_withheld_total", "Events that the server does not take.", () => outbound().withheld);
+  counter("sluice_bridge_withheld_total", "Events that this process has withheld.", () => outbound().withheld);
 
-  const lag = streamGaugesIn(registry, standings);
-  lag("sluice_bridge_lag_events", "Events of a stream that are not known to be published.", "lagEvents");
-  lag("sluice_bridge_lag_seconds", "How long the first of them has been in the log.", "lagSeconds");
+  const ofStream = streamGaugesIn(registry, standings);
+  ofStream("sluice_bridge_lag_events", "Events of a stream that are not known to be published.", "lagEvents");
+  ofStream("sluice_bridge_lag_seconds", "How long the first of them has been in the log.", "lagSeconds");
+  ofStream("sluice_bridge_withheld_events", "Events of a stream that the server does not take.", "withheld");
 }

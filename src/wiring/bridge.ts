@@ -34,7 +34,7 @@ export function standingOf({ nats, breaker, outbound }: NonNullable<BridgeParts[
     state: nats.state(),
     server: server && { name: server.name, version: server.version },
     connects: nats.connects(),
-    lastError: nats.lastError(),
+    lastError: nats.lastError() ?? breaker.cause(),
     breaker: breaker.state(),
     publishes: outbound.counters().publishes,
   };

@@ -1,8 +1,11 @@
 // /api/bridge/streams/{name}/withheld: what the NATS server does not take, page after page, in the order of the stream.
 import { expect, test } from "bun:test";
 import { append, send } from "../support/client.ts";
+import { put } from "../support/consume.ts";
+import { natsServerPath, startNatsServer } from "../support/nats-server.ts";
 import { startService } from "../support/service.ts";
 import { openSql } from "../support/sql.ts";
+import { until } from "../support/until.ts";
 
 type Page = { withheld: { offset: string; id: string; reason: string }[]; next: string | null };
 
@@ -27,3 +30,27 @@ test("withheld events are listed in pages, and a stream that is not there is 404
   await sql.end();
   await service.stop();
 });
+
+test.skipIf(natsServerPath === null)(
+  "how many events of a stream are withheld now is a gauge, whichever process has withheld them",
+  async () => {
+    const server = await startNatsServer({ config: "max_payload: 64KB" });
+    const first = await startService({ NATS_URL: server.url });
+    const { databaseUrl } = first;
+    await put(`${first.url}/api/streams/pictures`, { scope: "cross-service" });
+    await append(first.url, "pictures", [{ type: "A", data: "x".repeat(100_000) }, { type: "A" }]);
+    await until("it is withheld", async () => {
+      const { body } = await send<Page>(`${first.url}/api/bridge/streams/pictures/withheld`);
+      return body.withheld.length === 1;
+    });
+    await first.stop();
+    const service = await startService({ NATS_URL: server.url, DATABASE_URL: databaseUrl });
+    const metrics = await until("it is counted", async () => {
+      const text = await (await fetch(`${service.url}/metrics`)).text();
+      return text.includes('sluice_bridge_withheld_events{stream="pictures"} 1') && text;
+    });
+    expect(metrics).toContain("sluice_bridge_withheld_total 0");
+    await service.stop();
+    await server.stop();
+  },
+);

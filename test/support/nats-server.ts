@@ -22,6 +22,8 @@ export type NatsServer = {
   kill: () => Promise<void>;
   /** Stops the process where it is, or lets it go on. */
   signal: (signal: "SIGSTOP" | "SIGCONT") => void;
+  /** Has it read other lines of configuration while it runs. */
+  configure: (config: string) => Promise<void>;
   /** Starts it again on the same port and store. */
   start: () => Promise<void>;
   /** Kills it and deletes what JetStream holds. */
@@ -93,10 +95,12 @@ async function startOn(port: number, more: string, { config = "", connectOptions
   const folder = await mkdtemp(join(tmpdir(), "sluice-nats-"));
   const store = join(folder, "store");
   const file = join(folder, "server.conf");
-  await writeFile(
-    file,
-    `listen: "127.0.0.1:${port}"\n${/^jetstream/m.test(config) ? "" : `jetstream { store_dir: ${JSON.stringify(store)}, max_file_store: 2GB, max_memory_store: 256MB }\n`}${more}\n${config.replaceAll("{store}", store)}\n`,
-  );
+  const write = (config: string) =>
+    writeFile(
+      file,
+      `listen: "127.0.0.1:${port}"\n${/^jetstream/m.test(config) ? "" : `jetstream { store_dir: ${JSON.stringify(store)}, max_file_store: 2GB, max_memory_store: 256MB }\n`}${more}\n${config.replaceAll("{store}", store)}\n`,
+    );
+  await write(config);
   const url = `nats://127.0.0.1:${port}`;
   const clients = new Set<NatsConnection>();
   let output = "";
@@ -134,6 +138,12 @@ async function startOn(port: number, more: string, { config = "", connectOptions
     port,
     kill,
     signal: (signal) => child?.kill(signal),
+    async configure(config) {
+      await write(config);
+      const from = output.length;
+      child?.kill("SIGHUP");
+      await until("the nats-server has read it", () => /Reloaded server configuration/.test(output.slice(from)));
+    },
     start,
     async wipe() {
       await kill();

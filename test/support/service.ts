@@ -1,6 +1,7 @@
 // Services for tests: in this process, or as a process of its own that can be killed.
+import { pino } from "pino";
 import { type App, startApp } from "../../src/app.ts";
-import { createLog } from "../../src/base/log.ts";
+import { createLog, type Log } from "../../src/base/log.ts";
 import { readConfig } from "../../src/config.ts";
 import { createTestDatabase } from "./postgres.ts";
 
@@ -9,7 +10,7 @@ const root = new URL("../../", import.meta.url).pathname;
 export type Service = App & { databaseUrl: string };
 
 /** A service in this process on a database of its own (or the given one) and a free port. The caller stops it. */
-export async function startService(env: Record<string, string> = {}): Promise<Service> {
+export async function startService(env: Record<string, string> = {}, log?: Log): Promise<Service> {
   const databaseUrl = env.DATABASE_URL ?? (await createTestDatabase());
   const config = readConfig({
     PORT: "0",
@@ -19,8 +20,19 @@ export async function startService(env: Record<string, string> = {}): Promise<Se
     ...env,
     DATABASE_URL: databaseUrl,
   });
-  const app = await startApp(config, createLog(config.logLevel, config.serviceName));
+  const app = await startApp(config, log ?? createLog(config.logLevel, config.serviceName));
   return { ...app, databaseUrl };
+}
+
+export type LogLine = { msg: string; err?: unknown } & Record<string, unknown>;
+
+/** The same, and the warnings and errors that it logs. */
+export async function startLoggedService(
+  env: Record<string, string> = {},
+): Promise<Service & { lines: () => LogLine[] }> {
+  const written: string[] = [];
+  const service = await startService(env, pino({ level: "warn" }, { write: (line: string) => written.push(line) }));
+  return { ...service, lines: () => written.map((line) => JSON.parse(line) as LogLine) };
 }
 
 export type ServiceProcess = {

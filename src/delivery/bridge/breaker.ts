@@ -16,7 +16,11 @@ export type Breaker = {
   /** Rejects with what the task rejects with, and with `NatsUnavailable` while the circuit is open. */
   run: <T>(task: () => Promise<T>) => Promise<T>;
   state: () => BreakerState;
+  /** What came in place of the last answer; null while the circuit is closed. */
+  cause: () => string | null;
 };
+
+type Heard<T> = { answer: T } | { refusal: unknown };
 
 const failuresInRow = 5;
 const firstPauseMs = 500;
@@ -31,19 +35,37 @@ export function createBreaker(log: Log): Breaker {
     breaker: new ConsecutiveBreaker(failuresInRow),
     halfOpenAfter: new ExponentialBackoff({ initialDelay: firstPauseMs, maxDelay: longestPauseMs }),
   });
-  policy.onBreak(() => log.warn("JetStream does not answer: it is asked again later"));
+  const cause = () => {
+    const failure = policy.lastFailure;
+    return failure !== undefined && "error" in failure ? (failure.error as Error).message : null;
+  };
+  policy.onBreak(() => log.warn({ reason: cause() }, "JetStream does not answer: it is asked again later"));
   policy.onHalfOpen(() => log.debug("JetStream is asked again"));
   policy.onReset(() => log.info("JetStream answers again"));
   return {
-    run: (task) =>
-      policy.execute(task).catch((error: unknown) => {
-        if (isBrokenCircuitError(error))
-          throw new NatsUnavailable("JetStream did not answer several times in a row: it is asked again later");
-        throw error;
-      }),
+    async run<T>(task: () => Promise<T>) {
+      // A refusal ends a row of silences as any answer does: the policy sees it as one.
+      const heard = () =>
+        task().then(
+          (answer): Heard<T> => ({ answer }),
+          (refusal: unknown): Heard<T> => {
+            if (isSilence(refusal)) throw refusal;
+            return { refusal };
+          },
+        );
+      const found = await policy.execute(heard).catch((error: unknown) => {
+        if (!isBrokenCircuitError(error)) throw error;
+        throw new NatsUnavailable(
+          `JetStream did not answer several times in a row, and is asked again later; the last time: ${cause()}`,
+        );
+      });
+      if ("refusal" in found) throw found.refusal;
+      return found.answer;
+    },
     state() {
       if (policy.state === CircuitState.Closed) return "closed";
       return policy.state === CircuitState.HalfOpen ? "half-open" : "open";
     },
+    cause: () => (policy.state === CircuitState.Closed ? null : cause()),
   };
 }

@@ -47,12 +47,20 @@ export const subjectsOverlap = 10065;
 export const noLeader = 10008;
 /** A message is larger than its stream allows. */
 export const messageTooLarge = 10054;
+/** None of JetStream's: the server refuses what the account is not allowed to. */
+export const notPermitted = -2;
 
 /** Publishes to one connection; confirmations come in any order, and not at all when the connection breaks. */
 export type Publisher = {
   /** Hands a message to the connection under a number of the caller's. Throws `NatsUnavailable` and `MessageTooLarge`. */
   publish: (number: number, subject: string, headers: Headers, data: Uint8Array) => void;
   close: () => void;
+};
+
+export type PublishHandlers = {
+  onConfirmed: (number: number, confirmation: Confirmation) => void;
+  /** Nothing is stored of what anybody publishes on the subject, and no answer comes; null: no answer comes to this publisher. */
+  onRefused: (subject: string | null, reason: string) => void;
 };
 
 export type NatsStream = {
@@ -149,7 +157,7 @@ export type PullHandlers = {
   onStatus: (status: PullStatus) => void;
 };
 
-/** What JetStream refused; `code` is its `err_code`, or 0 where nothing answers (no JetStream, or no rights). */
+/** What JetStream refused; `code` is its `err_code`, 0 where nothing answers (no JetStream), or `notPermitted`. */
 export class JetStreamError extends Error {
   readonly code: number;
 
@@ -176,7 +184,7 @@ export type Nats = {
   /** Called at each change of state. */
   onState: (listener: (state: NatsState) => void) => () => void;
   /** Throws `NatsUnavailable` without a connection. */
-  openPublisher: (onConfirmed: (number: number, confirmation: Confirmation) => void) => Publisher;
+  openPublisher: (handlers: PublishHandlers) => Publisher;
   /** What follows rejects with `JetStreamError` and `NatsUnavailable`. Null where there is none. */
   findStream: (name: string) => Promise<NatsStream | null>;
   createStream: (name: string, subjects: readonly string[], settings: StreamSettings) => Promise<NatsStream>;

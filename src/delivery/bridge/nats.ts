@@ -25,18 +25,25 @@ import {
   type NatsState,
   NatsUnavailable,
   noStream,
+  notPermitted,
   streamNotFound,
 } from "./jetstream.ts";
 import { configOf, confirmationOf, consumerOf, linesOf, nanos, received, statusOf, streamOf } from "./nats-words.ts";
+import { reasonOf, sentenceOf, unquoted, type Violation } from "./refusals.ts";
 
 const pingIntervalMs = 10_000;
 /** How long what was published may take to be written out at the end. */
 const stopMs = 2_000;
+/** What a pull is told that the account is not allowed. */
+const forbidden = 403;
 
 export function startNats(options: NatsOptions): Nats {
   const { log } = options;
   const backoff: Backoff = createBackoff({ initialMs: 100, maxMs: 10_000 });
   const listeners = new Set<(state: NatsState) => void>();
+  const violated = new Set<(violation: Violation, sentence: string) => void>();
+  /** What this connection was refused and the log has. */
+  const told = new Set<string>();
   const abort = new AbortController();
   let connection: NatsConnection | null = null;
   let manager: JetStreamManager | null = null;
@@ -52,7 +59,22 @@ export function startNats(options: NatsOptions): Nats {
 
   function failed(error: unknown, what: string): void {
     lastError = reasonOf(error, options);
-    log.warn({ err: error, servers: options.servers }, what);
+    const isOrdinary = typeof error === "string" || (error instanceof Error && "code" in error);
+    log.warn({ ...(isOrdinary ? { reason: lastError } : { err: error }), servers: options.servers }, what);
+  }
+
+  function refused(violation: Violation): void {
+    const sentence = sentenceOf(violation, options.inboxPrefix);
+    for (const listener of violated) listener(violation, sentence);
+    if (told.has(sentence)) return;
+    told.add(sentence);
+    log.warn({ ...violation, reason: sentence }, "NATS does not permit it");
+  }
+
+  /** Has a listener hear of what is refused until the returned function is called. */
+  function onViolation(listener: (violation: Violation, sentence: string) => void): () => void {
+    violated.add(listener);
+    return () => violated.delete(listener);
   }
 
   async function open(): Promise<NatsConnection> {
@@ -85,12 +107,13 @@ export function startNats(options: NatsOptions): Nats {
     backoff.reset();
     connects++;
     lastError = null;
+    told.clear();
     log.info({ server: nc.getServer(), connects }, "connected to NATS");
     enter("connected");
   }
 
   async function watch(nc: NatsConnection): Promise<void> {
-    for await (const { type, data } of nc.status()) {
+    for await (const { type, data, permissionContext } of nc.status()) {
       if (type === "disconnect") {
         lastError = "the connection was lost";
         log.warn({ server: data }, "NATS connection lost");
@@ -98,7 +121,8 @@ export function startNats(options: NatsOptions): Nats {
       } else if (type === "reconnect") connected(nc);
       // By itself the library would write out first what nobody takes.
       else if (type === "staleConnection") void nc.close();
-      else if (type === "error") failed(new Error(String(data)), "NATS reports an error");
+      else if (permissionContext !== undefined) refused(unquoted(permissionContext));
+      else if (type === "error") failed(new NatsError(String(data), String(data)), "NATS reports an error");
       else if (type === "ldm") log.info({ server: data }, "the NATS server is about to leave");
     }
   }
@@ -117,7 +141,7 @@ export function startNats(options: NatsOptions): Nats {
         const reason = await nc.closed();
         if (abort.signal.aborted) return;
         enter("disconnected");
-        failed(reason ?? new Error("the connection was closed"), "NATS connection closed");
+        failed(reason ?? "the connection was closed", "NATS connection closed");
       } catch (error) {
         failed(error, "cannot connect to NATS");
         enter("disconnected");
@@ -151,12 +175,18 @@ export function startNats(options: NatsOptions): Nats {
     } catch (error) {
       const code = error instanceof NatsError ? (error.api_error?.err_code ?? null) : null;
       if (code !== null) throw new JetStreamError(code, (error as Error).message, { cause: error });
-      const message = error instanceof Error ? error.message : String(error);
+      if (error instanceof NatsError && error.permissionContext !== undefined)
+        throw new JetStreamError(notPermitted, sentenceOf(unquoted(error.permissionContext), options.inboxPrefix), {
+          cause: error,
+        });
       if (error instanceof NatsError && error.code === "503")
         throw new JetStreamError(noStream, "JetStream does not answer: it is off, or the account may not ask it", {
           cause: error,
         });
-      throw new NatsUnavailable(message, { cause: error });
+      const isLate = error instanceof NatsError && error.code === "TIMEOUT";
+      throw new NatsUnavailable(isLate ? "JetStream did not answer in time" : reasonOf(error, options), {
+        cause: error,
+      });
     }
   }
 
@@ -173,17 +203,25 @@ export function startNats(options: NatsOptions): Nats {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    openPublisher(onConfirmed) {
+    openPublisher({ onConfirmed, onRefused }) {
       const nc = standing();
       const inbox = createInbox(options.inboxPrefix);
+      let isLate = false;
       const subscription = nc.subscribe(`${inbox}.*`, {
         callback(error, message) {
+          // Of its inbox `onViolation` hears.
           if (error !== null) return;
-          onConfirmed(
-            Number(message.subject.slice(inbox.length + 1)),
-            confirmationOf(message.data, message.headers?.code),
-          );
+          const number = Number(message.subject.slice(inbox.length + 1));
+          const confirmation = confirmationOf(message.data, message.headers?.code);
+          // That one was refused is told before the answers to those behind it, and heard in a turn of its own.
+          isLate ||= "code" in confirmation;
+          if (isLate) setImmediate(() => onConfirmed(number, confirmation));
+          else onConfirmed(number, confirmation);
         },
+      });
+      const forget = onViolation(({ operation, subject }, sentence) => {
+        if (operation === "publish") onRefused(subject, sentence);
+        else if (subject === `${inbox}.*`) onRefused(null, sentence);
       });
       return {
         publish(number, subject, lines, data) {
@@ -198,7 +236,10 @@ export function startNats(options: NatsOptions): Nats {
             throw new NatsUnavailable((error as Error).message, { cause: error });
           }
         },
-        close: () => subscription.unsubscribe(),
+        close() {
+          forget();
+          subscription.unsubscribe();
+        },
       };
     },
     async findStream(name) {
@@ -244,12 +285,17 @@ export function startNats(options: NatsOptions): Nats {
       const inbox = createInbox(options.inboxPrefix);
       const subscription = nc.subscribe(inbox, {
         callback(error, message) {
-          if (error !== null) onStatus({ code: 0, description: error.message, unserved: 0 });
-          else if (message.reply) onMessage(received(message, message.reply));
+          // Of its inbox `onViolation` hears.
+          if (error !== null) return;
+          if (message.reply) onMessage(received(message, message.reply));
           else onStatus(statusOf(message));
         },
       });
       const subject = `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
+      const forget = onViolation((violation, sentence) => {
+        if (violation.subject === (violation.operation === "publish" ? subject : inbox))
+          onStatus({ code: forbidden, description: sentence, unserved: 0 });
+      });
       return {
         pull({ messages, bytes, expiresMs, heartbeatMs }) {
           const request = {
@@ -261,7 +307,10 @@ export function startNats(options: NatsOptions): Nats {
           nc.publish(subject, JSON.stringify(request), { reply: inbox });
         },
         acknowledge: (receipt) => nc.publish(receipt),
-        close: () => subscription.unsubscribe(),
+        close() {
+          forget();
+          subscription.unsubscribe();
+        },
       };
     },
     async stop() {
@@ -276,13 +325,4 @@ export function startNats(options: NatsOptions): Nats {
       await soon(kept);
     },
   };
-}
-
-/** What a person can make something of. */
-function reasonOf(error: unknown, { tls, servers }: NatsOptions): string {
-  if (!(error instanceof NatsError) || error.code !== "TIMEOUT")
-    return error instanceof Error ? error.message : String(error);
-  // A certificate that is refused is not told to who presents it.
-  const refused = tls === null ? "" : ", or refused the certificate or the want of one: its log says so";
-  return `${servers.join(", ")} did not answer in time${refused}`;
 }

@@ -23,7 +23,7 @@ const published = {
   offset: orNull(number("Offset of the last event that is known to be published")),
   sequence: orNull(number("The sequence of its message")),
   created: orNull(text("When the JetStream stream was made, as its server says it")),
-  confirmedAt: orNull(time("When that was noted")),
+  confirmedAt: orNull(time("When the last confirmation was noted")),
   lagEvents: number("Events that are not known to be published"),
   lagSeconds: { type: "number", minimum: 0, description: "How long the first of them has been in the log" },
   withheld: number("Events that the server does not take"),
@@ -43,7 +43,7 @@ const connection = {
     enum: ["closed", "open", "half-open", null],
     description: "open: JetStream did not answer several times in a row, and is not asked for now",
   },
-  lastError: orNull(text("Why there is no connection")),
+  lastError: orNull(text("Why there is no connection, or why JetStream is not asked for now")),
 } satisfies Record<string, Schema>;
 
 /** The schemas of the components, by name. */

@@ -230,8 +230,9 @@ describe("where to go on:", () => {
   for (const { name, bounds, contents, cursor, found, offset, anew = false, withheld = [] } of cases)
     test(name, async () => {
       const stream = jetstream(...bounds);
-      const last = await findLast(stream, cursor, mine, store(contents).message, never);
+      const { offset: last, otherLog } = await findLast(stream, cursor, mine, store(contents).message, never);
       expect(last).toBe(found);
+      expect(otherLog).toBe(contents[bounds[1]] === "other log" ? "log-0" : null);
       const place = placeOf(stream, cursor, last, mine.logId, new Set(withheld));
       expect(place).toEqual({ offset, sequence: bounds[1], anew });
     });
@@ -265,7 +266,7 @@ test("of every history of five events and messages none is left out, and only wh
         }
         const there = range(left, 1).filter((each) => contents[each] !== null);
         const stream = jetstream(there[0] ?? left + 1, left);
-        const last = await findLast(stream, cursor, mine, store(contents).message, never);
+        const { offset: last } = await findLast(stream, cursor, mine, store(contents).message, never);
         const place = placeOf(stream, cursor, last, mine.logId, withheld);
         const story = `${history.join(", ")}; noted ${noted}, left ${left}`;
         expect([story, place.offset < firstLost, place.offset >= kept]).toEqual([story, true, true]);
@@ -277,6 +278,15 @@ const contentOf = (kind: Kind, offset: number): Content =>
   kind === "ours" ? offset : kind === "stranger" ? "stranger" : null;
 
 describe("the search", () => {
+  test("tells which other log has written behind what is ours, and of nothing below", async () => {
+    const found = async (contents: Record<number, Content>) =>
+      findLast(jetstream(1, 4), null, mine, store(contents).message, never);
+    const behind = { 1: 0, 2: 1, 3: "other log", 4: "stranger" } as const;
+    expect(await found(behind)).toEqual({ offset: 1, otherLog: "log-0" });
+    const below = { 1: 0, 2: "other log", 3: 1, 4: "stranger" } as const;
+    expect(await found(below)).toEqual({ offset: 1, otherLog: null });
+  });
+
   test("asks for nothing that cannot be there, and not for what lies below the cursor", async () => {
     const { asked, message } = store({ 3: 2, 4: "stranger" });
     await findLast(jetstream(1, 4), cursorAt(3, 2), mine, message, never);
@@ -289,7 +299,7 @@ describe("the search", () => {
   test("ends after a thousand messages where there is no cursor to end at", async () => {
     const contents = Object.fromEntries(Array.from({ length: 5_000 }, (_, n) => [n + 1, "stranger" as Content]));
     const { asked, message } = store({ ...contents, 1: 0 });
-    expect(await findLast(jetstream(1, 5_000), null, mine, message, never)).toBeNull();
+    expect((await findLast(jetstream(1, 5_000), null, mine, message, never)).offset).toBeNull();
     expect(asked.length).toBe(1_000);
   });
 
@@ -305,7 +315,7 @@ describe("the search", () => {
       );
       return { sequence, subject: "s", storedMs: 0, headers };
     };
-    expect(await findLast(jetstream(1, 100_000), cursorAt(10, 4), mine, message, never)).toBe(5);
+    expect((await findLast(jetstream(1, 100_000), cursorAt(10, 4), mine, message, never)).offset).toBe(5);
     expect(most).toBeGreaterThan(8);
     expect(most).toBeLessThanOrEqual(32);
   });
@@ -332,6 +342,7 @@ describe("states", () => {
     connected: { waiting: "aligning", aligning: "aligning", publishing: "publishing", pausing: "pausing" },
     disconnected: { waiting: "waiting", aligning: "waiting", publishing: "waiting", pausing: "waiting" },
     aligned: { waiting: "waiting", aligning: "publishing", publishing: "publishing", pausing: "pausing" },
+    confirmed: { waiting: "waiting", aligning: "aligning", publishing: "publishing", pausing: "pausing" },
     misaligned: { waiting: "waiting", aligning: "aligning", publishing: "aligning", pausing: "pausing" },
     stuck: { waiting: "waiting", aligning: "aligning", publishing: "pausing", pausing: "pausing" },
     refused: { waiting: "waiting", aligning: "pausing", publishing: "pausing", pausing: "pausing" },

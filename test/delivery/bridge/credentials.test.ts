@@ -1,10 +1,12 @@
 // Credentials: who the service is for NATS, what it needs to be allowed to, and what becomes of it where NATS does not believe it.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { credsAuthenticator } from "nats";
 import { pino } from "pino";
+import type { NatsOptions } from "../../../src/delivery/bridge/jetstream.ts";
 import { startNats } from "../../../src/delivery/bridge/nats.ts";
 import { countOf, offsetsOf } from "../../support/bridge.ts";
 import { append, send } from "../../support/client.ts";
@@ -117,6 +119,65 @@ describe.skipIf(natsServerPath === null)("credentials:", () => {
     expect(none.reason).toMatch(/creds/i);
     await none.stop();
     await server.stop();
+  });
+
+  /** A connection, and what it has logged. */
+  const watched = (more: Pick<NatsOptions, "servers"> & Partial<NatsOptions>) => {
+    const lines: string[] = [];
+    const nats = startNats({
+      name: "test",
+      credentials: { kind: "password", user: "u", password: "wrong" },
+      tls: null,
+      inboxPrefix: "_INBOX",
+      timeoutMs: 2_000,
+      log: pino({ level: "warn" }, { write: (line: string) => lines.push(line) }),
+      ...more,
+    });
+    return { nats, lines: () => lines.map((line) => JSON.parse(line) as Record<string, unknown>) };
+  };
+
+  test("that NATS refuses is told once in its own words, without quotes or a stack", async () => {
+    const server = await startNatsServer({
+      config: 'authorization { user: "u", password: "p" }',
+      connectOptions: { user: "u", pass: "p" },
+    });
+    const { nats, lines } = watched({ servers: [server.url] });
+    await until("it has tried again", () => lines().length > 1);
+    expect(nats.lastError()).toBe("Authorization Violation");
+    for (const line of lines()) {
+      expect(line).toMatchObject({ msg: "cannot connect to NATS", reason: "Authorization Violation" });
+      expect(line.err).toBeUndefined();
+    }
+    await nats.stop();
+    await server.stop();
+    const away = watched({ servers: [server.url] });
+    await until("it has tried", () => away.nats.lastError() !== null);
+    expect(away.nats.lastError()).toBe("Connection refused");
+    await away.nats.stop();
+  });
+
+  test("what is to be encrypted is not said to a server without TLS, which is told", async () => {
+    let heard = "";
+    let calls = 0;
+    const plain = createServer((socket) => {
+      calls++;
+      socket.on("data", (data) => {
+        heard += data.toString();
+      });
+      socket.on("error", () => {});
+      socket.write('INFO {"server_id":"plain","version":"2.9.10","proto":1,"headers":true,"max_payload":1048576}\r\n');
+    });
+    await new Promise<void>((resolve) => plain.listen(0, "127.0.0.1", resolve));
+    const { port } = plain.address() as AddressInfo;
+    const { nats } = watched({
+      servers: [`tls://127.0.0.1:${port}`],
+      tls: { caFile: null, certFile: null, keyFile: null },
+    });
+    await until("it has tried again", () => calls > 2);
+    expect(nats.lastError()).toBe("the server offers no TLS");
+    expect([nats.connects(), heard]).toEqual([0, ""]);
+    await nats.stop();
+    plain.close();
   });
 
   describe("TLS:", () => {

@@ -39,3 +39,31 @@ test("a stream that was removed meanwhile keeps no other from being noted", asyn
     expect(rows.map((row) => row.nats_stream)).toEqual(["js-1"]);
   }
 });
+
+test("when something was confirmed last is told of confirmations alone", async () => {
+  await configure(sql, "told");
+  const [stream] = await sql<{ id: string }[]>`select id from streams where name = 'told'`;
+  await sql`insert into cross_service_streams (stream_id, nats_stream, nats_subject) values (${stream?.id as string}, 'js', 'js.>')`;
+  const [held] = await sql<{ held_epoch: string }[]>`
+    select held_epoch from lease_hold(${owner}, array['bridge'], interval '1 minute')`;
+  const lease = { name: "bridge", owner, epoch: Number(held?.held_epoch) };
+  const note = async (sequence: number, offset: number, anew: boolean, created = "2026-01-01T00:00:00Z") => {
+    const place = { jetstream: "js", created, sequence, offset, position: offset, logId: randomUUID() };
+    await writeCursors(pool, lease, [{ streamId: Number(stream?.id), ...place }], anew);
+    const [row] = await sql<{ at: string | null }[]>`
+      select confirmed_at::text as at from stream_publications where stream = 'told'`;
+    return row?.at ?? null;
+  };
+  expect(await note(0, -1, true)).toBeNull();
+  // What retention has removed is no confirmation.
+  expect(await note(0, 3, false)).toBeNull();
+  const first = await note(1, 4, false);
+  expect(first).not.toBeNull();
+  for (const sequence of [1, 7]) expect(await note(sequence, 4, true)).toBe(first);
+  const second = await note(8, 5, false);
+  expect(second).not.toBe(first);
+  // What JetStream has lost.
+  expect(await note(7, 4, true)).toBe(second);
+  expect(await note(0, -1, true, "2026-01-02T00:00:00Z")).toBeNull();
+  expect(await note(1, 0, false, "2026-01-02T00:00:00Z")).not.toBeNull();
+});

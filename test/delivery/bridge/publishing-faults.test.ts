@@ -5,7 +5,13 @@ import { countOf, heldBy, offsetsOf, range } from "../../support/bridge.ts";
 import { append, send } from "../../support/client.ts";
 import { type NatsServer, natsServerPath, startNatsServer } from "../../support/nats-server.ts";
 import { createTestDatabase } from "../../support/postgres.ts";
-import { type Service, type ServiceProcess, spawnService, startService } from "../../support/service.ts";
+import {
+  type Service,
+  type ServiceProcess,
+  spawnService,
+  startLoggedService,
+  startService,
+} from "../../support/service.ts";
 import { openSql } from "../../support/sql.ts";
 import { startTcpProxy } from "../../support/tcp-proxy.ts";
 import { until } from "../../support/until.ts";
@@ -71,6 +77,24 @@ describe.skipIf(natsServerPath === null)("one process", () => {
       await server.start();
     }
     expect(await published("killed", appended)).toEqual(range(appended));
+  });
+
+  test("what a silent JetStream has taken after all is not told as held up", async () => {
+    const error = async () => {
+      const { body } = await send<{ outbound: { streams: { stream: string; error: string | null }[] } }>(
+        `${service.url}/api/bridge`,
+      );
+      return body.outbound.streams.find(({ stream }) => stream === "silent")?.error;
+    };
+    await share(service.url, "silent");
+    await append(service.url, "silent", events(1));
+    expect(await published("silent", 1)).toEqual([0]);
+    server.signal("SIGSTOP");
+    await append(service.url, "silent", events(1, 1));
+    await until("the silence is told", async () => /does not answer/.test((await error()) ?? ""));
+    server.signal("SIGCONT");
+    expect(await published("silent", 2)).toEqual([0, 1]);
+    await until("it is over", async () => (await error()) === null);
   });
 
   test("a server that was wiped is filled again, without the ids that it knew", async () => {
@@ -320,6 +344,33 @@ test.skipIf(natsServerPath === null)(
     expect([figure("published_total"), figure("realigned_total")]).toEqual(["4002", "0"]);
     await service.stop();
     await proxy.stop();
+    await server.stop();
+  },
+);
+
+test.skipIf(natsServerPath === null)(
+  "that another log is published under the same names is told once, by each, and publishing goes on",
+  async () => {
+    const server = await startNatsServer();
+    const env = { NATS_URL: server.url, SERVICE_NAME: "twin" };
+    const services = [await startLoggedService(env), await startLoggedService(env)] as const;
+    const client = await server.connect();
+    let count = 0;
+    for (const { url } of services) await share(url, "users");
+    for (let round = 0; round < 3; round++)
+      for (const { url } of services) {
+        await append(url, "users", events(1, round));
+        count++;
+        await until("it is there", async () => (await countOf(client, "twin_users")) === count);
+      }
+    expect(await offsetsOf(client, "twin_users")).toEqual([0, 0, 1, 1, 2, 2]);
+    const logIds = (await heldBy(client, "twin_users")).map(({ headers }) => headers["ce-logid"]);
+    for (const [n, { lines }] of services.entries()) {
+      const told = lines().filter(({ msg }) => msg.includes("another service with this name"));
+      expect(told).toHaveLength(1);
+      expect(told[0]).toMatchObject({ stream: "users", jetstream: "twin_users", logId: logIds[1 - n] });
+    }
+    for (const service of services) await service.stop();
     await server.stop();
   },
 );

@@ -2,7 +2,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createLog } from "../../../src/base/log.ts";
 import { createBreaker } from "../../../src/delivery/bridge/breaker.ts";
-import { JetStreamError, type Nats, NatsUnavailable, subjectsOverlap } from "../../../src/delivery/bridge/jetstream.ts";
+import {
+  JetStreamError,
+  type Nats,
+  NatsUnavailable,
+  notPermitted,
+  subjectsOverlap,
+} from "../../../src/delivery/bridge/jetstream.ts";
 import { startNats } from "../../../src/delivery/bridge/nats.ts";
 import { askedUntil, guarded } from "../../../src/delivery/bridge/questions.ts";
 import { range } from "../../support/bridge.ts";
@@ -90,15 +96,30 @@ test.skipIf(natsServerPath === null)("five silences in a row open the circuit; n
   expect(breaker.state()).toBe("open");
   const resting = await errorOf(asked.deleteConsumer("any", "any"));
   expect(resting).toBeInstanceOf(NatsUnavailable);
-  expect((resting as Error).message).toContain("asked again later");
+  expect((resting as Error).message).toMatch(/asked again later.*it is off/);
+  expect(breaker.cause()).toContain("it is off");
   await server.kill();
   await until("it has noticed", () => nats.state() === "disconnected");
   const fresh = createBreaker(log);
   for (const _ of range(10))
     expect(await errorOf(guarded(nats, fresh).findStream("any"))).toBeInstanceOf(NatsUnavailable);
   expect(fresh.state()).toBe("closed");
+  expect(fresh.cause()).toBeNull();
   await nats.stop();
   await server.stop();
+});
+
+test("an answer, also one that refuses, ends the row of silences", async () => {
+  const breaker = createBreaker(log);
+  const silent = () => Promise.reject(new NatsUnavailable("nobody answers"));
+  const refusing = () => Promise.reject(new JetStreamError(notPermitted, "the account may not"));
+  for (const _ of range(4)) {
+    for (const _ of range(4)) await errorOf(breaker.run(silent));
+    expect(await errorOf(breaker.run(refusing))).toMatchObject({ code: notPermitted });
+    expect(breaker.state()).toBe("closed");
+  }
+  for (const _ of range(5)) await errorOf(breaker.run(silent));
+  expect([breaker.state(), breaker.cause()]).toEqual(["open", "nobody answers"]);
 });
 
 test.skipIf(natsServerPath === null)("mirrors ask through the same circuit as publishing", async () => {
@@ -106,7 +127,10 @@ test.skipIf(natsServerPath === null)("mirrors ask through the same circuit as pu
   const service = await startService({ NATS_URL: server.url });
   await putRemote(service.url, "far", { service: "svcb", stream: "far" });
   await until("the circuit opens", async () => {
-    const { body } = await send<{ breaker: string }>(`${service.url}/api/bridge`);
+    const { body } = await send<{ breaker: string; lastError: string | null }>(`${service.url}/api/bridge`);
+    expect([body.breaker, body.lastError]).toEqual(
+      body.breaker === "closed" ? ["closed", null] : [body.breaker, expect.stringContaining("it is off")],
+    );
     return body.breaker === "open";
   });
   await service.stop();

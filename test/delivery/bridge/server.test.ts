@@ -11,6 +11,7 @@ import { startService } from "../../support/service.ts";
 import { startTcpProxy } from "../../support/tcp-proxy.ts";
 import { until } from "../../support/until.ts";
 
+const unheard = { onConfirmed() {}, onRefused() {} };
 /** Longer than the parts may take to end, and much shorter than a hanging server would have them wait. */
 const endsWithinMs = 15_000;
 
@@ -57,14 +58,14 @@ describe.skipIf(natsServerPath === null)("with a server", () => {
     const client = await server.connect();
     const received = client.subscribe("last.words");
     await client.flush();
-    const publisher = nats.openPublisher(() => {});
+    const publisher = nats.openPublisher(unheard);
     publisher.publish(0, "last.words", [], new Uint8Array());
     await ends(nats.stop());
     for await (const _ of received) break;
     const another = start({ servers: [`nats://127.0.0.1:${proxy.port}`], timeoutMs: 60_000 });
     await until("it is connected", () => another.state() === "connected");
     await proxy.set("stall");
-    another.openPublisher(() => {}).publish(0, "last.words", [], new Uint8Array(800_000));
+    another.openPublisher(unheard).publish(0, "last.words", [], new Uint8Array(800_000));
     await ends(another.stop());
     expect(another.state()).toBe("closed");
     await proxy.stop();
@@ -75,7 +76,7 @@ describe.skipIf(natsServerPath === null)("with a server", () => {
     const nats = start({ servers: [`nats://127.0.0.1:${proxy.port}`], pingIntervalMs: 100 });
     await until("it is connected", () => nats.state() === "connected");
     await proxy.set("stall");
-    const publisher = nats.openPublisher(() => {});
+    const publisher = nats.openPublisher(unheard);
     for (let n = 0; n < 40; n++) publisher.publish(n, "any.subject", [], new Uint8Array(900_000));
     await until("it has noticed", () => nats.state() === "disconnected");
     await proxy.set("pass");

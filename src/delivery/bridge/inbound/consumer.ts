@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import type { Log } from "../../../base/log.ts";
 import { sanitise } from "../../../stream/cross-service/names.ts";
 import { JetStreamError, type Nats } from "../jetstream.ts";
+import { toldOf } from "../refusals.ts";
 
 const plain = /^[A-Za-z0-9-]+$/;
 /** nats-server refuses longer ones; nine characters are those of the hash. */
@@ -31,7 +32,7 @@ export async function takeAwayConsumer(
     await nats.deleteConsumer(jetstream, consumer);
     return true;
   } catch (error) {
-    log.warn({ err: error, jetstream, consumer }, "a consumer that nobody needs is left in JetStream");
+    log.warn({ ...toldOf(error), jetstream, consumer }, "a consumer that nobody needs is left in JetStream");
     return error instanceof JetStreamError;
   }
 }

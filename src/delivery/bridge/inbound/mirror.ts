@@ -11,6 +11,7 @@ import {
 import { createBackoff } from "../backoff.ts";
 import type { Nats } from "../jetstream.ts";
 import { askedUntil } from "../questions.ts";
+import { toldOf } from "../refusals.ts";
 import { consumerName, takeAwayConsumer } from "./consumer.ts";
 import { runSession, type SessionOptions } from "./session.ts";
 import type { Stored } from "./storing.ts";
@@ -77,8 +78,10 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
 
   function failed(error: unknown): void {
     if (standing === null) return;
-    tell(error instanceof Error ? error.message : String(error));
-    log.warn({ remoteStream: remote.name, err: error }, "a remote stream is not mirrored for now");
+    const reason = error instanceof Error ? error.message : String(error);
+    const isKnown = standing.state === "failing" && standing.lastError === reason;
+    tell(reason);
+    if (!isKnown) log.warn({ remoteStream: remote.name, ...toldOf(error) }, "a remote stream is not mirrored for now");
     enter("failing");
   }
 
@@ -126,12 +129,12 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
         const end = await runSession(asked, remote.id, consumer, listener(current), either);
         if (end.kind === "removed") return;
         if (end.kind === "waiting") waitFor(end);
-        else if (end.kind === "refused") failed(new Error(end.why));
+        else if (end.kind === "refused") failed(end.why);
         else if (!either.aborted) {
           log.info({ remoteStream: remote.name, why: end.why }, "a remote stream is looked at anew");
           if (nats.state() !== "connected") continue;
           // Not allowed to, or taken away from it each time: that it begins again and again is no mirroring.
-          if (moves === before) failed(new Error(end.why));
+          if (moves === before) failed(end.why);
         }
       } catch (error) {
         if (!either.aborted && nats.state() === "connected") failed(error);

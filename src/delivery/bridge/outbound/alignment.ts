@@ -14,14 +14,20 @@ export type Place = {
 
 export type Mine = { stream: string; logId: string };
 
+export type Last = {
+  /** Of the newest message of ours that is still there; null where there is none. */
+  offset: number | null;
+  /** The log that the newest message belongs to that any log has published, where that is not ours. */
+  otherLog: string | null;
+};
+
 /** Messages that are looked through, at most, where there is no cursor to end at. */
 const lookedThrough = 1_000;
 /** One question is enough as a rule; with each answer that says nothing there are twice as many at once. */
 const mostQuestions = 32;
 
 /**
- * The offset of the newest message of ours that is still there, no further down than the cursor; null where there is none. Messages
- * that are gone say nothing. Rejects with the signal's reason, and with what a question rejects with.
+ * What the newest messages say, no further down than the cursor and the first of ours. Messages that are gone say nothing. Rejects with the signal's reason, and with what a question rejects with.
  */
 export async function findLast(
   jetstream: NatsStream,
@@ -29,18 +35,22 @@ export async function findLast(
   mine: Mine,
   message: (sequence: number) => Promise<StoredMessage | null>,
   signal: AbortSignal,
-): Promise<number | null> {
+): Promise<Last> {
+  let otherLog: string | null = null;
   const { firstSequence, lastSequence } = jetstream;
   const end = endsAt(jetstream, cursor) ? cursor.sequence : lastSequence - lookedThrough + 1;
   const lowest = Math.max(firstSequence, end, 1);
   for (let from = lastSequence, width = 1; from >= lowest; from -= width, width = Math.min(2 * width, mostQuestions)) {
     const sequences = Array.from({ length: Math.min(width, from - lowest + 1) }, (_, n) => from - n);
     for (const found of await unlessAborted(Promise.all(sequences.map(message)), signal)) {
-      const offset = found === null ? null : offsetOf(found, mine);
-      if (offset !== null) return offset;
+      if (found === null) continue;
+      const offset = offsetOf(found, mine);
+      if (offset !== null) return { offset, otherLog };
+      const logId = found.headers.get(logIdHeader) ?? mine.logId;
+      if (logId !== mine.logId) otherLog ??= logId;
     }
   }
-  return null;
+  return { offset: null, otherLog };
 }
 
 /** Null where the message is not one of ours. */

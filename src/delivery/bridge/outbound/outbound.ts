@@ -41,6 +41,7 @@ const bridgeLease = "bridge";
 const lookMs = 1_000;
 /** A crash makes whoever comes next ask about what was confirmed within this time. */
 const noteMs = 100;
+const noteAgainMs = 1_000;
 const pagesReading = 4;
 
 export function startOutbound(options: OutboundOptions): Outbound {
@@ -117,6 +118,9 @@ function startTerm(lease: HeldLease, counters: PublisherCounters, options: Outbo
   const told = new Map<number, string>();
   let noting: ReturnType<typeof setTimeout> | null = null;
   let writing: Promise<void> = Promise.resolve();
+  /** The last note could not be written. */
+  let isFailing = false;
+  let isOver = false;
 
   const unsubscribe = tail.subscribe((batch) => {
     offered = batch.upTo;
@@ -125,15 +129,20 @@ function startTerm(lease: HeldLease, counters: PublisherCounters, options: Outbo
 
   /** Notes what was confirmed and how it stands, soon and together. */
   function soon(): void {
-    noting ??= setTimeout(() => {
-      noting = null;
-      writing = writing.then(note);
-    }, noteMs);
+    if (isOver) return;
+    noting ??= setTimeout(
+      () => {
+        noting = null;
+        writing = writing.then(note);
+      },
+      isFailing ? noteAgainMs : noteMs,
+    );
   }
 
   async function note(): Promise<void> {
     const all = [...publishers];
-    const cursors = all.map(([, { publisher }]) => publisher.takeCursor()).filter((cursor) => cursor !== null);
+    const taken = all.map(([, { publisher }]) => ({ publisher, cursor: publisher.takeCursor() }));
+    const cursors = taken.flatMap(({ cursor }) => cursor ?? []);
     const states = all
       .map(([streamId, { publisher }]) => ({ streamId, ...publisher.state() }))
       .filter((state) => told.get(state.streamId) !== JSON.stringify(state));
@@ -141,9 +150,13 @@ function startTerm(lease: HeldLease, counters: PublisherCounters, options: Outbo
       if (cursors.length > 0) await writeCursors(writes, lease, cursors, false);
       if (states.length > 0) await writeStates(writes, lease, states);
       for (const state of states) told.set(state.streamId, JSON.stringify(state));
+      isFailing = false;
     } catch (error) {
-      // What is not noted is found out from JetStream; the next ones are noted again.
-      if (!isLeaseLost(error)) log.warn({ err: error }, "what is published could not be noted");
+      if (isLeaseLost(error)) return;
+      for (const { publisher, cursor } of taken) if (cursor !== null) publisher.putBack();
+      if (!isFailing) log.warn({ err: error }, "what is published could not be noted: it is tried again");
+      isFailing = true;
+      soon();
     }
   }
 
@@ -194,6 +207,7 @@ function startTerm(lease: HeldLease, counters: PublisherCounters, options: Outbo
     underWay: () => [...publishers.values()].reduce((sum, { publisher }) => sum + publisher.underWay(), 0),
     async stop() {
       unsubscribe();
+      isOver = true;
       await loop.stop();
       await Promise.all([...publishers.values()].map(({ publisher }) => publisher.stop()));
       if (noting !== null) clearTimeout(noting);

@@ -31,6 +31,8 @@ export type Publisher = {
   offer: (event: StoredEvent) => void;
   /** What is confirmed and not noted yet. */
   takeCursor: () => Cursor | null;
+  /** What was taken could not be noted. */
+  putBack: () => void;
   state: () => { state: PublishingState; error: string | null; since: string };
   /** Messages that are not confirmed. */
   underWay: () => number;
@@ -79,6 +81,10 @@ export function startPublisher(published: Published, options: PublisherOptions):
   let underWay = 0;
   /** Events whose ids JetStream knows, although they were not there when it was asked. */
   let renamed: Offsets | null = null;
+  /** Logs whose messages were found among ours; told once each. */
+  const otherLogs = new Set<string>();
+  /** What has held up the messages behind an offset: that it is over shows when JetStream has one of them, and not before. */
+  let unproven: { reason: string; behind: number } | null = null;
 
   function enter(event: PublishingEvent, reason: string | null): void {
     const next = nextState(state, event);
@@ -93,15 +99,11 @@ export function startPublisher(published: Published, options: PublisherOptions):
 
   async function align(): Promise<Aligned> {
     const { stream: jetstream, unchanged } = await ensureStream(nats, wanted, options.topology);
-    // A note that is being written still would come behind this one.
-    for (let writing: unknown = null; writing !== options.writing(); ) {
-      writing = options.writing();
-      await writing;
-    }
-    await note();
+    await noteLast();
     const { cursor: noted, withheld } = await readCursor(pool, streamId, jetstream);
     const ask = (sequence: number) => nats.message(wanted.name, sequence);
-    const last = await findLast(jetstream, noted, { stream, logId }, ask, abort.signal);
+    const { offset: last, otherLog } = await findLast(jetstream, noted, { stream, logId }, ask, abort.signal);
+    if (otherLog !== null) warnOf(otherLog);
     const place = placeOf(jetstream, noted, last, logId, withheld);
     const { offset, sequence } = place;
     const known = noted !== null && noted.offset <= offset ? noted.position : -1;
@@ -127,18 +129,36 @@ export function startPublisher(published: Published, options: PublisherOptions):
     return { place, cursor: aligned, withheld: new Set(place.anew ? [] : withheld), warning: unchanged };
   }
 
-  async function note(): Promise<void> {
-    const mine = takeCursor();
-    if (mine !== null) await writeCursors(pool, lease, [mine], false);
+  function warnOf(otherLog: string): void {
+    if (otherLogs.has(otherLog)) return;
+    otherLogs.add(otherLog);
+    log.warn(
+      { logId: otherLog, own: logId },
+      "the newest messages of the JetStream stream are of another log: another service with this name publishes there, or this database was restored from a backup or is a copy",
+    );
+  }
+
+  /** Notes up to where the last session came, behind all notes that are under way; until the next session there are no others. */
+  async function noteLast(): Promise<void> {
+    const last = cursor;
+    cursor = null;
+    try {
+      await options.writing();
+      if (last !== null) await writeCursors(pool, lease, [last], false);
+    } catch (thrown) {
+      cursor = last;
+      isNoted = false;
+      throw thrown;
+    }
   }
 
   function takeCursor(): Cursor | null {
-    if (isNoted) return null;
+    if (isNoted || cursor === null) return null;
     isNoted = true;
     return cursor;
   }
 
-  async function publish({ place, cursor: from, withheld }: Aligned): Promise<Ending> {
+  async function publish({ place, cursor: from, withheld, warning }: Aligned): Promise<Ending> {
     cursor = from;
     isNoted = true;
     underWay = 0;
@@ -164,6 +184,10 @@ export function startPublisher(published: Published, options: PublisherOptions):
             underWay--;
             counters.confirmed++;
             cursor = { ...from, offset, position, sequence };
+            if (unproven !== null) {
+              unproven = null;
+              enter("confirmed", warning);
+            }
             if (isNoted) {
               isNoted = false;
               onChanged();
@@ -172,6 +196,7 @@ export function startPublisher(published: Published, options: PublisherOptions):
           async withhold(event, reason) {
             await writeWithheld(pool, lease, streamId, event, reason);
             withheld.add(event.offset);
+            unproven = null;
             counters.withheld++;
             log.warn({ offset: event.offset, id: event.id, reason }, "an event is withheld from NATS");
           },
@@ -191,10 +216,16 @@ export function startPublisher(published: Published, options: PublisherOptions):
     }
   }
 
+  function holdUp(event: PublishingEvent, reason: string): void {
+    unproven = { reason, behind: cursor?.offset ?? -1 };
+    enter(event, reason);
+  }
+
   async function attempt(): Promise<void> {
     try {
       const aligned = await align();
-      enter("aligned", aligned.warning);
+      if (unproven !== null && aligned.place.offset > unproven.behind) unproven = null;
+      enter("aligned", unproven?.reason ?? aligned.warning);
       const ending = await publish(aligned);
       const isOnward = cursor !== null && cursor.offset > aligned.place.offset;
       if (isOnward) backoff.reset();
@@ -205,9 +236,9 @@ export function startPublisher(published: Published, options: PublisherOptions):
         enter(isOnward ? "misaligned" : "stuck", isOnward ? null : ending.reason);
       } else if (ending.kind === "changed") {
         log.info({ reason: ending.reason }, "JetStream was changed while nothing was published");
-        enter("misaligned", null);
-      } else if (ending.kind === "refused") enter("refused", ending.reason);
-      else if (ending.kind === "silent") enter("silent", "JetStream does not answer");
+        enter("misaligned", unproven?.reason ?? null);
+      } else if (ending.kind === "refused") holdUp("refused", ending.reason);
+      else if (ending.kind === "silent") holdUp("silent", "JetStream does not answer");
       else enter("disconnected", nats.lastError() ?? "not connected to NATS");
     } catch (thrown) {
       if (abort.signal.aborted) return;
@@ -247,6 +278,9 @@ export function startPublisher(published: Published, options: PublisherOptions):
   return {
     offer: (event) => feed?.offer(event),
     takeCursor,
+    putBack() {
+      if (cursor !== null) isNoted = false;
+    },
     state: () => ({ state, error, since }),
     underWay: () => underWay,
     async stop() {

@@ -121,6 +121,11 @@ export async function publishFrom(options: SessionOptions, signal: AbortSignal):
     }
   }
 
+  function onRefused(subject: string | null, reason: string): void {
+    const isMine = subject === null || underWay.slice(first).some(({ event }) => options.subjectOf(event) === subject);
+    if (isMine) end({ kind: "refused", reason });
+  }
+
   // Half of the window at once: a wake-up for each answer would cost more than the message.
   const hasRoom = () => numbered - confirmed <= maxUnderWay / 2 && bytesUnderWay <= maxBytesUnderWay / 2;
 
@@ -142,7 +147,7 @@ export async function publishFrom(options: SessionOptions, signal: AbortSignal):
 
   let publisher: Publisher;
   try {
-    publisher = nats.openPublisher(onAnswer);
+    publisher = nats.openPublisher({ onConfirmed: onAnswer, onRefused });
   } catch (error) {
     signal.removeEventListener("abort", leave);
     throw error;

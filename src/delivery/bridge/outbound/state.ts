@@ -15,6 +15,8 @@ export type PublishingEvent =
   | "disconnected"
   /** It is known what JetStream has of the stream, and that it can take more. */
   | "aligned"
+  /** JetStream has taken something. */
+  | "confirmed"
   /** JetStream has more or less than was thought; some was confirmed before that showed, or nothing was published. */
   | "misaligned"
   /** The same, and nothing was confirmed. */
