@@ -30,8 +30,10 @@ export function addBridgeMetrics(registry: Registry, { connection, outbound, sta
     });
   gauge("sluice_bridge_connected", "Processes that are connected to NATS.", () => Number(connection().connected));
   counter("sluice_bridge_connects_total", "Times that a connection to NATS was made.", () => connection().connects);
-  gauge("sluice_bridge_breaker_open", "Processes that do not ask JetStream for now, because it did not answer.", () =>
-    Number(connection().breakerOpen),
+  gauge(
+    "sluice_bridge_breaker_open",
+    "Processes that do not ask JetStream about a stream for now, because it did not answer.",
+    () => Number(connection().breakerOpen),
   );
   gauge("sluice_bridge_publishes", "Processes that publish to NATS: one, or none while it passes on.", () =>
     Number(outbound().publishes),

@@ -41,7 +41,8 @@ const connection = {
   connects: { type: "integer", minimum: 0, description: "Times that this process was connected" },
   breaker: {
     enum: ["closed", "open", "half-open", null],
-    description: "open: JetStream did not answer several times in a row, and is not asked for now",
+    description:
+      "open: JetStream did not answer several times in a row about a stream, and is not asked about that one for now",
   },
   lastError: orNull(text("Why there is no connection, or why JetStream is not asked for now")),
 } satisfies Record<string, Schema>;

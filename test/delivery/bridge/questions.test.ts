@@ -38,6 +38,20 @@ const errorOf = (question: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => error,
   );
 
+test("one stream of which nothing is heard keeps nobody from asking for another", async () => {
+  let nowMs = 0;
+  const breaker = createBreaker(log, () => nowMs);
+  const silent = () => Promise.reject(new NatsUnavailable("nobody answers"));
+  for (const _ of range(5)) await errorOf(breaker.run("silent", silent));
+  expect([breaker.state(), breaker.cause()]).toEqual(["open", "nobody answers"]);
+  for (const _ of range(5)) await errorOf(breaker.run("silent", silent));
+  expect(await breaker.run("heard", () => Promise.resolve("an answer"))).toBe("an answer");
+  expect(breaker.state()).toBe("open");
+  // Nobody asks about it any more.
+  nowMs += 61_000;
+  expect([breaker.state(), breaker.cause()]).toEqual(["closed", null]);
+});
+
 describe.skipIf(natsServerPath === null)("with JetStream", () => {
   let server: NatsServer;
   let nats: Nats;
@@ -114,11 +128,11 @@ test("an answer, also one that refuses, ends the row of silences", async () => {
   const silent = () => Promise.reject(new NatsUnavailable("nobody answers"));
   const refusing = () => Promise.reject(new JetStreamError(notPermitted, "the account may not"));
   for (const _ of range(4)) {
-    for (const _ of range(4)) await errorOf(breaker.run(silent));
-    expect(await errorOf(breaker.run(refusing))).toMatchObject({ code: notPermitted });
+    for (const _ of range(4)) await errorOf(breaker.run("a", silent));
+    expect(await errorOf(breaker.run("a", refusing))).toMatchObject({ code: notPermitted });
     expect(breaker.state()).toBe("closed");
   }
-  for (const _ of range(5)) await errorOf(breaker.run(silent));
+  for (const _ of range(5)) await errorOf(breaker.run("a", silent));
   expect([breaker.state(), breaker.cause()]).toEqual(["open", "nobody answers"]);
 });
 
