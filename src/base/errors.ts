@@ -213,7 +213,7 @@ export const deliveryInUse = (stream: string, delivery: string, subscriptions: s
 export const natsNameTaken = (stream: string, names: { stream: string; subject: string }, holder: string) =>
   new Problem(
     "nats-name-taken",
-    `Stream ${stream} would be ${names.stream} in NATS with the subjects ${names.subject}: ${holder} has one of them`,
+    `Stream ${stream} would be ${names.stream} in NATS with the subjects ${names.subject}: ${holder} has one of them; give one of the two another nats.stream and nats.subject`,
     { stream, natsStream: names.stream, natsSubject: names.subject, holder },
   );
 export const invalidRequest = (violations: Violation[]) => invalid("invalid-request", violations);

@@ -1,16 +1,19 @@
 // Sample: a service of its own that mirrors the users of another one over NATS, and counts them.
-import { defineModule, defineProjection, defineRemoteStream, Type } from "../workflow/index.ts";
+import { defineModule, defineProjection, defineRemoteStream, defineStream, Type } from "../workflow/index.ts";
 import { UserRegistered, UserRemoved } from "./users.ts";
 
 /** The stream `users` of the service that is called `sluice`, as a stream of this service. */
-const users = defineRemoteStream("users", { service: "sluice", stream: "users" });
+const mirror = defineRemoteStream("users", { service: "sluice", stream: "users" });
+
+// In NATS anybody may have published: what is not as these types say becomes a dead letter, and cannot stop the projection.
+const users = defineStream("users", { validation: "enforce" });
 
 const count = Type.Integer({ minimum: 0 });
 
 /** Rows by the day of the event, as the origin tells it, and not the day on which it was mirrored. */
 export const userActivity = defineProjection("user-activity", {
   description: "How many users of the other service came and went on which day",
-  streams: ["users"],
+  streams: [users],
   row: Type.Object({ day: Type.String(), came: count, went: count }),
   key: "day",
 })
@@ -37,6 +40,7 @@ function dayOf({ attributes, recordedTime }: { attributes: Readonly<Record<strin
 export default defineModule({
   name: "analytics",
   events: [UserRegistered, UserRemoved],
-  remoteStreams: [users],
+  streams: [users],
+  remoteStreams: [mirror],
   projections: [userActivity],
 });

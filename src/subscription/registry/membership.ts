@@ -140,7 +140,7 @@ export function createMembership({ pool, onReturned, log }: MembershipOptions): 
         // Also when it held nothing: slots of a group have moved, and what waits with them.
         onReturned(Number(row.cursor_id));
         log.info(
-          { subscription: row.subscription_id, consumer: row.consumer, takenBack: row.taken_back },
+          { subscription: row.subscription, consumer: row.consumer, takenBack: row.taken_back },
           "consumer fell silent and was unregistered",
         );
       }
@@ -245,6 +245,9 @@ function joinConsumer(sql: Sql, { id }: Subscription, consumer: string): Promise
 }
 
 function forgetConsumers(sql: Sql, after: number, limit: number) {
-  return sql<{ subscription_id: string; consumer: string; cursor_id: string; taken_back: number }[]>`
-    select subscription_id, consumer, cursor_id, taken_back from consumers_forget(${after}, ${limit})`;
+  return sql<
+    { subscription_id: string; subscription: string; consumer: string; cursor_id: string; taken_back: number }[]
+  >`
+    select f.subscription_id, s.name as subscription, f.consumer, f.cursor_id, f.taken_back
+    from consumers_forget(${after}, ${limit}) f join subscriptions s on s.id = f.subscription_id`;
 }

@@ -36,8 +36,8 @@ describe.skipIf(natsServerPath === null)("credentials:", () => {
       SERVICE_NAME: "svca",
       ...env,
     });
-    await put(`${service.url}/api/streams/users`, { scope: "cross-service" });
-    expect((await append(service.url, "users", [{ type: "A" }, { type: "B" }])).status).toBe(201);
+    await put(`${service.url}/api/streams/parcels`, { scope: "cross-service" });
+    expect((await append(service.url, "parcels", [{ type: "A" }, { type: "B" }])).status).toBe(201);
     const bridge = await until("it says why", async () => {
       const { body } = await send<{ connected: boolean; lastError: string | null }>(`${service.url}/api/bridge`);
       return body.lastError === null ? null : body;
@@ -57,11 +57,11 @@ describe.skipIf(natsServerPath === null)("credentials:", () => {
   const publishes = async (config: string, connectOptions: object, env: Record<string, string>) => {
     const server = await startNatsServer({ config, connectOptions });
     const service = await startService({ NATS_URL: server.url, SERVICE_NAME: "svca", ...env });
-    await put(`${service.url}/api/streams/users`, { scope: "cross-service" });
-    await append(service.url, "users", [{ type: "A" }, { type: "B" }]);
+    await put(`${service.url}/api/streams/parcels`, { scope: "cross-service" });
+    await append(service.url, "parcels", [{ type: "A" }, { type: "B" }]);
     const client = await server.connect();
-    await until("both are there", async () => (await countOf(client, "svca_users")) === 2);
-    expect(await offsetsOf(client, "svca_users")).toEqual([0, 1]);
+    await until("both are there", async () => (await countOf(client, "svca_parcels")) === 2);
+    expect(await offsetsOf(client, "svca_parcels")).toEqual([0, 1]);
     await service.stop();
     await server.stop();
     return server.output();
@@ -79,23 +79,39 @@ describe.skipIf(natsServerPath === null)("credentials:", () => {
 
   test("a token", () => publishes('authorization { token: "t0ken" }', { token: "t0ken" }, { NATS_TOKEN: "t0ken" }));
 
-  test("the permissions that the documentation prints are enough", async () => {
+  test("the permissions that the documentation prints are enough, of who publishes and of who mirrors", async () => {
     const page = await Bun.file(`${import.meta.dir}/../../../docs/bridge.md`).text();
-    const printed = /```\n(permissions \{[\s\S]*?\n\})\n```/.exec(page)?.[1] as string;
-    const config = `authorization { users: [
-      { user: "admin", password: "a" }
-      { user: "svca", password: "s", ${printed.replace("permissions {", "permissions: {")} }
-    ] }`;
-    const output = await publishes(
-      config,
-      { user: "admin", pass: "a" },
-      {
-        NATS_USER: "svca",
-        NATS_PASSWORD: "s",
-        NATS_INBOX_PREFIX: "_INBOX_svca",
-      },
+    const [publisher = "", mirror = ""] = [...page.matchAll(/```\n(permissions \{[\s\S]*?\n\})\n```/g)].map((found) =>
+      (found[1] as string).replace("permissions {", "permissions: {"),
     );
-    expect(output).not.toContain("Violation");
+    const server = await startNatsServer({
+      config: `authorization { users: [
+        { user: "admin", password: "a" }
+        { user: "svca", password: "s", ${publisher} }
+        { user: "svcb", password: "s", ${mirror} }
+      ] }`,
+      connectOptions: { user: "admin", pass: "a" },
+    });
+    const of = (name: string) => ({
+      ...{ NATS_URL: server.url, SERVICE_NAME: name, NATS_USER: name, NATS_PASSWORD: "s" },
+      NATS_INBOX_PREFIX: `_INBOX_${name}`,
+    });
+    const first = await startService(of("svca"));
+    const second = await startService(of("svcb"));
+    await put(`${first.url}/api/streams/parcels`, { scope: "cross-service" });
+    await append(first.url, "parcels", [{ type: "A" }, { type: "B" }]);
+    await put(`${second.url}/api/remote-streams/incoming`, { service: "svca", stream: "parcels" });
+    await until("both are mirrored", async () => {
+      const { status, body } = await send<{ length: string }>(`${second.url}/api/streams/incoming`);
+      return status === 200 && body.length === "2";
+    });
+    await send(`${second.url}/api/remote-streams/incoming`, { method: "DELETE" });
+    const manager = await (await server.connect()).jetstreamManager();
+    await until("its consumer is gone", async () => (await manager.consumers.list("svca_parcels").next()).length === 0);
+    await second.stop();
+    await first.stop();
+    await server.stop();
+    expect(server.output()).not.toContain("Violation");
   });
 
   test("a file of credentials", async () => {
@@ -248,7 +264,7 @@ describe.skipIf(natsServerPath === null)("credentials:", () => {
       expect(service.reason).toContain("refused the certificate");
       await Bun.$`cp ${at("client.pem")} ${at("svca.pem")} && cp ${at("client.key")} ${at("svca.key")}`;
       const client = await server.connect();
-      await until("both are there", async () => (await countOf(client, "svca_users")) === 2);
+      await until("both are there", async () => (await countOf(client, "svca_parcels")) === 2);
       await service.stop();
       await server.stop();
     });
