@@ -13,6 +13,8 @@ begin
   -- What was seen of one source says nothing of what another one has: it is told apart by ids.
   delete from remote_origins o using remote_streams r
     where r.name = p_name and r.source::text <> p_source::text and o.remote_id = r.id;
+  update remote_standings t set last_error = null, last_error_at = null
+    from remote_streams r where r.name = p_name and r.source::text <> p_source::text and t.remote_id = r.id;
   insert into streams (name) values (p_name) on conflict (name) do nothing;
   update streams s set created_at = date_trunc('milliseconds', clock_timestamp()) where s.name = p_name and s.created_at is null;
   insert into remote_streams as r (name, source, max_deliveries, backoff_initial_ms, backoff_factor, backoff_max_ms)

@@ -2,7 +2,7 @@
 import type postgres from "postgres";
 import { logIdHeader, offsetHeader } from "../../src/delivery/bridge/outbound/message.ts";
 import { envelope, type StoredEvent } from "../../src/stream/event.ts";
-import { type Held, heldBy } from "../support/bridge.ts";
+import { consumersOf, type Held, heldBy } from "../support/bridge.ts";
 import type { NatsServer } from "../support/nats-server.ts";
 import { noSchemas } from "../support/schemas.ts";
 import { logDefects } from "../support/sql.ts";
@@ -90,7 +90,7 @@ export async function readBridge(cluster: Cluster, processes: number, monitor: n
     );
     const held = await inTurn(async ({ jetstream }) => ({
       held: (await heldBy(client, jetstream)).map(heldMessage),
-      consumers: (await manager.consumers.list(jetstream).next()).map(({ name }) => name),
+      consumers: await consumersOf(manager, jetstream),
     }));
     return {
       logId: published.logId,

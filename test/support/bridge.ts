@@ -51,3 +51,9 @@ export async function countOf(client: NatsConnection, stream: string): Promise<n
 }
 
 export const range = (count: number, from = 0): number[] => Array.from({ length: count }, (_, n) => from + n);
+
+/** The names of the consumers of a stream. A server may tell of one, in its place in the list, that it is just going: null. */
+export async function consumersOf(manager: JetStreamManager, stream: string): Promise<string[]> {
+  const listed: ({ name: string } | null)[] = await Array.fromAsync(manager.consumers.list(stream));
+  return listed.flatMap((consumer) => consumer?.name ?? []);
+}

@@ -22,7 +22,7 @@ export type Breaker = {
   run: <T>(about: string, task: () => Promise<T>) => Promise<T>;
   /** `open` where any circuit is. */
   state: () => BreakerState;
-  /** What came in place of the last answer; null while all circuits are closed. */
+  /** A stream of which nothing is heard, and what came in place of an answer; null while all circuits are closed. */
   cause: () => string | null;
 };
 
@@ -47,6 +47,7 @@ export function createBreaker(log: Log, now: () => number = () => performance.no
       breaker: new ConsecutiveBreaker(failuresInRow),
       halfOpenAfter: new ExponentialBackoff({ initialDelay: firstPauseMs, maxDelay: longestPauseMs }),
     });
+    forget();
     policy.onBreak(() =>
       log.warn({ about, reason: causeOf(policy) }, "JetStream does not answer: it is asked again later"),
     );
@@ -56,9 +57,13 @@ export function createBreaker(log: Log, now: () => number = () => performance.no
   }
 
   /** Those that are not closed. One that nobody asks about any more, such as that of a mirror that was removed, is none. */
-  function broken(): CircuitBreakerPolicy[] {
+  const broken = () =>
+    [...circuits].filter(
+      ([, { policy, askedMs }]) => policy.state !== CircuitState.Closed && now() - askedMs <= forgottenMs,
+    );
+
+  function forget(): void {
     for (const [about, { askedMs }] of circuits) if (now() - askedMs > forgottenMs) circuits.delete(about);
-    return [...circuits.values()].map(({ policy }) => policy).filter(({ state }) => state !== CircuitState.Closed);
   }
 
   return {
@@ -68,7 +73,11 @@ export function createBreaker(log: Log, now: () => number = () => performance.no
         task().then(
           (answer): Heard<T> => ({ answer }),
           (refusal: unknown): Heard<T> => {
-            if (isSilence(refusal)) throw refusal;
+            if (isSilence(refusal)) {
+              // Another question has been answered meanwhile: the row begins with this one.
+              if (!circuits.has(about)) circuits.set(about, { policy, askedMs: now() });
+              throw refusal;
+            }
             return { refusal };
           },
         );
@@ -85,13 +94,13 @@ export function createBreaker(log: Log, now: () => number = () => performance.no
       return found.answer;
     },
     state() {
-      const policies = broken();
-      if (policies.length === 0) return "closed";
-      return policies.some(({ state }) => state === CircuitState.Open) ? "open" : "half-open";
+      const found = broken();
+      if (found.length === 0) return "closed";
+      return found.some(([, { policy }]) => policy.state === CircuitState.Open) ? "open" : "half-open";
     },
     cause() {
-      const [policy] = broken();
-      return policy === undefined ? null : causeOf(policy);
+      const [first] = broken();
+      return first === undefined ? null : `${first[0]}: ${causeOf(first[1].policy)}`;
     },
   };
 }

@@ -142,6 +142,9 @@ export type PullStatus = {
   unserved: number;
 };
 
+/** Code of a status that JetStream does not know: the account may not do what a pull needs. */
+export const forbidden = 403;
+
 export type PullRequest = { messages: number; bytes: number; expiresMs: number; heartbeatMs: number };
 
 /** Has messages of a consumer sent, so many at a time as are asked for. */
@@ -189,7 +192,7 @@ export type Nats = {
   findStream: (name: string) => Promise<NatsStream | null>;
   createStream: (name: string, subjects: readonly string[], settings: StreamSettings) => Promise<NatsStream>;
   updateStream: (name: string, subjects: readonly string[], settings: StreamSettings) => Promise<NatsStream>;
-  /** The name of the stream that has the subject. */
+  /** The names of the streams that have the subject. */
   streamsOfSubject: (subject: string) => Promise<string[]>;
   message: (stream: string, sequence: number) => Promise<StoredMessage | null>;
   findConsumer: (stream: string, name: string) => Promise<NatsConsumer | null>;

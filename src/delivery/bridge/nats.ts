@@ -17,6 +17,7 @@ import { pause } from "../../base/pause.ts";
 import { type Backoff, createBackoff } from "./backoff.ts";
 import {
   consumerNotFound,
+  forbidden,
   JetStreamError,
   MessageTooLarge,
   messageNotFound,
@@ -29,13 +30,12 @@ import {
   streamNotFound,
 } from "./jetstream.ts";
 import { configOf, confirmationOf, consumerOf, linesOf, nanos, received, statusOf, streamOf } from "./nats-words.ts";
-import { reasonOf, sentenceOf, unquoted, type Violation } from "./refusals.ts";
+import { isAcknowledgement, reasonOf, sentenceOf, unquoted, type Violation } from "./refusals.ts";
 
 const pingIntervalMs = 10_000;
 /** How long what was published may take to be written out at the end. */
 const stopMs = 2_000;
 /** What a pull is told that the account is not allowed. */
-const forbidden = 403;
 
 export function startNats(options: NatsOptions): Nats {
   const { log } = options;
@@ -293,8 +293,11 @@ export function startNats(options: NatsOptions): Nats {
       });
       const subject = `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
       const forget = onViolation((violation, sentence) => {
-        if (violation.subject === (violation.operation === "publish" ? subject : inbox))
-          onStatus({ code: forbidden, description: sentence, unserved: 0 });
+        const isOurs =
+          violation.operation === "publish"
+            ? violation.subject === subject || isAcknowledgement(violation.subject, stream, consumer)
+            : violation.subject === inbox;
+        if (isOurs) onStatus({ code: forbidden, description: sentence, unserved: 0 });
       });
       return {
         pull({ messages, bytes, expiresMs, heartbeatMs }) {

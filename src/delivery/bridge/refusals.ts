@@ -18,6 +18,14 @@ function permissionOf(subject: string): string {
   return `${tokens.slice(0, tokens.length >= 11 ? 6 : 4).join(".")}.>`;
 }
 
+/** Whether a subject is where a message of this consumer is acknowledged (ADR-15): behind a domain and an account in later servers. */
+export function isAcknowledgement(subject: string, stream: string, consumer: string): boolean {
+  if (!subject.startsWith("$JS.ACK.")) return false;
+  const tokens = subject.split(".");
+  const first = tokens.length >= 11 ? 4 : 2;
+  return tokens[first] === stream && tokens[first + 1] === consumer;
+}
+
 /** Servers quote a subject as Go does. */
 export function unquoted({ operation, subject }: Violation): Violation {
   try {

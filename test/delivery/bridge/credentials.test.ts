@@ -8,7 +8,7 @@ import { credsAuthenticator } from "nats";
 import { pino } from "pino";
 import type { NatsOptions } from "../../../src/delivery/bridge/jetstream.ts";
 import { startNats } from "../../../src/delivery/bridge/nats.ts";
-import { countOf, offsetsOf } from "../../support/bridge.ts";
+import { consumersOf, countOf, offsetsOf } from "../../support/bridge.ts";
 import { append, send } from "../../support/client.ts";
 import { put } from "../../support/consume.ts";
 import { type NatsServer, natsServerPath, startNatsServer } from "../../support/nats-server.ts";
@@ -107,7 +107,7 @@ describe.skipIf(natsServerPath === null)("credentials:", () => {
     });
     await send(`${second.url}/api/remote-streams/incoming`, { method: "DELETE" });
     const manager = await (await server.connect()).jetstreamManager();
-    await until("its consumer is gone", async () => (await manager.consumers.list("svca_parcels").next()).length === 0);
+    await until("its consumer is gone", async () => (await consumersOf(manager, "svca_parcels")).length === 0);
     await second.stop();
     await first.stop();
     await server.stop();

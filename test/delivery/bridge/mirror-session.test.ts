@@ -132,14 +132,14 @@ test("a message that comes in the moment in which the last one is done with is s
 });
 
 /** A session of a new remote stream, once it has pulled. */
-async function begun(name: string, onAcknowledged: Parameters<typeof play>[0] = () => {}) {
+async function begun(name: string, onAcknowledged: Parameters<typeof play>[0] = () => {}, now?: () => number) {
   const { reads, claims, appender } = appending;
   const definition = parseRemoteDefinition({ service: "svca", stream: name }, { service: "svcb", stream: name });
   await configureRemoteStream(claims, name, definition);
   const { id } = await describeRemoteStream(reads, name);
   const { nats, played } = play(onAcknowledged);
   const abort = new AbortController();
-  const options = { nats, pool: claims, appender, naming: defaultNaming("svcb"), log };
+  const options = { nats, pool: claims, appender, naming: defaultNaming("svcb"), log, ...(now && { now }) };
   const context = { service: "svcb", maxEventBytes: 1_000_000 };
   const session = runSession({ ...options, context }, id, `svcb_${name}`, listener, abort.signal);
   const handlers = await until("it pulls", () => played.handlers);
@@ -149,12 +149,20 @@ async function begun(name: string, onAcknowledged: Parameters<typeof play>[0] = 
 
 test("what was acknowledged and comes again and again is told, and acknowledged again meanwhile", async () => {
   const receipts: string[] = [];
-  const { session, handlers, sequence } = await begun("unheard", (receipt) => receipts.push(receipt));
+  let nowMs = 0;
+  const { session, handlers, sequence } = await begun(
+    "unheard",
+    (receipt) => receipts.push(receipt),
+    () => nowMs,
+  );
   handlers.onMessage(message(1));
   await until("it is stored and acknowledged", async () => (await sequence()) === 1 && receipts.length === 1);
   handlers.onMessage({ ...message(1), delivery: 2, attempt: 2, receipt: "again" });
-  expect(receipts).toEqual(["receipt-1", "again"]);
-  handlers.onMessage({ ...message(1), delivery: 3, attempt: 3, receipt: "once more" });
+  // On its way already when the first was acknowledged, after an outage.
+  handlers.onMessage({ ...message(1), delivery: 3, attempt: 3, receipt: "late" });
+  expect(receipts).toEqual(["receipt-1", "again", "late"]);
+  nowMs += 31_000;
+  handlers.onMessage({ ...message(1), delivery: 4, attempt: 4, receipt: "once more" });
   expect(await session).toMatchObject({ kind: "refused", why: expect.stringContaining("$JS.ACK") });
 });
 

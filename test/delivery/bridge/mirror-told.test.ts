@@ -1,6 +1,7 @@
 // What is told of a mirror that cannot go on, or goes on again: to people who look for the reason.
 import { afterAll, describe, expect, test } from "bun:test";
 import type { NatsConnection } from "nats";
+import { consumersOf } from "../../support/bridge.ts";
 import { readAll, send } from "../../support/client.ts";
 import { put } from "../../support/consume.ts";
 import { natsServerPath, startNatsServer } from "../../support/nats-server.ts";
@@ -32,8 +33,7 @@ describe.skipIf(natsServerPath === null)("what is told of a mirror", async () =>
       expect((await remote(url, name)).state).toBe("failing");
       await client.jetstream().publish(`${name}.a`, "{}");
       expect((await manager.streams.info(name)).state.messages).toBe(1);
-      const consumers = await manager.consumers.list(name).next();
-      expect(consumers.map((consumer) => consumer.name)).toEqual(retention === "interest" ? ["somebody"] : []);
+      expect(await consumersOf(manager, name)).toEqual(retention === "interest" ? ["somebody"] : []);
     });
 
   test("a mirror that waits says what for", async () => {

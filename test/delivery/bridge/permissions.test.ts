@@ -6,7 +6,7 @@ import { JetStreamError, notPermitted } from "../../../src/delivery/bridge/jetst
 import { startNats } from "../../../src/delivery/bridge/nats.ts";
 import { guarded } from "../../../src/delivery/bridge/questions.ts";
 import { countOf, range } from "../../support/bridge.ts";
-import { append, send } from "../../support/client.ts";
+import { append, readAll, send } from "../../support/client.ts";
 import { put } from "../../support/consume.ts";
 import { type NatsServer, natsServerPath, startNatsServer } from "../../support/nats-server.ts";
 import { produce, putRemote, remote } from "../../support/remote.ts";
@@ -177,6 +177,19 @@ describe.skipIf(natsServerPath === null)("an account of narrowed permissions:", 
       return found.lastError === null ? null : found;
     });
     expect(lastError?.message).toContain("the account may not publish on $JS.API.CONSUMER.MSG.NEXT.shut.svca_shut");
+  });
+
+  test("acknowledgements that are not allowed are told, and what was stored stays so", async () => {
+    const server = await serve(["$JS.API.STREAM.INFO.>", "$JS.API.CONSUMER.>"]);
+    const unheard = await produce(await server.connect(), "unheard", ["unheard.>"]);
+    const { url, lines } = await start(server);
+    await putRemote(url, "unheard", { jetstream: "unheard" });
+    for (let n = 0; n < 5; n++) await unheard.publish("unheard.A", { n });
+    await until("all are mirrored", async () => (await remote(url, "unheard")).mirrored?.sequence === "5");
+    const sentence = "the account may not publish on $JS.ACK.unheard.svca_unheard.>";
+    await until("it is told", async () => (await remote(url, "unheard")).lastError?.message === sentence);
+    expect(await readAll(url, "unheard")).toHaveLength(5);
+    expect(lines().filter(({ remoteStream }) => remoteStream === "unheard")).toHaveLength(1);
   });
 
   test("an inbox that may not be used is told once, with the variable that names another", async () => {

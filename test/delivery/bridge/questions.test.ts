@@ -43,7 +43,7 @@ test("one stream of which nothing is heard keeps nobody from asking for another"
   const breaker = createBreaker(log, () => nowMs);
   const silent = () => Promise.reject(new NatsUnavailable("nobody answers"));
   for (const _ of range(5)) await errorOf(breaker.run("silent", silent));
-  expect([breaker.state(), breaker.cause()]).toEqual(["open", "nobody answers"]);
+  expect([breaker.state(), breaker.cause()]).toEqual(["open", "silent: nobody answers"]);
   for (const _ of range(5)) await errorOf(breaker.run("silent", silent));
   expect(await breaker.run("heard", () => Promise.resolve("an answer"))).toBe("an answer");
   expect(breaker.state()).toBe("open");
@@ -133,7 +133,7 @@ test("an answer, also one that refuses, ends the row of silences", async () => {
     expect(breaker.state()).toBe("closed");
   }
   for (const _ of range(5)) await errorOf(breaker.run("a", silent));
-  expect([breaker.state(), breaker.cause()]).toEqual(["open", "nobody answers"]);
+  expect([breaker.state(), breaker.cause()]).toEqual(["open", "a: nobody answers"]);
 });
 
 test.skipIf(natsServerPath === null)("mirrors ask through the same circuit as publishing", async () => {

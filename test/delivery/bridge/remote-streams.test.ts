@@ -1,5 +1,6 @@
 // Mirrors of streams that are in JetStream: what becomes of each kind of message, and of streams that come later or go.
 import { afterAll, describe, expect, test } from "bun:test";
+import { consumersOf } from "../../support/bridge.ts";
 import { append, type Envelope, expectProblem, readAll, send } from "../../support/client.ts";
 import { put } from "../../support/consume.ts";
 import { natsServerPath, startNatsServer } from "../../support/nats-server.ts";
@@ -196,8 +197,7 @@ describe.skipIf(natsServerPath === null)("mirrors", async () => {
         return (await remote(url, name)).consumer;
       }),
     );
-    const found = await Array.fromAsync(manager.consumers.list("svca_shared"));
-    expect(found.map(({ name }) => name).toSorted()).toEqual(names.toSorted());
+    expect((await consumersOf(manager, "svca_shared")).toSorted()).toEqual(names.toSorted());
     await producer.publish("svca.shared.Seen", { n: 1 });
     for (const name of ["like.this", "like_this"]) await mirrored(url, name, 1);
   });
@@ -212,7 +212,7 @@ describe.skipIf(natsServerPath === null)("mirrors", async () => {
     await producer.publish("svca.gone.Two", { n: 2 });
     expectProblem(await send(`${url}/api/remote-streams/gone`), 404, "remote-stream-not-found");
     expectProblem(await send(`${url}/api/remote-streams/gone`, { method: "DELETE" }), 404, "remote-stream-not-found");
-    expect(await Array.fromAsync(manager.consumers.list("svca_gone"))).toEqual([]);
+    expect(await consumersOf(manager, "svca_gone")).toEqual([]);
     expect(await readAll(url, "gone")).toHaveLength(1);
     // Put again, it begins anew, and what is there is known by its id.
     await putRemote(url, "gone", { service: "svca", stream: "gone" });
@@ -223,8 +223,7 @@ describe.skipIf(natsServerPath === null)("mirrors", async () => {
   test("a consumer of a mirror that has mirrored nothing yet goes with it, whoever is asked to remove it", async () => {
     const without = await startService({ DATABASE_URL: service.databaseUrl, SERVICE_NAME: "svcb" });
     await produce(client, "svca_hollow", ["svca.hollow.*"]);
-    const consumers = async () =>
-      (await Array.fromAsync(manager.consumers.list("svca_hollow"))).map(({ name }) => name);
+    const consumers = async () => consumersOf(manager, "svca_hollow");
     for (const asked of [url, without.url]) {
       await putRemote(url, "hollow", { service: "svca", stream: "hollow" });
       await until("it has a consumer", async () => (await consumers()).length > 0);
@@ -241,8 +240,7 @@ describe.skipIf(natsServerPath === null)("mirrors", async () => {
     await putRemote(url, "moving", { service: "svca", stream: "first" });
     await producer.publish("svca.first.Seen", { n: 1 });
     await mirrored(url, "moving", 1);
-    const consumers = async (stream: string) =>
-      (await Array.fromAsync(manager.consumers.list(stream))).map(({ name }) => name);
+    const consumers = (stream: string) => consumersOf(manager, stream);
     for (const [was, is] of [
       ["first", "second"],
       ["second", "unborn"],

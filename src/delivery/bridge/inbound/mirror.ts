@@ -46,6 +46,8 @@ export type Mirror = {
   stop: (removed: RemoteStream | null) => Promise<void>;
 };
 
+const logAgainMs = 60_000;
+
 export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror {
   const { nats, leases, counters, onChanged, log } = options;
   let remote = first;
@@ -55,6 +57,8 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
   /** Batches that were stored: what shows that it goes on. */
   let moves = 0;
   let running: Promise<void> = Promise.resolve();
+  /** One that begins and ends again and again for one reason says so in the log now and then. */
+  let logged: { reason: string; atMs: number } | null = null;
   /** Who cannot reach NATS leaves it to the others. */
   let giveUp: (() => Promise<void>) | null = null;
   let changing: Promise<void> = Promise.resolve();
@@ -79,9 +83,12 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
   function failed(error: unknown): void {
     if (standing === null) return;
     const reason = error instanceof Error ? error.message : String(error);
-    const isKnown = standing.state === "failing" && standing.lastError === reason;
     tell(reason);
-    if (!isKnown) log.warn({ remoteStream: remote.name, ...toldOf(error) }, "a remote stream is not mirrored for now");
+    const nowMs = performance.now();
+    if (logged?.reason !== reason || nowMs - logged.atMs > logAgainMs) {
+      logged = { reason, atMs: nowMs };
+      log.warn({ remoteStream: remote.name, ...toldOf(error) }, "a remote stream is not mirrored for now");
+    }
     enter("failing");
   }
 
@@ -220,7 +227,7 @@ export function startMirror(first: RemoteStream, options: MirrorOptions): Mirror
     standing: () => (standing === null || held === null ? null : { lease: held, standing }),
     restart(changed) {
       if (standing !== null && JSON.stringify(changed.source) !== JSON.stringify(remote.source))
-        Object.assign(standing, { received: 0, redelivered: 0, lastError: null, lastErrorAt: null });
+        Object.assign(standing, { state: "starting", received: 0, redelivered: 0, lastError: null, lastErrorAt: null });
       remote = changed;
       session.abort(new Error("the remote stream was put anew"));
     },

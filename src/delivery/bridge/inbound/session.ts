@@ -5,7 +5,7 @@ import type { Appender } from "../../../stream/append.ts";
 import type { Naming } from "../../../stream/cross-service/names.ts";
 import { advanceMirror, isMoved } from "../../../stream/remote/move.ts";
 import { forgetFormer, type RemoteStream } from "../../../stream/remote/remote-streams.ts";
-import type { Nats, NatsConsumer, PullStatus, ReceivedMessage } from "../jetstream.ts";
+import { forbidden, type Nats, type NatsConsumer, type PullStatus, type ReceivedMessage } from "../jetstream.ts";
 import { align, locate } from "./alignment.ts";
 import type { Entry, MirrorPlace } from "./batch.ts";
 import { takeAwayConsumer } from "./consumer.ts";
@@ -20,6 +20,8 @@ export type SessionOptions = {
   naming: Naming;
   context: ReadSettings;
   log: Log;
+  /** In milliseconds; by default the clock of the process. */
+  now?: () => number;
 };
 
 /** What a session tells of itself. */
@@ -50,8 +52,6 @@ const pullExpiresMs = 30_000;
 const heartbeatMs = 5_000;
 const silenceMs = 12_000;
 const ackWaitMs = 30_000;
-/** One that comes once more then was acknowledged as often, but for the first time. */
-const acknowledgedAtMost = 2;
 /** A message of JetStream has at most 64 MiB. */
 const mostRoom = 8;
 const movedElsewhere = "the mirror was moved by somebody else";
@@ -62,7 +62,7 @@ const movedElsewhere = "the mirror was moved by somebody else";
  * Rejects with what NATS and the database reject with.
  */
 export async function runSession(
-  { nats, pool, appender, naming, context, log }: SessionOptions,
+  { nats, pool, appender, naming, context, log, now = () => performance.now() }: SessionOptions,
   id: number,
   consumerName: string,
   listener: SessionListener,
@@ -108,7 +108,7 @@ export async function runSession(
   listener.onBegun(consumer);
   const place: MirrorPlace = { remote: id, revision, cursor, origins };
   return feed(
-    { nats, pool, appender, log },
+    { nats, pool, appender, log, now },
     { remote, consumer: consumer.name, reading: { ...context, logId, stream: remote.name, source: remote.source } },
     place,
     listener,
@@ -117,7 +117,7 @@ export async function runSession(
 }
 
 async function feed(
-  { nats, pool, appender, log }: Pick<SessionOptions, "nats" | "pool" | "appender" | "log">,
+  { nats, pool, appender, log, now }: Required<Pick<SessionOptions, "nats" | "pool" | "appender" | "log" | "now">>,
   { remote, consumer, reading }: { remote: RemoteStream; consumer: string; reading: ReadContext },
   from: MirrorPlace,
   listener: SessionListener,
@@ -130,6 +130,7 @@ async function feed(
   /** Asked for, and not delivered yet. */
   let outstanding = 0;
   let isAnyDelivered = false;
+  let acknowledgedMs = Number.POSITIVE_INFINITY;
   /** Times what is asked for at once, where one message alone is larger than that. */
   let room = 1;
   let deliveries = 0;
@@ -181,7 +182,8 @@ async function feed(
   }
 
   function acknowledgeAgain({ receipt, attempt, sequence }: ReceivedMessage): void {
-    if (attempt <= acknowledgedAtMost) acknowledge(receipt);
+    // One that was on its way when it was acknowledged says nothing.
+    if (attempt <= 2 || now() - acknowledgedMs <= ackWaitMs) acknowledge(receipt);
     else
       end(
         `JetStream does not hear that message ${sequence} is done with: may the account publish on $JS.ACK?`,
@@ -202,7 +204,8 @@ async function feed(
     if (code === 100) return;
     const isServed = code === 404 || code === 408 || (code === 409 && /MaxBytes|Batch Completed/i.test(description));
     if (!isServed) {
-      end(`${code} ${description}`);
+      if (code === forbidden) end(description, "refused");
+      else end(`${code} ${description}`);
       return;
     }
     if (/MaxBytes/i.test(description) && !isAnyDelivered && inHand.messages() === 0)
@@ -247,6 +250,7 @@ async function feed(
       listener.onPending(inHand.messages() + undelivered, inHand.oldestMs());
       // After the commit: a crash here has the messages come again, and they are behind the cursor.
       acknowledge((batch.at(-1) as Held).receipt);
+      acknowledgedMs = now();
       refill();
     }
   }

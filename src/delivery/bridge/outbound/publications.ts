@@ -98,7 +98,8 @@ export async function readWithheld(
       select w."offset", w.event_id, w.type, w.reason, w.withheld_at
       from streams s
         join bridge_cursors c on c.stream_id = s.id
-        join bridge_withheld w on w.stream_id = s.id and w.nats_stream = c.nats_stream
+        left join cross_service_streams x on x.stream_id = s.id
+        join bridge_withheld w on w.stream_id = s.id and w.nats_stream = coalesce(x.nats_stream, c.nats_stream)
       where s.name = ${stream} and w."offset" > ${after} order by w."offset" limit ${limit}`;
     if (rows.length === 0) {
       const known = await sql`select from streams s where s.name = ${stream} and s.created_at is not null`;

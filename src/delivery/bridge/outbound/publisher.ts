@@ -184,10 +184,7 @@ export function startPublisher(published: Published, options: PublisherOptions):
             underWay--;
             counters.confirmed++;
             cursor = { ...from, offset, position, sequence };
-            if (unproven !== null) {
-              unproven = null;
-              enter("confirmed", warning);
-            }
+            prove(warning);
             if (isNoted) {
               isNoted = false;
               onChanged();
@@ -196,7 +193,8 @@ export function startPublisher(published: Published, options: PublisherOptions):
           async withhold(event, reason) {
             await writeWithheld(pool, lease, streamId, event, reason);
             withheld.add(event.offset);
-            unproven = null;
+            // What held it up does so no more; those behind it may go on.
+            prove(warning);
             counters.withheld++;
             log.warn({ offset: event.offset, id: event.id, reason }, "an event is withheld from NATS");
           },
@@ -214,6 +212,12 @@ export function startPublisher(published: Published, options: PublisherOptions):
       feed = null;
       underWay = 0;
     }
+  }
+
+  function prove(warning: string | null): void {
+    if (unproven === null) return;
+    unproven = null;
+    enter("confirmed", warning);
   }
 
   function holdUp(event: PublishingEvent, reason: string): void {
